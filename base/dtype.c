@@ -1,0 +1,67 @@
+#include "base/dtype.h"
+
+#include <assert.h>
+#include <strings.h>
+
+static const hone_dtype_info types[] = {
+    {HONE_F32,  "f32",  1,  4 },
+    {HONE_F16,  "f16",  1,  2 },
+    {HONE_BF16, "bf16", 1,  2 },
+    {HONE_Q8_0, "q8_0", 32, 34},
+    {HONE_I32,  "i32",  1,  4 },
+};
+enum { TYPE_COUNT = sizeof types / sizeof types[0] };
+
+const hone_dtype_info *hone_dtype_describe(uint32_t type) {
+    for (int i = 0; i < TYPE_COUNT; i++) {
+        if ((uint32_t)types[i].type == type) return &types[i];
+    }
+    return NULL;
+}
+
+const char *hone_dtype_name(hone_dtype type) {
+    const hone_dtype_info *info = hone_dtype_describe((uint32_t)type);
+    return info ? info->name : "unknown";
+}
+
+int hone_dtype_parse(hone_dtype *out, const char *name) {
+    for (int i = 0; i < TYPE_COUNT; i++) {
+        if (strcasecmp(types[i].name, name) != 0) continue;
+        *out = types[i].type;
+        return 1;
+    }
+    return 0;
+}
+
+size_t hone_dtype_row_bytes(hone_dtype type, int64_t n) {
+    const hone_dtype_info *info = hone_dtype_describe((uint32_t)type);
+    assert(info && n % info->block == 0);
+    return (size_t)(n / info->block) * (size_t)info->bytes;
+}
+
+float hone_f16_to_f32(uint16_t half) {
+    uint32_t sign = (uint32_t)(half & 0x8000u) << 16;
+    uint32_t exponent = (half >> 10) & 0x1fu;
+    uint32_t mantissa = half & 0x3ffu;
+    if (exponent == 31) return hone_f32_from_bits(sign | 0x7f800000u | (mantissa << 13));
+    if (exponent != 0)
+        return hone_f32_from_bits(sign | ((exponent + 112) << 23) | (mantissa << 13));
+    float magnitude = (float)mantissa * 0x1p-24f; /* zero and subnormals: exact */
+    return hone_f32_from_bits(sign | hone_f32_to_bits(magnitude));
+}
+
+uint16_t hone_f16_from_f32(float value) {
+    uint32_t bits = hone_f32_to_bits(value);
+    uint16_t sign = (uint16_t)((bits >> 16) & 0x8000u);
+    uint32_t magnitude = bits & 0x7fffffffu;
+    if (magnitude > 0x7f800000u) return (uint16_t)(sign | 0x7e00u | ((magnitude >> 13) & 0x3ffu));
+    if (magnitude >= 0x477ff000u)
+        return (uint16_t)(sign | 0x7c00u); /* 65520 and above round to infinity */
+    if (magnitude < 0x38800000u) {
+        /* Subnormal result: adding 0.5 puts the units of 2^-24 at the end of the mantissa, rounded by the adder. */
+        float shifted = hone_f32_from_bits(magnitude) + 0.5f;
+        return (uint16_t)(sign | (hone_f32_to_bits(shifted) - 0x3f000000u));
+    }
+    uint32_t rounded = magnitude + 0xfffu + ((magnitude >> 13) & 1u);
+    return (uint16_t)(sign | ((rounded - 0x38000000u) >> 13));
+}

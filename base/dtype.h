@@ -1,0 +1,65 @@
+/*
+ * Element types of tensors. The numbers are GGUF's (ggml/include/ggml.h), so that a file's type word is the dtype.
+ */
+#ifndef HONE_BASE_DTYPE_H
+#define HONE_BASE_DTYPE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+typedef enum hone_dtype {
+    HONE_F32 = 0,
+    HONE_F16 = 1,
+    HONE_Q8_0 = 8,
+    HONE_I32 = 26,
+    HONE_BF16 = 30,
+} hone_dtype;
+
+typedef struct hone_dtype_info {
+    hone_dtype type;
+    const char *name; /* lower case, as in --type and in messages */
+    int block;        /* elements in a block; 1 for plain types */
+    int bytes;        /* bytes of a block */
+} hone_dtype_info;
+
+/* NULL for a number that is no known type. */
+const hone_dtype_info *hone_dtype_describe(uint32_t type);
+
+/* "f32", "q8_0", or "unknown". */
+const char *hone_dtype_name(hone_dtype type);
+
+/* Sets *out and returns true when `name` (any case) is a known type. */
+int hone_dtype_parse(hone_dtype *out, const char *name);
+
+/* Bytes of a row of `n` elements; n is a multiple of the block size. */
+size_t hone_dtype_row_bytes(hone_dtype type, int64_t n);
+
+static inline float hone_f32_from_bits(uint32_t bits) {
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static inline uint32_t hone_f32_to_bits(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+static inline float hone_bf16_to_f32(uint16_t half) {
+    return hone_f32_from_bits((uint32_t)half << 16);
+}
+
+/* Round to nearest even; a NaN stays a (quiet) NaN. */
+static inline uint16_t hone_bf16_from_f32(float value) {
+    uint32_t bits = hone_f32_to_bits(value);
+    if ((bits & 0x7fffffffu) > 0x7f800000u) return (uint16_t)((bits >> 16) | 0x40u);
+    return (uint16_t)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+
+/* IEEE binary16, exact in both directions where a value can be held; round to nearest even. */
+float hone_f16_to_f32(uint16_t half);
+uint16_t hone_f16_from_f32(float value);
+
+#endif

@@ -1,0 +1,62 @@
+/*
+ * Files, read by mapping and written whole: a crash at any instant leaves either the old file or the new one.
+ */
+#ifndef HONE_BASE_FILE_H
+#define HONE_BASE_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/buf.h"
+#include "base/status.h"
+
+/* A file mapped read-only. */
+typedef struct hone_map {
+    const unsigned char *data;
+    size_t length;
+    char *path; /* owned */
+} hone_map;
+
+HONE_MUST_USE hone_status hone_map_open(hone_map *out, const char *path);
+void hone_map_close(hone_map *map); /* takes a zeroed one */
+
+/* A file being written beside its final place: `path` + ".partial" until hone_file_commit. Mode 0600. */
+typedef struct hone_file {
+    FILE *stream;    /* owned; NULL when the content is written by another library to `temporary` */
+    char *path;      /* owned: the final name */
+    char *temporary; /* owned: the name until commit */
+} hone_file;
+
+/* Opens the temporary file for writing, replacing what an earlier crash left there. */
+HONE_MUST_USE hone_status hone_file_create(hone_file *out, const char *path);
+
+/* As above, without opening a stream: the caller writes `out->temporary` by its own means. */
+HONE_MUST_USE hone_status hone_file_reserve(hone_file *out, const char *path);
+
+HONE_MUST_USE hone_status hone_file_write(hone_file *file, const void *bytes, size_t length);
+
+/* Flushes, syncs the data, renames, syncs the directory. On failure the temporary file is removed. Either way
+ * `file` is released. */
+HONE_MUST_USE hone_status hone_file_commit(hone_file *file);
+
+/* Removes the temporary file, unless it was committed. Takes a zeroed one. */
+void hone_file_abandon(hone_file *file);
+
+/* Writes a whole file in one go, by the three calls above. */
+HONE_MUST_USE hone_status hone_file_put(const char *path, const void *bytes, size_t length);
+
+/* Reads a whole file; *out is appended to. */
+HONE_MUST_USE hone_status hone_file_get(hone_buf *out, const char *path);
+
+bool hone_path_exists(const char *path);
+bool hone_path_is_dir(const char *path);
+
+/* Makes one folder (0700); an existing one is fine. */
+HONE_MUST_USE hone_status hone_dir_make(const char *path);
+
+/* "dir/name", newly allocated; NULL when memory is out. */
+char *hone_path_join(const char *dir, const char *name);
+
+#endif

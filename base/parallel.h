@@ -1,0 +1,23 @@
+/*
+ * Parallel loops. The only place of the program that starts threads for numerical work (OpenMP, the runtime that
+ * oneDNN uses too). Work is cut by the loop's own sizes, never by the thread count, unless a kernel says otherwise.
+ */
+#ifndef HONE_BASE_PARALLEL_H
+#define HONE_BASE_PARALLEL_H
+
+#include <stdint.h>
+
+/* Handles the items begin <= i < end; `thread` counts from 0 and picks per-thread scratch. */
+typedef void (*hone_range_fn)(void *context, int64_t begin, int64_t end, int thread);
+
+/* Calls `body` over [0, n) in pieces of at least `grain` items, each item once. Inside another loop it runs serially. */
+void hone_parallel_for(int64_t n, int64_t grain, hone_range_fn body, void *context);
+
+/* As above, one item a call, given out as threads become free: for items of unequal cost. */
+void hone_parallel_each(int64_t n, hone_range_fn body, void *context);
+
+/* Number of threads of the loops; `n` < 1 means every core this process may use. */
+void hone_threads_set(int n);
+int hone_threads(void);
+
+#endif

@@ -1,0 +1,32 @@
+#include "base/sha256.h"
+
+#include <nettle/sha2.h>
+#include <stdio.h>
+
+static void write_hex(char out[HONE_SHA256_TEXT], struct sha256_ctx *context) {
+    unsigned char digest[SHA256_DIGEST_SIZE];
+    sha256_digest(context, sizeof digest, digest);
+    for (int i = 0; i < SHA256_DIGEST_SIZE; i++) snprintf(out + 2 * i, 3, "%02x", digest[i]);
+}
+
+void hone_sha256_bytes(char out[HONE_SHA256_TEXT], const void *bytes, size_t length) {
+    struct sha256_ctx context;
+    sha256_init(&context);
+    sha256_update(&context, length, bytes);
+    write_hex(out, &context);
+}
+
+hone_status hone_sha256_file(char out[HONE_SHA256_TEXT], const char *path) {
+    FILE *stream = fopen(path, "rbe");
+    if (!stream) return hone_fail_errno(HONE_ERR_IO, "%s: cannot open", path);
+    struct sha256_ctx context;
+    sha256_init(&context);
+    unsigned char chunk[1 << 16];
+    size_t got;
+    while ((got = fread(chunk, 1, sizeof chunk, stream)) > 0) sha256_update(&context, got, chunk);
+    hone_status status =
+        ferror(stream) ? hone_fail_errno(HONE_ERR_IO, "%s: cannot read", path) : HONE_OK;
+    fclose(stream);
+    if (status == HONE_OK) write_hex(out, &context);
+    return status;
+}
