@@ -13,6 +13,7 @@ typedef enum hone_dtype {
     HONE_F16 = 1,
     HONE_Q8_0 = 8,
     HONE_I32 = 26,
+    HONE_F64 = 28,
     HONE_BF16 = 30,
 } hone_dtype;
 

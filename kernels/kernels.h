@@ -1,0 +1,170 @@
+/*
+ * The numerical operations, as a table of function pointers: one table per device.
+ *
+ * One alphabet of shapes, used in every comment of the engine:
+ *   B batch rows   T tokens (of all rows together, packed)   C model width   H heads   K key/value heads
+ *   D head size    F feed-forward width   V vocabulary   R LoRA rank   L layers   N supervised tokens
+ * Matrices are row-major and dense. All activations and trainable tensors are `hone_real`: float in the program;
+ * double in the build that checks gradients. Frozen weights keep the dtype of their file.
+ *
+ * Pointers are addresses on the table's device. Outputs may alias inputs only where said. "overwrites" and
+ * "accumulates" say what happens to an output's former content; a `beta` of 0 overwrites and of 1 accumulates (and 0
+ * never reads the former content, which may be NaN). Kernels cannot fail: shapes were checked by the operation.
+ * Sums over tokens, rows or columns have a fixed order for a given thread count.
+ */
+#ifndef HONE_KERNELS_KERNELS_H
+#define HONE_KERNELS_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/dtype.h"
+#include "base/status.h"
+#include "kernels/real.h"
+
+/* A run of queries that attends, causally, to a run of keys: one packed document in training (both runs the same), the
+ * new tokens against the cache when generating. The last query sees every key of the run: query i of the run sees the
+ * first k_len - q_len + i + 1 keys. */
+typedef struct hone_segment {
+    int32_t q_begin, q_len;
+    int32_t k_begin, k_len;
+} hone_segment;
+
+/* Shape of an attention call. Rows of q, k, v, o are tokens; a row holds the heads one after the other. */
+typedef struct hone_attention_shape {
+    int64_t segments;  /* number of hone_segment; no two share a query */
+    int64_t heads;     /* H */
+    int64_t kv_heads;  /* K; head h reads key/value head h / (H / K) */
+    int64_t head_size; /* D */
+    double scale;      /* of the scores, usually 1 / sqrt(D) */
+} hone_attention_shape;
+
+typedef struct hone_rope_shape {
+    int64_t tokens, heads, head_size;
+    int64_t rotated;  /* leading elements of a head that are rotated, even */
+    bool interleaved; /* pairs are (2i, 2i+1), as in GGUF's llama; otherwise (i, i + rotated/2) */
+} hone_rope_shape;
+
+/* What LoRA dropout draws from: Philox with key[0], counter (element / 4, position, record, module), word element % 4;
+ * an element is kept when hone_uniform(word) >= rate. */
+typedef struct hone_dropout {
+    const uint64_t *key;      /* [1], changes every step */
+    const uint32_t *records;  /* [T] */
+    const int32_t *positions; /* [T] within the record */
+    uint32_t module;          /* which adapted module */
+    double rate;              /* 0 <= rate < 1; kept elements are divided by 1 - rate */
+} hone_dropout;
+
+/* Numbers of one optimiser step, in device memory so that a captured step can be replayed. */
+typedef struct hone_adamw_step {
+    hone_real lr;          /* learning rate of this step */
+    hone_real grad_scale;  /* clipping: gradients are multiplied by it first */
+    hone_real correction1; /* 1 - beta1^step */
+    hone_real correction2; /* 1 - beta2^step */
+    hone_real beta1, beta2, epsilon;
+} hone_adamw_step;
+
+typedef struct hone_kernels {
+    const char *name; /* "ref", "avx2", "avx512" … */
+
+    /* c[m,n] = a op b + beta c, where op(a) is [m,k] and op(b) is [k,n]: a is stored [k,m] when trans_a, b [n,k] when
+     * trans_b; lda, ldb, ldc are row strides in elements. alpha multiplies the product. */
+    void (*gemm)(hone_real *c, const hone_real *a, const hone_real *b, int64_t m, int64_t n,
+                 int64_t k, bool trans_a, bool trans_b, int64_t lda, int64_t ldb, int64_t ldc,
+                 hone_real alpha, hone_real beta);
+
+    /* Products with a frozen weight w [out,in] of any dtype, read where it lies.
+     * fwd: y[T,out] = x[T,in] w^T + beta y.  bwd: dx[T,in] = dy[T,out] w + beta dx.
+     * `workspace` has linear_workspace() bytes (tiles of dequantised weights), 64-byte aligned. */
+    void (*linear_fwd)(hone_real *y, const hone_real *x, const void *w, hone_dtype type,
+                       int64_t tokens, int64_t in, int64_t out, hone_real beta, void *workspace);
+    void (*linear_bwd)(hone_real *dx, const hone_real *dy, const void *w, hone_dtype type,
+                       int64_t tokens, int64_t in, int64_t out, hone_real beta, void *workspace);
+    size_t (*linear_workspace)(hone_dtype type, int64_t tokens, int64_t in, int64_t out);
+
+    /* y[T,C] = rows `ids` of table [V,C] of any dtype. Overwrites. */
+    void (*embedding_fwd)(hone_real *y, const int32_t *ids, const void *table, hone_dtype type,
+                          int64_t tokens, int64_t width);
+    /* dtable[ids[t]] += dy[t], in the order of t. Accumulates. */
+    void (*embedding_bwd)(hone_real *dtable, const int32_t *ids, const hone_real *dy,
+                          int64_t tokens, int64_t width);
+
+    /* y = x rstd w, rstd[t] = 1 / sqrt(mean(x[t]^2) + epsilon). Overwrites y [T,C] and rstd [T]. (arXiv 1910.07467) */
+    void (*rmsnorm_fwd)(hone_real *y, hone_real *rstd, const hone_real *x, const hone_real *w,
+                        int64_t tokens, int64_t width, double epsilon);
+    /* dx = rstd (w dy - x rstd^2 mean(w dy x)) + beta dx; dw (may be NULL) accumulates the sum over t of dy x rstd.
+     * dx may be dy when beta is 0. */
+    void (*rmsnorm_bwd)(hone_real *dx, hone_real *dw, const hone_real *dy, const hone_real *x,
+                        const hone_real *w, const hone_real *rstd, int64_t tokens, int64_t width,
+                        hone_real beta);
+
+    /* Rotates pairs of x [T,heads*D] in place by the angle whose cosine and sine stand at [positions[t]][pair] of
+     * `cosine` and `sine`, each [positions, rotated/2]; by the opposite angle when `inverse`. (arXiv 2104.09864) */
+    void (*rope)(hone_real *x, const hone_real *cosine, const hone_real *sine,
+                 const int32_t *positions, hone_rope_shape shape, bool inverse);
+
+    /* o = softmax(scale q k^T, causal within each segment) v; lse [T,H] = log-sum-exp of the scaled scores, kept for
+     * backward (may be NULL). q, o [Tq,H*D]; k, v [Tk,K*D]. Overwrites. (arXiv 2205.14135, section 3) */
+    void (*attention_fwd)(hone_real *o, hone_real *lse, const hone_real *q, const hone_real *k,
+                          const hone_real *v, const hone_segment *segments,
+                          hone_attention_shape shape, void *workspace);
+    /* Overwrites dq, dk, dv over the tokens of the segments. Segments have q and k runs of the same tokens here.
+     * (arXiv 2205.14135, appendix B.4) */
+    void (*attention_bwd)(hone_real *dq, hone_real *dk, hone_real *dv, const hone_real *do_,
+                          const hone_real *q, const hone_real *k, const hone_real *v,
+                          const hone_real *o, const hone_real *lse, const hone_segment *segments,
+                          hone_attention_shape shape, void *workspace);
+    /* Bytes for either pass, for segments of at most max_q queries and max_k keys. */
+    size_t (*attention_workspace)(hone_attention_shape shape, int64_t max_q, int64_t max_k,
+                                  bool backward);
+
+    /* y = silu(gate) up, silu(g) = g / (1 + exp(-g)), n elements. Overwrites. (arXiv 2002.05202) */
+    void (*silu_mul_fwd)(hone_real *y, const hone_real *gate, const hone_real *up, int64_t n);
+    /* Overwrites dgate and dup; either may be dy, gate or up itself. */
+    void (*silu_mul_bwd)(hone_real *dgate, hone_real *dup, const hone_real *dy,
+                         const hone_real *gate, const hone_real *up, int64_t n);
+
+    /* y = a + b; y may be a or b. */
+    void (*add)(hone_real *y, const hone_real *a, const hone_real *b, int64_t n);
+    /* y = x. */
+    void (*copy)(hone_real *y, const hone_real *x, int64_t n);
+    void (*zero)(hone_real *y, int64_t n);
+
+    /* y[i] = x[rows[i]], n rows of `width`. Overwrites. */
+    void (*gather_rows)(hone_real *y, const hone_real *x, const int32_t *rows, int64_t n,
+                        int64_t width);
+    /* y[rows[i]] = x[i]; no row twice. */
+    void (*scatter_rows)(hone_real *y, const hone_real *x, const int32_t *rows, int64_t n,
+                         int64_t width);
+
+    /* For n rows of logits [n,V]: loss[i] = logsumexp(logits[i]) - logits[i][targets[i]] (overwrites). When `backward`,
+     * logits becomes its own gradient: weight (softmax(logits) - onehot(target)). */
+    void (*cross_entropy)(hone_real *loss, hone_real *logits, const int32_t *targets, int64_t n,
+                          int64_t vocabulary, double weight, bool backward);
+
+    /* y = dropout(x) over rows of `width` elements (y may be x); accumulates into y when beta is 1. The same call with
+     * the gradient as x is the backward pass. */
+    void (*dropout)(hone_real *y, const hone_real *x, hone_dropout draw, int64_t tokens,
+                    int64_t width, hone_real beta);
+
+    /* *out = sum of x, or of x^2, in double precision, in a fixed order that does not depend on threads. */
+    void (*sum)(double *out, const hone_real *x, int64_t n);
+    void (*sum_squares)(double *out, const hone_real *x, int64_t n);
+
+    /* AdamW (arXiv 1711.05101): g = grad grad_scale; m, v updated; p -= lr (m^ / (sqrt(v^) + eps) + decay p). */
+    void (*adamw)(hone_real *p, const hone_real *grad, hone_real *m, hone_real *v, int64_t n,
+                  const hone_adamw_step *step, double decay);
+
+    /* y[n] = the elements of x, of any dtype. n is a multiple of the block. */
+    void (*dequantize)(hone_real *y, const void *x, hone_dtype type, int64_t n);
+} hone_kernels;
+
+/* The plainest table: the oracle of all others. */
+const hone_kernels *hone_kernels_ref(void);
+
+/* The best table this processor can run: the reference kernels, overwritten by what it has. HONE_ISA=ref, plain, avx2 or
+ * avx512 in the environment asks for a level by name; one the processor lacks, or an unknown name, is an error. */
+HONE_MUST_USE hone_status hone_kernels_cpu(const hone_kernels **out);
+
+#endif

@@ -1,0 +1,55 @@
+/*
+ * What the Check suites share.
+ */
+#ifndef HONE_TESTS_SUPPORT_H
+#define HONE_TESTS_SUPPORT_H
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/status.h"
+
+/* Fails the test with the error message when `expr` is not HONE_OK. */
+#define ck_ok(expr)                                                                                \
+    do {                                                                                           \
+        hone_status ck_status_ = (expr);                                                           \
+        ck_assert_msg(ck_status_ == HONE_OK, "%s: %s", #expr, hone_fail_message());                \
+    } while (0)
+
+/* Fails unless `expr` returns `code` with a message that contains `text`. */
+#define ck_fails(expr, code, text)                                                                 \
+    do {                                                                                           \
+        hone_status ck_status_ = (expr);                                                           \
+        ck_assert_msg(ck_status_ == (code), "%s: status %d, message: %s", #expr, (int)ck_status_,  \
+                      hone_fail_message());                                                        \
+        ck_assert_msg(strstr(hone_fail_message(), text) != NULL, "%s: message: %s", #expr,         \
+                      hone_fail_message());                                                        \
+    } while (0)
+
+/* The path of a file under $HONE_TEST_DATA, or NULL after saying SKIP; with CI set a missing variable fails the test.
+ * The text is good until the next call. */
+static inline const char *hone_test_data(const char *name) {
+    static char path[1024];
+    const char *folder = getenv("HONE_TEST_DATA");
+    if (!folder) {
+        ck_assert_msg(!getenv("CI"), "HONE_TEST_DATA must be set when CI is");
+        printf("SKIP: %s needs HONE_TEST_DATA\n", name);
+        return NULL;
+    }
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return path;
+}
+
+/* Runs a suite of one case list and gives the exit status. */
+static inline int hone_test_run(Suite *suite) {
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+#endif
