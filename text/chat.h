@@ -26,6 +26,9 @@ typedef struct hone_chat_template hone_chat_template; /* a static row of a table
 const hone_chat_template *hone_chat_template_find(const char *name);
 const char *hone_chat_template_name(const hone_chat_template *chat);
 
+/* Whether the template writes bos only where the tokenizer puts one by itself (plain), not by its own rule. */
+bool hone_chat_template_borrows_bos(const hone_chat_template *chat);
+
 /* A text with two lists of spans over it, each sorted and apart. */
 typedef struct hone_rendering {
     hone_buf text;
@@ -41,6 +44,20 @@ typedef struct hone_rendering {
 HONE_MUST_USE hone_status hone_chat_render(const hone_chat_template *chat, hone_rendering *out,
                                            const hone_message *messages, size_t count,
                                            const char *bos, const char *eos, bool generation);
+
+/* Renders with the texts of the tokenizer's own bos and eos, and encodes: control tokens are parsed outside of literal
+ * spans, nothing is added. *rendering and *out are cleared first. What the model sees of a conversation, in training,
+ * in evaluation and when it answers, comes from here. */
+HONE_MUST_USE hone_status hone_chat_encode(hone_encoding *out, hone_rendering *rendering,
+                                           const hone_chat_template *chat,
+                                           const hone_tokenizer *tokenizer,
+                                           const hone_message *messages, size_t count,
+                                           bool generation);
+
+/* Sets mask[i] to 1 when the first byte of token i lies in a supervised span: a token that begins before the span (a
+ * merge across the seam) belongs to the prompt, one that runs past its end belongs to the answer. Token 0 never. */
+void hone_chat_mask(uint8_t *mask, const hone_encoding *encoding, const hone_rendering *rendering);
+
 void hone_rendering_clear(hone_rendering *rendering);
 void hone_rendering_free(hone_rendering *rendering);
 
