@@ -14,18 +14,11 @@
 
 #include "base/buf.h"
 #include "base/status.h"
+#include "data/samples.h"
 #include "train/schedule.h"
 
 typedef enum hone_compute { HONE_COMPUTE_AUTO, HONE_COMPUTE_F32 } hone_compute;
 typedef enum hone_recompute { HONE_RECOMPUTE_NONE, HONE_RECOMPUTE_FULL } hone_recompute;
-typedef enum hone_train_on { HONE_TRAIN_ON_ASSISTANT, HONE_TRAIN_ON_ALL } hone_train_on;
-typedef enum hone_too_long {
-    HONE_TOO_LONG_REFUSE,
-    HONE_TOO_LONG_TRUNCATE,
-    HONE_TOO_LONG_SPLIT,
-    HONE_TOO_LONG_DROP,
-} hone_too_long;
-
 /* Projections that take LoRA factors, as bits of hone_train_options.targets. */
 enum {
     HONE_TARGET_Q = 1 << 0,
@@ -79,7 +72,7 @@ typedef struct hone_train_options {
     int recompute;   /* hone_recompute */
 
     int train_on; /* hone_train_on */
-    int too_long; /* hone_too_long */
+    int too_long; /* hone_overlong */
 
     double eval_fraction;
     int64_t eval_every; /* steps; 0: only at the end */
