@@ -23,7 +23,8 @@ hone_status hone_fail_context(hone_status code, const char *format, ...) {
     int used = vsnprintf(message, sizeof message, format, args);
     va_end(args);
     if (used >= 0 && (size_t)used < sizeof message) {
-        snprintf(message + used, sizeof message - (size_t)used, ": %s", inner);
+        int left = (int)sizeof message - used;
+        snprintf(message + used, (size_t)left, ": %.*s", left, inner);
     }
     return code;
 }

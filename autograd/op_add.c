@@ -1,0 +1,45 @@
+#include <assert.h>
+
+#include "autograd/ops.h"
+
+static hone_status shape(hone_tape *tape, hone_node *node) {
+    return hone_node_output(tape, node, 0, "residual", node->in[0]->shape[0],
+                            node->in[0]->shape[1]);
+}
+
+static void forward(const hone_node *node, const hone_pass *pass) {
+    pass->kernels->add(node->out[0]->data, node->in[0]->data, node->in[1]->data,
+                       hone_tensor_count(node->out[0]));
+}
+
+static void pass_on(const hone_node *node, const hone_pass *pass, int i) {
+    const hone_real *dy = node->out[0]->grad->data;
+    hone_real *dx = node->in[i]->grad->data;
+    int64_t n = hone_tensor_count(node->in[i]);
+    if (pass->beta[i] > 0) {
+        pass->kernels->add(dx, dx, dy, n);
+    } else {
+        pass->kernels->copy(dx, dy, n);
+    }
+}
+
+static void backward(const hone_node *node, const hone_pass *pass) {
+    if (hone_node_wants_grad(node, 1)) pass_on(node, pass, 1);
+    if (hone_node_wants_grad(node, 0) && !pass->stolen) pass_on(node, pass, 0);
+}
+
+const hone_op hone_op_add = {
+    .name = "add",
+    .shape = shape,
+    .forward = forward,
+    .backward = backward,
+    .steals = true,
+};
+
+hone_status hone_add(hone_tensor **y, hone_tape *tape, hone_tensor *a, hone_tensor *b) {
+    assert(hone_tensor_count(a) == hone_tensor_count(b) && a != b);
+    hone_node *node;
+    HONE_TRY(hone_tape_record(&node, tape, &hone_op_add, (hone_tensor *[4]){a, b}, NULL, 0));
+    *y = node->out[0];
+    return HONE_OK;
+}

@@ -1,0 +1,112 @@
+#include <assert.h>
+
+#include "autograd/ops.h"
+
+enum { IN_H, IN_W };
+enum { OUT_LOSSES, OUT_DH }; /* dh [N,C]: the gradient of the gathered rows */
+
+/* Rows of logits that exist at once: about 16 MB of them, so that a chunk is a good product but small. */
+static int64_t chunk_rows(const hone_node *node) {
+    const hone_loss_call *call = (const void *)node->attributes;
+    int64_t rows = (16 << 20) / ((int64_t)sizeof(hone_real) * node->in[IN_W]->shape[0]);
+    if (rows < 32) rows = 32;
+    return rows < call->count ? rows : call->count;
+}
+
+static hone_status shape(hone_tape *tape, hone_node *node) {
+    const hone_loss_call *call = (const void *)node->attributes;
+    const hone_tensor *h = node->in[IN_H];
+    HONE_TRY(hone_node_output(tape, node, OUT_LOSSES, "losses", call->count, 1));
+    if (!node->out[OUT_LOSSES]->needs_grad) return HONE_OK;
+    node->saved_out = 1u << OUT_DH;
+    return hone_node_output(tape, node, OUT_DH, "loss gradient", call->count, h->shape[1]);
+}
+
+typedef struct scratch {
+    unsigned char *tiles;
+    hone_real *gathered; /* [chunk,C] */
+    hone_real *logits;   /* [chunk,V] */
+    size_t bytes;
+} scratch;
+
+static scratch divide(const hone_node *node, const hone_kernels *kernels, void *workspace) {
+    const hone_tensor *w = node->in[IN_W];
+    int64_t rows = chunk_rows(node);
+    size_t tiles =
+        hone_whole_lines(kernels->linear_workspace(w->dtype, rows, w->shape[1], w->shape[0]));
+    size_t gathered = hone_whole_lines((size_t)(rows * w->shape[1]) * sizeof(hone_real));
+    size_t logits = hone_whole_lines((size_t)(rows * w->shape[0]) * sizeof(hone_real));
+    unsigned char *base = workspace;
+    return (scratch){
+        .tiles = base,
+        .gathered = base ? (hone_real *)(void *)(base + tiles) : NULL,
+        .logits = base ? (hone_real *)(void *)(base + tiles + gathered) : NULL,
+        .bytes = tiles + gathered + logits,
+    };
+}
+
+static size_t workspace(const hone_node *node, const hone_kernels *kernels, bool backward) {
+    return backward ? 0 : divide(node, kernels, NULL).bytes;
+}
+
+/* Head, loss and gradient of the rows first <= i < first + rows. */
+static void run_chunk(const hone_node *node, const hone_kernels *kernels, const scratch *s,
+                      int64_t first, int64_t rows) {
+    const hone_loss_call *call = (const void *)node->attributes;
+    const hone_tensor *h = node->in[IN_H], *w = node->in[IN_W];
+    int64_t width = w->shape[1], vocabulary = w->shape[0];
+    hone_real *losses = node->out[OUT_LOSSES]->data;
+    bool grad = node->out[OUT_DH] != NULL;
+    kernels->gather_rows(s->gathered, h->data, call->rows + first, rows, width);
+    kernels->linear_fwd(s->logits, s->gathered, w->data, w->dtype, rows, width, vocabulary, 0,
+                        s->tiles);
+    kernels->cross_entropy(losses + first, s->logits, call->targets + first, rows, vocabulary,
+                           call->weight, grad);
+    if (!grad) return;
+    hone_real *dh = (hone_real *)node->out[OUT_DH]->data + first * width;
+    kernels->linear_bwd(dh, s->logits, w->data, w->dtype, rows, width, vocabulary, 0, s->tiles);
+    if (w->needs_grad) {
+        kernels->gemm(w->grad->data, s->logits, s->gathered, vocabulary, width, rows, true, false,
+                      vocabulary, width, width, 1, 1);
+    }
+}
+
+static void forward(const hone_node *node, const hone_pass *pass) {
+    const hone_loss_call *call = (const void *)node->attributes;
+    scratch s = divide(node, pass->kernels, pass->workspace);
+    int64_t step = chunk_rows(node);
+    for (int64_t first = 0; first < call->count; first += step) {
+        int64_t rows = call->count - first < step ? call->count - first : step;
+        run_chunk(node, pass->kernels, &s, first, rows);
+    }
+    if (call->sum) pass->kernels->sum(call->sum, node->out[OUT_LOSSES]->data, call->count);
+}
+
+static void backward(const hone_node *node, const hone_pass *pass) {
+    const hone_loss_call *call = (const void *)node->attributes;
+    const hone_tensor *h = node->in[IN_H];
+    if (!h->needs_grad) return;
+    assert(pass->beta[IN_H] == 0);
+    pass->kernels->zero(h->grad->data, hone_tensor_count(h));
+    pass->kernels->scatter_rows(h->grad->data, node->out[OUT_DH]->data, call->rows, call->count,
+                                h->shape[1]);
+}
+
+const hone_op hone_op_cross_entropy = {
+    .name = "cross_entropy",
+    .shape = shape,
+    .workspace = workspace,
+    .forward = forward,
+    .backward = backward,
+    .is_loss = true,
+};
+
+hone_status hone_cross_entropy(hone_tensor **losses, hone_tape *tape, hone_tensor *h,
+                               hone_tensor *w, const hone_loss_call *call) {
+    assert(h->shape[1] == w->shape[1]);
+    hone_node *node;
+    HONE_TRY(hone_tape_record(&node, tape, &hone_op_cross_entropy, (hone_tensor *[4]){h, w}, call,
+                              sizeof *call));
+    if (losses) *losses = node->out[OUT_LOSSES];
+    return HONE_OK;
+}

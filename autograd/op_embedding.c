@@ -1,0 +1,44 @@
+#include <assert.h>
+
+#include "autograd/ops.h"
+
+typedef struct embedding_attributes {
+    const int32_t *ids;
+    int64_t tokens;
+} embedding_attributes;
+
+static hone_status shape(hone_tape *tape, hone_node *node) {
+    const embedding_attributes *a = (const void *)node->attributes;
+    return hone_node_output(tape, node, 0, "embedding", a->tokens, node->in[0]->shape[1]);
+}
+
+static void forward(const hone_node *node, const hone_pass *pass) {
+    const embedding_attributes *a = (const void *)node->attributes;
+    const hone_tensor *table = node->in[0];
+    pass->kernels->embedding_fwd(node->out[0]->data, a->ids, table->data, table->dtype, a->tokens,
+                                 table->shape[1]);
+}
+
+static void backward(const hone_node *node, const hone_pass *pass) {
+    const embedding_attributes *a = (const void *)node->attributes;
+    pass->kernels->embedding_bwd(node->in[0]->grad->data, a->ids, node->out[0]->grad->data,
+                                 a->tokens, node->in[0]->shape[1]);
+}
+
+const hone_op hone_op_embedding = {
+    .name = "embedding",
+    .shape = shape,
+    .forward = forward,
+    .backward = backward,
+};
+
+hone_status hone_embedding(hone_tensor **y, hone_tape *tape, hone_tensor *table, const int32_t *ids,
+                           int64_t tokens) {
+    assert(table->dims == 2);
+    embedding_attributes a = {ids, tokens};
+    hone_node *node;
+    HONE_TRY(
+        hone_tape_record(&node, tape, &hone_op_embedding, (hone_tensor *[4]){table}, &a, sizeof a));
+    *y = node->out[0];
+    return HONE_OK;
+}

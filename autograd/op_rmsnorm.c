@@ -1,0 +1,55 @@
+#include <assert.h>
+
+#include "autograd/ops.h"
+
+typedef struct rmsnorm_attributes {
+    double epsilon;
+} rmsnorm_attributes;
+
+enum { IN_X, IN_W };
+enum { OUT_Y, OUT_RSTD };
+
+static hone_status shape(hone_tape *tape, hone_node *node) {
+    const hone_tensor *x = node->in[IN_X];
+    node->saved_in = 1u << IN_X | 1u << IN_W;
+    node->saved_out = 1u << OUT_RSTD;
+    HONE_TRY(hone_node_output(tape, node, OUT_Y, "norm", x->shape[0], x->shape[1]));
+    return hone_node_output(tape, node, OUT_RSTD, "norm statistics", x->shape[0], 1);
+}
+
+static void forward(const hone_node *node, const hone_pass *pass) {
+    const rmsnorm_attributes *a = (const void *)node->attributes;
+    const hone_tensor *x = node->in[IN_X];
+    pass->kernels->rmsnorm_fwd(node->out[OUT_Y]->data, node->out[OUT_RSTD]->data, x->data,
+                               node->in[IN_W]->data, x->shape[0], x->shape[1], a->epsilon);
+}
+
+static void backward(const hone_node *node, const hone_pass *pass) {
+    const hone_tensor *x = node->in[IN_X];
+    const hone_tensor *w = node->in[IN_W];
+    bool wants_x = x->needs_grad;
+    /* Where only the gain is trained, dx goes where dy lies and is dropped. */
+    void *dx = wants_x ? x->grad->data : node->out[OUT_Y]->grad->data;
+    pass->kernels->rmsnorm_bwd(
+        dx, w->needs_grad ? w->grad->data : NULL, node->out[OUT_Y]->grad->data, x->data, w->data,
+        node->out[OUT_RSTD]->data, x->shape[0], x->shape[1], wants_x ? pass->beta[IN_X] : 0);
+}
+
+const hone_op hone_op_rmsnorm = {
+    .name = "rmsnorm",
+    .shape = shape,
+    .forward = forward,
+    .backward = backward,
+    .steals = true,
+};
+
+hone_status hone_rmsnorm(hone_tensor **y, hone_tape *tape, hone_tensor *x, hone_tensor *w,
+                         double epsilon) {
+    assert(w->dtype == HONE_REAL && hone_tensor_count(w) == x->shape[1]);
+    rmsnorm_attributes a = {epsilon};
+    hone_node *node;
+    HONE_TRY(
+        hone_tape_record(&node, tape, &hone_op_rmsnorm, (hone_tensor *[4]){x, w}, &a, sizeof a));
+    *y = node->out[OUT_Y];
+    return HONE_OK;
+}

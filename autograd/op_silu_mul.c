@@ -1,0 +1,41 @@
+#include <assert.h>
+
+#include "autograd/ops.h"
+
+enum { IN_GATE, IN_UP };
+
+static hone_status shape(hone_tape *tape, hone_node *node) {
+    const hone_tensor *gate = node->in[IN_GATE];
+    node->saved_in = 1u << IN_GATE | 1u << IN_UP;
+    return hone_node_output(tape, node, 0, "gated", gate->shape[0], gate->shape[1]);
+}
+
+static void forward(const hone_node *node, const hone_pass *pass) {
+    pass->kernels->silu_mul_fwd(node->out[0]->data, node->in[IN_GATE]->data, node->in[IN_UP]->data,
+                                hone_tensor_count(node->out[0]));
+}
+
+/* gate and up are made for this call and feed nothing else, so that overwriting their gradients is right. */
+static void backward(const hone_node *node, const hone_pass *pass) {
+    const hone_tensor *gate = node->in[IN_GATE], *up = node->in[IN_UP];
+    assert(pass->beta[IN_GATE] == 0 && pass->beta[IN_UP] == 0);
+    pass->kernels->silu_mul_bwd(gate->grad->data, up->grad->data, node->out[0]->grad->data,
+                                gate->data, up->data, hone_tensor_count(gate));
+}
+
+const hone_op hone_op_silu_mul = {
+    .name = "silu_mul",
+    .shape = shape,
+    .forward = forward,
+    .backward = backward,
+    .steals = true,
+};
+
+hone_status hone_silu_mul(hone_tensor **y, hone_tape *tape, hone_tensor *gate, hone_tensor *up) {
+    assert(hone_tensor_count(gate) == hone_tensor_count(up));
+    hone_node *node;
+    HONE_TRY(
+        hone_tape_record(&node, tape, &hone_op_silu_mul, (hone_tensor *[4]){gate, up}, NULL, 0));
+    *y = node->out[0];
+    return HONE_OK;
+}

@@ -1,0 +1,96 @@
+/*
+ * The differentiable operations, one function each. All of them record on a tape; the result is a tensor of that tape,
+ * good until the tape begins anew. Formulas stand here; each operation's file holds its descriptor.
+ * Shapes in the alphabet of kernels/kernels.h.
+ */
+#ifndef HONE_AUTOGRAD_OPS_H
+#define HONE_AUTOGRAD_OPS_H
+
+#include "autograd/tape.h"
+
+/* Every operation: enumerates descriptors for tables and tests. */
+#define HONE_OPS(X)                                                                                \
+    X(embedding)                                                                                   \
+    X(rmsnorm)                                                                                     \
+    X(linear)                                                                                      \
+    X(rope)                                                                                        \
+    X(attention)                                                                                   \
+    X(silu_mul)                                                                                    \
+    X(add)                                                                                         \
+    X(gather)                                                                                      \
+    X(store)                                                                                       \
+    X(cross_entropy)
+
+#define HONE_OP_DECLARE(name) extern const hone_op hone_op_##name;
+HONE_OPS(HONE_OP_DECLARE)
+#undef HONE_OP_DECLARE
+
+/* y[T,C] = table[ids], table [V,C] of any dtype (trainable only as HONE_REAL). `ids` [T] in device memory, each < V. */
+HONE_MUST_USE hone_status hone_embedding(hone_tensor **y, hone_tape *tape, hone_tensor *table,
+                                         const int32_t *ids, int64_t tokens);
+
+/* y = w x / sqrt(mean(x^2) + epsilon), x [T,C], w [C] HONE_REAL. */
+HONE_MUST_USE hone_status hone_rmsnorm(hone_tensor **y, hone_tape *tape, hone_tensor *x,
+                                       hone_tensor *w, double epsilon);
+
+/* A low-rank update of a linear layer (arXiv 2106.09685): y = x w^T + scale dropout(x) a^T b^T. */
+typedef struct hone_lora {
+    hone_tensor *a; /* [R,in] HONE_REAL */
+    hone_tensor *b; /* [out,R] HONE_REAL */
+    double scale;   /* alpha / R */
+    hone_dropout dropout;
+} hone_lora;
+
+/* y[T,out] = x[T,in] w^T (+ lora, when not NULL), w [out,in] of any dtype (trainable only as HONE_REAL). */
+HONE_MUST_USE hone_status hone_linear(hone_tensor **y, hone_tape *tape, hone_tensor *x,
+                                      hone_tensor *w, const hone_lora *lora);
+
+/* Rotary position embedding of x [T,heads*D] in place: x must not be used again. */
+HONE_MUST_USE hone_status hone_rope(hone_tensor **y, hone_tape *tape, hone_tensor *x,
+                                    const hone_real *cosine, const hone_real *sine,
+                                    const int32_t *positions, hone_rope_shape shape);
+
+typedef struct hone_attention_call {
+    const hone_segment *segments; /* in device memory */
+    hone_attention_shape shape;
+    int64_t max_q, max_k; /* longest runs of any segment */
+} hone_attention_call;
+
+/* o[T,H*D] = causal attention within segments; q [T,H*D], k and v [Tk,K*D]. */
+HONE_MUST_USE hone_status hone_attention(hone_tensor **o, hone_tape *tape, hone_tensor *q,
+                                         hone_tensor *k, hone_tensor *v,
+                                         const hone_attention_call *call);
+
+/* y = silu(gate) up, elementwise. */
+HONE_MUST_USE hone_status hone_silu_mul(hone_tensor **y, hone_tape *tape, hone_tensor *gate,
+                                        hone_tensor *up);
+
+/* y = a + b, elementwise. */
+HONE_MUST_USE hone_status hone_add(hone_tensor **y, hone_tape *tape, hone_tensor *a,
+                                   hone_tensor *b);
+
+/* y[n,C] = x[rows], rows [n] in device memory, none twice. */
+HONE_MUST_USE hone_status hone_gather(hone_tensor **y, hone_tape *tape, hone_tensor *x,
+                                      const int32_t *rows, int64_t n);
+
+/* Copies x [T,C] to the rows from `at` of `into` [rows,C], memory from outside the tape (a key/value cache). No
+ * gradient. */
+HONE_MUST_USE hone_status hone_store(hone_tape *tape, hone_tensor *x, hone_tensor *into,
+                                     int64_t at);
+
+typedef struct hone_loss_call {
+    const int32_t *rows;    /* [N] device: rows of h that predict */
+    const int32_t *targets; /* [N] device: what they predict, each < V */
+    int64_t count;          /* N; may be 0 */
+    double weight; /* of each row's loss in the gradient: 1 / supervised tokens of the whole step */
+    double *sum;   /* device; receives the unweighted sum of the N losses */
+} hone_loss_call;
+
+/* Head and loss at once: losses[i] = -log softmax(h[rows[i]] w^T)[targets[i]], h [T,C], w [V,C] of any dtype. The logits
+ * exist in chunks of rows only, and the gradient is produced in the same pass (a trainable w's too: forward adds to it);
+ * h must have no other use.
+ * losses may be NULL. */
+HONE_MUST_USE hone_status hone_cross_entropy(hone_tensor **losses, hone_tape *tape, hone_tensor *h,
+                                             hone_tensor *w, const hone_loss_call *call);
+
+#endif

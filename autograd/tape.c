@@ -1,0 +1,315 @@
+#include "autograd/tape.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "autograd/layout.h"
+#include "base/alloc.h"
+
+typedef enum tape_mode { TAPE_IDLE, TAPE_PLAN, TAPE_RUN } tape_mode;
+
+typedef struct segment {
+    size_t begin, end; /* nodes */
+} segment;
+
+/* Tensors and nodes live in chunks so that their addresses hold while the tape grows; they are reused every step. */
+enum { CHUNK = 256 };
+
+typedef struct pool {
+    void **chunks;
+    size_t chunk_count, chunk_capacity;
+    size_t used;
+    size_t item_bytes;
+} pool;
+
+struct hone_tape {
+    const hone_device *device;
+    tape_mode mode;
+    bool grad;
+    pool nodes, tensors;
+    segment *segments;
+    size_t segment_count, segment_capacity;
+    bool segment_open;
+    hone_layout layout;
+    size_t next_block; /* ordinal of the next request */
+    int64_t clock;     /* passes so far: the time axis of the plan */
+    hone_buffer arena;
+};
+
+static hone_status pool_take(void **out, pool *p) {
+    if (p->used == p->chunk_count * CHUNK) {
+        HONE_TRY(hone_grow(&p->chunks, &p->chunk_capacity, p->chunk_count + 1, sizeof *p->chunks));
+        void *chunk = hone_alloc(CHUNK, p->item_bytes);
+        if (!chunk) return HONE_ERR_MEMORY;
+        p->chunks[p->chunk_count++] = chunk;
+    }
+    unsigned char *chunk = p->chunks[p->used / CHUNK];
+    *out = memset(chunk + (p->used % CHUNK) * p->item_bytes, 0, p->item_bytes);
+    p->used++;
+    return HONE_OK;
+}
+
+static void pool_free(pool *p) {
+    for (size_t i = 0; i < p->chunk_count; i++) hone_free(p->chunks[i]);
+    hone_free(p->chunks);
+}
+
+static hone_node *node_at(const hone_tape *tape, size_t i) {
+    return (hone_node *)((unsigned char *)tape->nodes.chunks[i / CHUNK] +
+                         (i % CHUNK) * sizeof(hone_node));
+}
+
+hone_status hone_tape_new(hone_tape **out, const hone_device *device) {
+    hone_tape *tape = hone_alloc(1, sizeof *tape);
+    if (!tape) return HONE_ERR_MEMORY;
+    tape->device = device;
+    tape->nodes.item_bytes = sizeof(hone_node);
+    tape->tensors.item_bytes = sizeof(hone_tensor);
+    *out = tape;
+    return HONE_OK;
+}
+
+void hone_tape_free(hone_tape *tape) {
+    if (!tape) return;
+    pool_free(&tape->nodes);
+    pool_free(&tape->tensors);
+    hone_free(tape->segments);
+    hone_layout_free(&tape->layout);
+    hone_buffer_free(&tape->arena);
+    hone_free(tape);
+}
+
+static void restart(hone_tape *tape, tape_mode mode) {
+    tape->mode = mode;
+    tape->nodes.used = 0;
+    tape->tensors.used = 0;
+    tape->segment_count = 0;
+    tape->segment_open = false;
+    tape->next_block = 0;
+    tape->clock = 0;
+}
+
+void hone_tape_plan(hone_tape *tape, bool grad) {
+    restart(tape, TAPE_PLAN);
+    tape->grad = grad;
+    hone_layout_clear(&tape->layout);
+}
+
+hone_status hone_tape_plan_done(hone_tape *tape, bool reserve) {
+    assert(tape->mode == TAPE_PLAN);
+    tape->mode = TAPE_IDLE;
+    HONE_TRY(hone_layout_solve(&tape->layout));
+    hone_buffer_free(&tape->arena);
+    if (!reserve) return HONE_OK;
+    return hone_buffer_new(&tape->arena, tape->device, tape->layout.bytes);
+}
+
+void hone_tape_begin(hone_tape *tape) {
+    restart(tape, TAPE_RUN);
+}
+
+bool hone_tape_planning(const hone_tape *tape) {
+    return tape->mode == TAPE_PLAN;
+}
+
+size_t hone_tape_bytes(const hone_tape *tape) {
+    return tape->layout.bytes;
+}
+
+void hone_tape_itemise(const hone_tape *tape, hone_tape_item_fn item, void *context) {
+    hone_layout_itemise(&tape->layout, item, context);
+}
+
+/* The next place in the arena: noted while planning, handed out when running. */
+static hone_status take_block(int32_t *block, void **data, hone_tape *tape, const char *name,
+                              size_t bytes) {
+    size_t ordinal = tape->next_block++;
+    *block = (int32_t)ordinal;
+    *data = NULL;
+    if (tape->mode == TAPE_PLAN) return hone_layout_add(&tape->layout, name, bytes, tape->clock);
+    assert(ordinal < tape->layout.count && bytes <= tape->layout.blocks[ordinal].bytes);
+    *data = (unsigned char *)tape->arena.base + tape->layout.blocks[ordinal].offset;
+    return HONE_OK;
+}
+
+static void touch(hone_tape *tape, const hone_tensor *tensor) {
+    if (tape->mode == TAPE_PLAN && tensor && tensor->block >= 0) {
+        hone_layout_touch(&tape->layout, (size_t)tensor->block, tape->clock);
+    }
+}
+
+static hone_status take_memory(hone_tape *tape, hone_tensor *tensor) {
+    size_t bytes = (size_t)hone_tensor_count(tensor) * sizeof(hone_real);
+    return take_block(&tensor->block, &tensor->data, tape, tensor->name, bytes);
+}
+
+static hone_status new_tensor(hone_tensor **out, hone_tape *tape, const char *name,
+                              const int64_t shape[HONE_DIMS], int dims) {
+    void *item;
+    HONE_TRY(pool_take(&item, &tape->tensors));
+    hone_tensor *tensor = item;
+    *tensor = (hone_tensor){.name = name, .dtype = HONE_REAL, .dims = dims, .block = -1};
+    memcpy(tensor->shape, shape, sizeof tensor->shape);
+    *out = tensor;
+    return HONE_OK;
+}
+
+static bool any_input_needs_grad(const hone_node *node) {
+    for (int i = 0; i < HONE_NODE_INPUTS; i++) {
+        if (hone_node_wants_grad(node, i)) return true;
+    }
+    return false;
+}
+
+static hone_status place_output(hone_tape *tape, hone_node *node, int i) {
+    if (!node->in_place || i != 0) return take_memory(tape, node->out[i]);
+    node->out[0]->block = node->in[0]->block;
+    node->out[0]->data = node->in[0]->data;
+    return HONE_OK;
+}
+
+hone_status hone_node_output(hone_tape *tape, hone_node *node, int i, const char *name,
+                             int64_t rows, int64_t columns) {
+    const int64_t shape[HONE_DIMS] = {rows, columns, 1, 1};
+    HONE_TRY(new_tensor(&node->out[i], tape, name, shape, 2));
+    node->out[i]->needs_grad = i == 0 && tape->grad && any_input_needs_grad(node);
+    return place_output(tape, node, i);
+}
+
+hone_status hone_node_output_in_place(hone_tape *tape, hone_node *node, const char *name) {
+    const hone_tensor *in = node->in[0];
+    HONE_TRY(new_tensor(&node->out[0], tape, name, in->shape, in->dims));
+    node->out[0]->needs_grad = tape->grad && in->needs_grad;
+    node->in_place = true;
+    return place_output(tape, node, 0);
+}
+
+static hone_status take_workspace(hone_pass *pass, hone_tape *tape, const hone_node *node,
+                                  bool backward) {
+    *pass = (hone_pass){.kernels = tape->device->kernels};
+    if (!node->op->workspace) return HONE_OK;
+    int32_t block;
+    return take_block(&block, &pass->workspace, tape, "workspace",
+                      node->op->workspace(node, pass->kernels, backward));
+}
+
+static hone_status run_forward(hone_tape *tape, hone_node *node) {
+    hone_pass pass;
+    HONE_TRY(take_workspace(&pass, tape, node, false));
+    for (int i = 0; i < HONE_NODE_INPUTS; i++) touch(tape, node->in[i]);
+    for (int i = 0; i < HONE_NODE_OUTPUTS; i++) touch(tape, node->out[i]);
+    if (tape->mode == TAPE_RUN) node->op->forward(node, &pass);
+    tape->clock++;
+    return HONE_OK;
+}
+
+hone_status hone_tape_record(hone_node **out, hone_tape *tape, const hone_op *op,
+                             hone_tensor *const in[HONE_NODE_INPUTS], const void *attributes,
+                             size_t attribute_bytes) {
+    assert(tape->mode != TAPE_IDLE && attribute_bytes <= HONE_NODE_ATTRIBUTES);
+    void *item;
+    HONE_TRY(pool_take(&item, &tape->nodes));
+    hone_node *node = item;
+    node->op = op;
+    memcpy(node->in, in, sizeof node->in);
+    if (attribute_bytes) memcpy(node->attributes, attributes, attribute_bytes);
+    HONE_TRY(op->shape(tape, node));
+    HONE_TRY(run_forward(tape, node));
+    *out = node;
+    return HONE_OK;
+}
+
+hone_status hone_tape_segment_begin(hone_tape *tape) {
+    assert(!tape->segment_open);
+    HONE_TRY(hone_grow(&tape->segments, &tape->segment_capacity, tape->segment_count + 1,
+                       sizeof(segment)));
+    tape->segments[tape->segment_count].begin = tape->nodes.used;
+    tape->segment_open = true;
+    return HONE_OK;
+}
+
+void hone_tape_segment_end(hone_tape *tape) {
+    assert(tape->segment_open);
+    tape->segment_open = false;
+    tape->segments[tape->segment_count++].end = tape->nodes.used;
+}
+
+/* Marks the node of the segment that makes `tensor`, if there is one. */
+static void mark_replayed(const hone_tape *tape, const segment *part, const hone_tensor *tensor) {
+    for (size_t n = part->begin; tensor && n < part->end; n++) {
+        hone_node *node = node_at(tape, n);
+        for (int i = 0; i < HONE_NODE_OUTPUTS; i++) {
+            if (node->out[i] == tensor) node->replayed = true;
+        }
+    }
+}
+
+/* Runs again those nodes of a segment whose values backward reads, into new memory. */
+static hone_status replay(hone_tape *tape, const segment *part) {
+    for (size_t n = part->end; n-- > part->begin;) {
+        hone_node *node = node_at(tape, n);
+        node->replayed = node->replayed || node->saved_out != 0;
+        for (int i = 0; i < HONE_NODE_INPUTS; i++) {
+            if (node->replayed || (node->saved_in >> i & 1u))
+                mark_replayed(tape, part, node->in[i]);
+        }
+    }
+    for (size_t n = part->begin; n < part->end; n++) {
+        hone_node *node = node_at(tape, n);
+        if (!node->replayed) continue;
+        for (int i = 0; i < HONE_NODE_OUTPUTS; i++) {
+            if (node->out[i]) HONE_TRY(place_output(tape, node, i));
+        }
+        HONE_TRY(run_forward(tape, node));
+    }
+    return HONE_OK;
+}
+
+/* Gives input i a gradient to write to and says whether something is in it already. */
+static hone_status prepare_grad(hone_pass *pass, hone_tape *tape, hone_node *node, int i) {
+    hone_tensor *in = node->in[i];
+    pass->beta[i] = in->grad ? 1 : 0;
+    if (!in->grad) {
+        assert(in->block >= 0); /* parameters bring their own */
+        hone_tensor *flowing = node->out[0]->grad;
+        if (i == 0 && node->op->steals && flowing) {
+            in->grad = flowing;
+            pass->stolen = true;
+        } else {
+            HONE_TRY(new_tensor(&in->grad, tape, "gradient", in->shape, in->dims));
+            HONE_TRY(take_memory(tape, in->grad));
+        }
+    }
+    touch(tape, in->grad);
+    return HONE_OK;
+}
+
+static hone_status run_backward(hone_tape *tape, hone_node *node) {
+    hone_pass pass;
+    HONE_TRY(take_workspace(&pass, tape, node, true));
+    for (int i = 0; i < HONE_NODE_INPUTS; i++) {
+        if (hone_node_wants_grad(node, i)) HONE_TRY(prepare_grad(&pass, tape, node, i));
+        if (node->saved_in >> i & 1u) touch(tape, node->in[i]);
+    }
+    for (int i = 0; i < HONE_NODE_OUTPUTS; i++) {
+        if (node->saved_out >> i & 1u) touch(tape, node->out[i]);
+    }
+    touch(tape, node->out[0]->grad);
+    if (tape->mode == TAPE_RUN) node->op->backward(node, &pass);
+    tape->clock++;
+    return HONE_OK;
+}
+
+hone_status hone_tape_backward(hone_tape *tape) {
+    assert(tape->grad && !tape->segment_open);
+    size_t left = tape->segment_count;
+    for (size_t n = tape->nodes.used; n-- > 0;) {
+        if (left > 0 && tape->segments[left - 1].end == n + 1)
+            HONE_TRY(replay(tape, &tape->segments[--left]));
+        hone_node *node = node_at(tape, n);
+        const hone_tensor *out = node->out[0];
+        if (out && out->needs_grad && (out->grad || node->op->is_loss))
+            HONE_TRY(run_backward(tape, node));
+    }
+    return HONE_OK;
+}

@@ -1,0 +1,116 @@
+/*
+ * The tape: operations run at once and leave a node; backward walks the nodes from the end.
+ *
+ * Memory. A step is first *planned*: the same calls are made without data, and the tape notes how large each tensor
+ * is and when it is first and last touched, forward, replay and backward. From that it lays all of them out in one
+ * arena, sharing addresses between tensors that never live at the same time. When the step then *runs*, the k-th
+ * request gets the k-th planned place: nothing is allocated and the same step uses the same addresses. A run may
+ * have smaller tensors than the plan (a shorter batch), never larger or other ones.
+ *
+ *     plan:  hone_tape_plan(tape, true);  build(tape); hone_tape_backward(tape); hone_tape_plan_done(tape, ...);
+ *     run:   hone_tape_begin(tape);       build(tape); hone_tape_backward(tape);
+ *
+ * Recomputation. Nodes between hone_tape_segment_begin and _end keep nothing but what enters and leaves the segment;
+ * backward replays those of its nodes whose values it needs. Replaying changes no bit.
+ */
+#ifndef HONE_AUTOGRAD_TAPE_H
+#define HONE_AUTOGRAD_TAPE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "autograd/tensor.h"
+#include "base/status.h"
+#include "kernels/device.h"
+#include "kernels/kernels.h"
+
+enum { HONE_NODE_INPUTS = 4, HONE_NODE_OUTPUTS = 2, HONE_NODE_ATTRIBUTES = 128 };
+
+typedef struct hone_tape hone_tape;
+typedef struct hone_node hone_node;
+
+/* What a forward or backward function works with, besides the node. */
+typedef struct hone_pass {
+    const hone_kernels *kernels;
+    void *workspace; /* as many bytes as the operation's rule asked for; 64-byte aligned */
+    hone_real beta
+        [HONE_NODE_INPUTS]; /* backward: 1 when the input's gradient already holds a part, else 0 */
+    bool stolen;            /* backward: input 0 took over the memory of output 0's gradient */
+} hone_pass;
+
+/* An operation. One file each; all of them stand in ops.h. */
+typedef struct hone_op {
+    const char *name;
+    /* Checks the inputs, declares the outputs with hone_node_output(), says what backward reads in saved_in and
+     * saved_out. */
+    hone_status (*shape)(hone_tape *tape, hone_node *node);
+    /* Bytes of scratch for a pass; NULL: none. */
+    size_t (*workspace)(const hone_node *node, const hone_kernels *kernels, bool backward);
+    void (*forward)(const hone_node *node, const hone_pass *pass);
+    /* Adds to or sets (pass->beta) in[i]->grad of every input that needs one, from out[]->grad. */
+    void (*backward)(const hone_node *node, const hone_pass *pass);
+    /* Input 0 may take over the memory of output 0's gradient, which dies with this node. */
+    bool steals;
+    /* Backward starts here: there is no gradient of the output. */
+    bool is_loss;
+} hone_op;
+
+struct hone_node {
+    const hone_op *op;
+    hone_tensor *in[HONE_NODE_INPUTS]; /* NULL where an optional one is absent */
+    hone_tensor *out[HONE_NODE_OUTPUTS];
+    uint32_t saved_in, saved_out; /* bit i: backward reads the data of in[i], out[i] */
+    bool in_place;                /* out[0] lies where in[0] does */
+    bool replayed;
+    _Alignas(16) unsigned char attributes[HONE_NODE_ATTRIBUTES];
+};
+
+HONE_MUST_USE hone_status hone_tape_new(hone_tape **out, const hone_device *device);
+void hone_tape_free(hone_tape *tape); /* takes NULL */
+
+/* Starts a plan. Without `grad` no backward pass follows and nothing is saved for one. */
+void hone_tape_plan(hone_tape *tape, bool grad);
+
+/* Lays out the planned step. `reserve` also takes the arena's memory from the device. */
+HONE_MUST_USE hone_status hone_tape_plan_done(hone_tape *tape, bool reserve);
+
+/* Starts a step in the planned memory; what the last one built is gone. */
+void hone_tape_begin(hone_tape *tape);
+
+/* Walks the nodes from the end, starting at losses. Gradients of tensors from outside the tape (parameters) must be
+ * there and are added to. */
+HONE_MUST_USE hone_status hone_tape_backward(hone_tape *tape);
+
+HONE_MUST_USE hone_status hone_tape_segment_begin(hone_tape *tape);
+void hone_tape_segment_end(hone_tape *tape);
+
+bool hone_tape_planning(const hone_tape *tape);
+
+/* The arena of the last plan, in bytes, and its itemisation: what lives when it is fullest, summed by name. */
+size_t hone_tape_bytes(const hone_tape *tape);
+typedef void (*hone_tape_item_fn)(void *context, const char *name, size_t bytes);
+void hone_tape_itemise(const hone_tape *tape, hone_tape_item_fn item, void *context);
+
+/* For operations: records a node of `op` and runs it. `attributes` is copied. The outputs are in (*out)->out. */
+HONE_MUST_USE hone_status hone_tape_record(hone_node **out, hone_tape *tape, const hone_op *op,
+                                           hone_tensor *const in[HONE_NODE_INPUTS],
+                                           const void *attributes, size_t attribute_bytes);
+
+/* For shape rules: declares output i, in new memory. Gradients flow through output 0; output 1 is for saving. */
+HONE_MUST_USE hone_status hone_node_output(hone_tape *tape, hone_node *node, int i,
+                                           const char *name, int64_t rows, int64_t columns);
+/* For shape rules: output 0 is input 0, changed in place. */
+HONE_MUST_USE hone_status hone_node_output_in_place(hone_tape *tape, hone_node *node,
+                                                    const char *name);
+
+/* For workspace rules: parts of a workspace begin on cache lines. */
+static inline size_t hone_whole_lines(size_t bytes) {
+    return (bytes + 63) / 64 * 64;
+}
+
+static inline bool hone_node_wants_grad(const hone_node *node, int i) {
+    return node->in[i] && node->in[i]->needs_grad;
+}
+
+#endif

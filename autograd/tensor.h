@@ -1,0 +1,42 @@
+/*
+ * A tensor: shape, dtype and an address on the device. Small and plain; it owns nothing.
+ */
+#ifndef HONE_AUTOGRAD_TENSOR_H
+#define HONE_AUTOGRAD_TENSOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kernels/real.h"
+
+enum { HONE_DIMS = 4 };
+
+typedef struct hone_tensor {
+    const char *name; /* for messages and the plan; borrowed */
+    hone_dtype dtype;
+    int dims;
+    int64_t shape[HONE_DIMS]; /* row-major, outermost first; 1 past `dims` */
+    void *data;               /* device address; NULL while a tape is planned */
+    struct hone_tensor *grad; /* same shape, dtype HONE_REAL; NULL until something flows into it */
+    bool needs_grad;
+    int32_t block; /* the tape's memory it lies in; -1: memory from outside the tape */
+} hone_tensor;
+
+static inline int64_t hone_tensor_count(const hone_tensor *t) {
+    return t->shape[0] * t->shape[1] * t->shape[2] * t->shape[3];
+}
+
+/* A tensor over memory from outside any tape: weights, parameters, caches. */
+static inline hone_tensor hone_tensor_over(const char *name, hone_dtype dtype, int64_t rows,
+                                           int64_t columns, void *data) {
+    return (hone_tensor){
+        .name = name,
+        .dtype = dtype,
+        .dims = columns > 0 ? 2 : 1,
+        .shape = {rows, columns > 0 ? columns : 1, 1, 1},
+        .data = data,
+        .block = -1
+    };
+}
+
+#endif
