@@ -21,6 +21,9 @@ typedef struct hone_schedule {
     double min_lr_ratio; /* floor of the decay, as a part of lr: 0 to 1 */
 } hone_schedule;
 
+/* The steps of warm-up of an option: as given, or for -1 one in twenty of the run's steps, 50 at most. */
+int64_t hone_schedule_warmup(int64_t warmup, int64_t steps);
+
 /* The learning rate of step `step`, counted from 0:
  *   step < warmup    lr step / warmup
  *   constant         lr
