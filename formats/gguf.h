@@ -86,6 +86,9 @@ const hone_gguf_value *hone_gguf_find(const hone_gguf *gguf, const char *key);
 /* "u32", "string", "array". */
 const char *hone_gguf_kind_name(hone_gguf_kind kind);
 
+/* Bytes of one value; 0 for strings, arrays and what is no kind. */
+size_t hone_gguf_kind_bytes(hone_gguf_kind kind);
+
 /* Required values. HONE_ERR_FORMAT names the file and the key when it is absent, of another type or out of range.
  * Integers may have any width and sign. */
 HONE_MUST_USE hone_status hone_gguf_get_int(int64_t *out, const hone_gguf *gguf, const char *key,
