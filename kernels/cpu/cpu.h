@@ -1,0 +1,19 @@
+/*
+ * What the parts of the CPU table share. The files of simd/ are compiled once per instruction set; each copy fills
+ * its kernels into a table through one of the three functions below.
+ */
+#ifndef HONE_KERNELS_CPU_CPU_H
+#define HONE_KERNELS_CPU_CPU_H
+
+#include "kernels/kernels.h"
+
+void hone_cpu_fill_plain(hone_kernels *table);
+void hone_cpu_fill_avx2(hone_kernels *table);
+void hone_cpu_fill_avx512(hone_kernels *table);
+
+/* hone_kernels.gemm through oneDNN. */
+void hone_gemm_onednn(float *c, const float *a, const float *b, int64_t m, int64_t n, int64_t k,
+                      bool trans_a, bool trans_b, int64_t lda, int64_t ldb, int64_t ldc,
+                      float alpha, float beta);
+
+#endif

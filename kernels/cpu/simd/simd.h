@@ -1,0 +1,149 @@
+/*
+ * Vectors of floats as wide as the instruction set a file is being compiled for (HONE_SIMD_LEVEL: plain, avx2 or
+ * avx512), written with GNU vector types; intrinsics only where those have no word for it. Products followed by sums
+ * become fused multiply-adds where the processor has them.
+ */
+#ifndef HONE_KERNELS_CPU_SIMD_SIMD_H
+#define HONE_KERNELS_CPU_SIMD_SIMD_H
+
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+/* HONE_SIMD(name) is name_plain, name_avx2 or name_avx512. */
+#define HONE_SIMD_JOIN(name, level)   name##_##level
+#define HONE_SIMD_EXPAND(name, level) HONE_SIMD_JOIN(name, level)
+#define HONE_SIMD(name)               HONE_SIMD_EXPAND(name, HONE_SIMD_LEVEL)
+
+#define HONE_INLINE static inline __attribute__((always_inline, unused))
+
+#if defined(__AVX512F__)
+enum { VW = 16 }; /* floats in a vector */
+#elif defined(__AVX2__)
+enum { VW = 8 };
+#else
+enum { VW = 4 };
+#endif
+
+typedef float vf __attribute__((vector_size(VW * 4)));
+typedef int32_t vi __attribute__((vector_size(VW * 4)));
+typedef uint32_t vu __attribute__((vector_size(VW * 4)));
+typedef double vd __attribute__((vector_size(VW * 8)));
+typedef float vf_half __attribute__((vector_size(VW * 2)));
+typedef double vd_half __attribute__((vector_size(VW * 4)));
+typedef uint16_t vh __attribute__((vector_size(VW * 2)));
+typedef int8_t vb __attribute__((vector_size(VW)));
+
+HONE_INLINE vf vf_set(float x) {
+    return x - (vf){0};
+}
+
+HONE_INLINE vf vf_load(const float *p) {
+    vf x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+
+HONE_INLINE void vf_store(float *p, vf x) {
+    memcpy(p, &x, sizeof x);
+}
+
+/* The first n < VW floats at p, then zeros. Reads no further. */
+HONE_INLINE vf vf_load_part(const float *p, int64_t n) {
+#if defined(__AVX512F__)
+    return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1u), p);
+#else
+    vf x = {0};
+    memcpy(&x, p, (size_t)n * 4);
+    return x;
+#endif
+}
+
+HONE_INLINE void vf_store_part(float *p, vf x, int64_t n) {
+#if defined(__AVX512F__)
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1u), (__m512)x);
+#else
+    memcpy(p, &x, (size_t)n * 4);
+#endif
+}
+
+/* a where the mask's lanes are all ones, b where they are zero. */
+HONE_INLINE vf vf_select(vi mask, vf a, vf b) {
+    return (vf)((mask & (vi)a) | (~mask & (vi)b));
+}
+
+/* The larger; b when either is a NaN. */
+HONE_INLINE vf vf_max(vf a, vf b) {
+#if defined(__AVX512F__)
+    return (vf)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+    return (vf)_mm256_max_ps((__m256)a, (__m256)b);
+#else
+    return vf_select(a > b, a, b);
+#endif
+}
+
+/* Sum of the lanes, by halves. */
+HONE_INLINE float vf_sum(vf x) {
+    float lane[VW];
+    memcpy(lane, &x, sizeof lane);
+    for (int width = VW / 2; width > 0; width /= 2) {
+        for (int i = 0; i < width; i++) lane[i] += lane[i + width];
+    }
+    return lane[0];
+}
+
+HONE_INLINE float vf_largest(vf x) {
+    float lane[VW];
+    memcpy(lane, &x, sizeof lane);
+    for (int width = VW / 2; width > 0; width /= 2) {
+        for (int i = 0; i < width; i++)
+            lane[i] = lane[i + width] > lane[i] ? lane[i + width] : lane[i];
+    }
+    return lane[0];
+}
+
+HONE_INLINE double vd_sum(vd x) {
+    double lane[VW];
+    memcpy(lane, &x, sizeof lane);
+    for (int width = VW / 2; width > 0; width /= 2) {
+        for (int i = 0; i < width; i++) lane[i] += lane[i + width];
+    }
+    return lane[0];
+}
+
+/* e^x within about 1 ulp, also where the result is subnormal or infinite; a NaN stays one.
+ * Cody and Waite's reduction to |r| <= ln 2 / 2, then the series of e^r to r^7 with minimax coefficients. */
+HONE_INLINE vf vf_exp(vf x) {
+    const vf lowest = vf_set(-104.0f);
+    const vf highest = vf_set(89.0f);
+    x = vf_select(x < lowest, lowest, x);
+    x = vf_select(x > highest, highest, x);
+    const float magic =
+        0x1.8p23f; /* adding it rounds to an integer and leaves that in the low bits */
+    vf shifted = x * 0x1.715476p+0f + magic;
+    vf n = shifted - magic;
+    vf r = x - n * 0x1.62e400p-1f;
+    r = r - n * 0x1.7f7d1cp-20f;
+    vf p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    vf result = p * (r * r) + r + 1.0f;
+#if defined(__AVX512F__)
+    return (vf)_mm512_scalef_ps((__m512)result, (__m512)n);
+#else
+    /* 2^n in two factors, because n may lie outside the exponents of a float. */
+    vi power = (vi)shifted - 0x4b400000;
+    vi half = power >> 1;
+    vf first = (vf)((half + 127) << 23);
+    vf second = (vf)((power - half + 127) << 23);
+    return result * first * second;
+#endif
+}
+
+#endif

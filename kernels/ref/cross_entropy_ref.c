@@ -1,0 +1,24 @@
+#include <math.h>
+
+#include "kernels/ref/ref.h"
+
+static double log_sum_exp(const hone_real *x, int64_t n) {
+    double largest = -INFINITY;
+    for (int64_t i = 0; i < n; i++) largest = fmax(largest, (double)x[i]);
+    double total = 0.0;
+    for (int64_t i = 0; i < n; i++) total += exp((double)x[i] - largest);
+    return largest + log(total);
+}
+
+void hone_cross_entropy_ref(hone_real *loss, hone_real *logits, const int32_t *targets, int64_t n,
+                            int64_t vocabulary, double weight, bool backward) {
+    for (int64_t i = 0; i < n; i++) {
+        hone_real *row = logits + i * vocabulary;
+        double lse = log_sum_exp(row, vocabulary);
+        loss[i] = (hone_real)(lse - (double)row[targets[i]]);
+        for (int64_t t = 0; backward && t < vocabulary; t++) {
+            double onehot = t == targets[i] ? 1.0 : 0.0;
+            row[t] = (hone_real)(weight * (exp((double)row[t] - lse) - onehot));
+        }
+    }
+}

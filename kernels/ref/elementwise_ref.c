@@ -1,0 +1,35 @@
+#include "kernels/ref/ref.h"
+
+void hone_add_ref(hone_real *y, const hone_real *a, const hone_real *b, int64_t n) {
+    for (int64_t i = 0; i < n; i++) y[i] = a[i] + b[i];
+}
+
+void hone_copy_ref(hone_real *y, const hone_real *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++) y[i] = x[i];
+}
+
+void hone_zero_ref(hone_real *y, int64_t n) {
+    for (int64_t i = 0; i < n; i++) y[i] = 0;
+}
+
+void hone_gather_rows_ref(hone_real *y, const hone_real *x, const int32_t *rows, int64_t n,
+                          int64_t width) {
+    for (int64_t i = 0; i < n; i++) hone_copy_ref(y + i * width, x + rows[i] * width, width);
+}
+
+void hone_scatter_rows_ref(hone_real *y, const hone_real *x, const int32_t *rows, int64_t n,
+                           int64_t width) {
+    for (int64_t i = 0; i < n; i++) hone_copy_ref(y + rows[i] * width, x + i * width, width);
+}
+
+void hone_sum_ref(double *out, const hone_real *x, int64_t n) {
+    double sum = 0.0;
+    for (int64_t i = 0; i < n; i++) sum += (double)x[i];
+    *out = sum;
+}
+
+void hone_sum_squares_ref(double *out, const hone_real *x, int64_t n) {
+    double sum = 0.0;
+    for (int64_t i = 0; i < n; i++) sum += (double)x[i] * (double)x[i];
+    *out = sum;
+}

@@ -1,0 +1,34 @@
+#include "kernels/ref/ref.h"
+
+static const hone_kernels table = {
+    .name = "ref",
+    .gemm = hone_gemm_ref,
+    .linear_fwd = hone_linear_fwd_ref,
+    .linear_bwd = hone_linear_bwd_ref,
+    .linear_workspace = hone_linear_workspace_ref,
+    .embedding_fwd = hone_embedding_fwd_ref,
+    .embedding_bwd = hone_embedding_bwd_ref,
+    .rmsnorm_fwd = hone_rmsnorm_fwd_ref,
+    .rmsnorm_bwd = hone_rmsnorm_bwd_ref,
+    .rope = hone_rope_ref,
+    .attention_fwd = hone_attention_fwd_ref,
+    .attention_bwd = hone_attention_bwd_ref,
+    .attention_workspace = hone_attention_workspace_ref,
+    .silu_mul_fwd = hone_silu_mul_fwd_ref,
+    .silu_mul_bwd = hone_silu_mul_bwd_ref,
+    .add = hone_add_ref,
+    .copy = hone_copy_ref,
+    .zero = hone_zero_ref,
+    .gather_rows = hone_gather_rows_ref,
+    .scatter_rows = hone_scatter_rows_ref,
+    .cross_entropy = hone_cross_entropy_ref,
+    .dropout = hone_dropout_ref,
+    .sum = hone_sum_ref,
+    .sum_squares = hone_sum_squares_ref,
+    .adamw = hone_adamw_ref,
+    .dequantize = hone_dequantize_ref,
+};
+
+const hone_kernels *hone_kernels_ref(void) {
+    return &table;
+}
