@@ -1,9 +1,9 @@
 #include <string.h>
-#include <utf8proc.h>
 #include <yaml.h>
 
 #include "base/alloc.h"
 #include "base/file.h"
+#include "text/utf8.h"
 #include "train/options.h"
 
 enum { MAX_KEYS = 128, WHERE = 1100 };
@@ -209,29 +209,26 @@ hone_status hone_config_load(hone_train_options *options, const char *path) {
 }
 
 /* Characters that YAML does not take as they are, or that would not show. */
-static bool needs_escape(utf8proc_int32_t point) {
+static bool needs_escape(int32_t point) {
     return point < 0x20 || (point >= 0x7f && point < 0xa0) || point == 0x2028 || point == 0x2029 ||
            point == 0xfeff || point >= 0xfffe;
 }
 
 static hone_status put_quoted(hone_buf *out, const char *text) {
     HONE_TRY(hone_buf_puts(out, "\""));
-    utf8proc_ssize_t left = (utf8proc_ssize_t)strlen(text);
-    const utf8proc_uint8_t *at = (const utf8proc_uint8_t *)text;
-    while (left > 0) {
-        utf8proc_int32_t point;
-        utf8proc_ssize_t bytes = utf8proc_iterate(at, left, &point);
-        if (bytes <= 0) { /* never in options, which are checked; a plan may quote anything */
+    size_t length = strlen(text);
+    for (size_t at = 0; at < length;) {
+        int32_t point;
+        size_t bytes = hone_utf8_next(&point, text + at, length - at);
+        if (point < 0) { /* never in options, which are checked; a plan may quote anything */
             HONE_TRY(hone_buf_puts(out, "\\uFFFD"));
-            bytes = 1;
         } else if (needs_escape(point)) {
             HONE_TRY(hone_buf_printf(out, "\\U%08X", (unsigned)point));
         } else {
             if (point == '"' || point == '\\') HONE_TRY(hone_buf_puts(out, "\\"));
-            HONE_TRY(hone_buf_append(out, at, (size_t)bytes));
+            HONE_TRY(hone_buf_append(out, text + at, bytes));
         }
         at += bytes;
-        left -= bytes;
     }
     return hone_buf_puts(out, "\"");
 }

@@ -6,10 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <utf8proc.h>
 
 #include "base/alloc.h"
 #include "text/chat.h"
+#include "text/utf8.h"
 
 /* Sensible for a few hundred to a few thousand records of a small business on a small model. */
 static const hone_train_options defaults = {
@@ -224,24 +224,13 @@ static hone_status set_words(uint32_t *out, const hone_train_option *option, con
     return HONE_OK;
 }
 
-static bool is_utf8(const char *text) {
-    utf8proc_ssize_t left = (utf8proc_ssize_t)strlen(text);
-    const utf8proc_uint8_t *at = (const utf8proc_uint8_t *)text;
-    while (left > 0) {
-        utf8proc_int32_t point;
-        utf8proc_ssize_t bytes = utf8proc_iterate(at, left, &point);
-        if (bytes <= 0) return false;
-        at += bytes;
-        left -= bytes;
-    }
-    return true;
-}
-
 static hone_status set_text(char **out, const hone_train_option *option, const char *value,
                             const char *where) {
-    if (!is_utf8(value)) return refuse(where, option, value, "is not UTF-8; rename the file");
-    char *copy = *value ? hone_strdup(value) : NULL;
-    if (*value && !copy) return HONE_ERR_MEMORY;
+    size_t length = strlen(value);
+    if (hone_utf8_valid(value, length) != length)
+        return refuse(where, option, value, "is not UTF-8; rename the file");
+    char *copy = length > 0 ? hone_strdup(value) : NULL;
+    if (length > 0 && !copy) return HONE_ERR_MEMORY;
     hone_free(*out);
     *out = copy;
     return HONE_OK;
