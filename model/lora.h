@@ -1,0 +1,51 @@
+/*
+ * LoRA adapters (arXiv 2106.09685): for some linear layers a pair A [R,in], B [out,R], so that y = x W^T + s x A^T B^T.
+ *
+ * Rank and scale s belong to the pair: adapters made elsewhere may have several. Rows of B of q and k are in the order
+ * of the model's own weights (model->arch.rope_interleaved).
+ */
+#ifndef HONE_MODEL_LORA_H
+#define HONE_MODEL_LORA_H
+
+#include "model/model.h"
+
+typedef struct hone_lora_pair {
+    hone_tensor a, b;
+    int64_t rank; /* 0: this layer is not adapted */
+    double scale; /* alpha / rank, or alpha / sqrt(rank) */
+} hone_lora_pair;
+
+typedef struct hone_adapter {
+    const hone_model *model; /* borrowed */
+    hone_lora_pair *pairs;   /* owned, [L * HONE_LINEARS] */
+    double dropout;          /* rate, in training only */
+    hone_params params;      /* the factors */
+} hone_adapter;
+
+/* A fresh adapter as PEFT makes it: A uniform in +-1/sqrt(in), B zero, s = alpha / rank. `targets`: bit i adapts role
+ * HONE_ROLE_LINEAR + i in every block. */
+HONE_MUST_USE hone_status hone_adapter_new(hone_adapter **out, const hone_model *model,
+                                           uint32_t targets, int64_t rank, double alpha,
+                                           uint64_t seed);
+
+/* A run folder (its adapter/), a PEFT folder or an adapter .gguf. Shapes are checked against the model; what cannot be
+ * honoured (DoRA, modules_to_save, trained embeddings or biases …) is refused by name; a recorded base hash that is
+ * not `base_hash` (NULL: unknown) is refused. */
+HONE_MUST_USE hone_status hone_adapter_open(hone_adapter **out, const hone_model *model,
+                                            const char *path, const char *base_hash);
+
+void hone_adapter_free(hone_adapter *adapter); /* takes NULL */
+
+static inline hone_lora_pair *hone_adapter_pair(const hone_adapter *adapter, int64_t layer,
+                                                hone_role role) {
+    return &adapter->pairs[layer * HONE_LINEARS + (int64_t)role - HONE_ROLE_LINEAR];
+}
+
+/* For readers: an adapter without pairs; then, for each adapted layer, its rank and scale; then memory for all
+ * factors, zeroed. */
+HONE_MUST_USE hone_status hone_adapter_new_empty(hone_adapter **out, const hone_model *model);
+void hone_adapter_declare(hone_adapter *adapter, int64_t layer, hone_role role, int64_t rank,
+                          double scale);
+HONE_MUST_USE hone_status hone_adapter_allocate(hone_adapter *adapter);
+
+#endif
