@@ -276,12 +276,18 @@ static hone_status read_sizes(hone_gguf_tensor *tensor, hone_gguf *gguf) {
     return HONE_OK;
 }
 
+/* The type when its size is known, else NULL. */
+static const hone_gguf_type *sized_type(uint32_t type) {
+    const hone_gguf_type *found = hone_gguf_type_describe(type);
+    return found && found->block > 0 ? found : NULL;
+}
+
 static hone_status read_tensor(hone_gguf_tensor *tensor, hone_gguf *gguf) {
     HONE_TRY(read_tensor_name(tensor, gguf));
     HONE_TRY(read_sizes(tensor, gguf));
     HONE_TRY(hone_bytes_read(&tensor->type, &gguf->in, 4, "the type of a tensor"));
     HONE_TRY(hone_bytes_read(&tensor->offset, &gguf->in, 8, "the offset of a tensor"));
-    const hone_gguf_type *type = hone_gguf_type_describe(tensor->type);
+    const hone_gguf_type *type = sized_type(tensor->type);
     if (!type) return HONE_OK; /* its bytes follow from the next tensor's offset */
     if (tensor->cols % type->block != 0) {
         return bad_tensor(gguf, tensor, "a row that is no multiple of its type's block");
@@ -298,7 +304,7 @@ static hone_status read_tensor(hone_gguf_tensor *tensor, hone_gguf *gguf) {
 static hone_status find_end(uint64_t *end, const hone_gguf *gguf, size_t index,
                             uint64_t data_bytes) {
     hone_gguf_tensor *tensor = &gguf->tensors[index];
-    if (!hone_gguf_type_describe(tensor->type)) {
+    if (!sized_type(tensor->type)) {
         uint64_t next =
             index + 1 < gguf->tensor_count ? gguf->tensors[index + 1].offset : data_bytes;
         if (next < tensor->offset) return bad_tensor(gguf, tensor, "data that overlaps the next");

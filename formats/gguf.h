@@ -167,7 +167,7 @@ HONE_MUST_USE hone_status hone_gguf_tensor_dtype(hone_dtype *out, const hone_ggu
 typedef struct hone_gguf_type {
     uint32_t type;
     const char *name; /* lower case: "q4_k" */
-    int block;        /* elements in a block */
+    int block;        /* elements in a block; 0 when programs differ about it */
     int bytes;        /* bytes of a block */
 } hone_gguf_type;
 

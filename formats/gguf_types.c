@@ -36,6 +36,7 @@ static const hone_gguf_type types[] = {
     {39, "mxfp4",   32,  17 },
     {40, "nvfp4",   64,  36 },
     {41, "q1_0",    128, 18 },
+    {42, "q2_0",    0,   0  }, /* 64 elements in 18 bytes in one program, 128 in 34 in another */
 };
 
 /* By hone_gguf_kind. */
