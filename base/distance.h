@@ -6,7 +6,8 @@
 
 #include <stddef.h>
 
-/* Edit distance (insert, delete, replace: 1 each; Levenshtein 1966). Words of more than 63 bytes are far from all: 64. */
+/* Edit distance: insert, delete, replace, swap of neighbours: 1 each (optimal string alignment). Words of more than
+ * 63 bytes are far from all: 64. */
 size_t hone_edit_distance(const char *a, const char *b);
 
 /* Whether `distance` is near enough to `word` to be worth proposing: at most a third of its length, and 1 at least. */
