@@ -50,16 +50,26 @@ hone_status hone_json_append_string(hone_buf *out, const char *text, size_t leng
     return hone_buf_append(out, "\"", 1);
 }
 
+/* The fewest digits that read back as the same double: the text with an exponent, "1.5e-03", and its parts. */
+static int shortest(char *text, size_t size, int *exponent, double value) {
+    int digits = 0;
+    double back;
+    do {
+        snprintf(text, size, "%.*e", digits, value);
+        back = strtod(text, NULL);
+    } while (memcmp(&back, &value, sizeof value) != 0 && ++digits < 17);
+    *exponent = (int)strtol(strchr(text, 'e') + 1, NULL, 10);
+    return digits + 1;
+}
+
 hone_status hone_json_append_number(hone_buf *out, double value) {
     if (!isfinite(value)) return hone_buf_puts(out, "null");
     char text[40];
-    for (int digits = 1; digits <= 17; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, value);
-        double back = strtod(text, NULL);
-        if (memcmp(&back, &value, sizeof value) == 0) break;
-    }
-    HONE_TRY(hone_buf_puts(out, text));
-    return strpbrk(text, ".e") ? HONE_OK : hone_buf_puts(out, ".0");
+    int exponent;
+    int digits = shortest(text, sizeof text, &exponent, value);
+    if (exponent < -5 || exponent > 15) return hone_buf_puts(out, text);
+    int decimals = digits - 1 - exponent;
+    return hone_buf_printf(out, "%.*f", decimals > 1 ? decimals : 1, value);
 }
 
 static hone_status new_line(hone_buf *out, int indent, int depth) {
