@@ -1,0 +1,122 @@
+/*
+ * The one small product that attention is made of: MR rows of C[MR,n] (+)= A[MR,k] B[k,n], with A at any strides, B and
+ * C in rows padded to whole vectors. The rows of C stay in registers over all of k.
+ */
+#ifndef HONE_KERNELS_CPU_SIMD_TILE_H
+#define HONE_KERNELS_CPU_SIMD_TILE_H
+
+#include <stdbool.h>
+
+#include "kernels/cpu/simd/simd.h"
+
+/* Rows of a tile, and its widest row in vectors: MR x NV accumulators, NV of B and one of A fit the registers. */
+#if defined(__AVX512F__)
+enum { MR = 6, NV = 4 };
+#else
+enum { MR = 6, NV = 2 };
+#endif
+
+HONE_INLINE int64_t round_up(int64_t n, int64_t unit) {
+    return (n + unit - 1) / unit * unit;
+}
+
+/* `nv` is a constant at every use. */
+HONE_INLINE void tile_block(float *c, int64_t ldc, const float *a, int64_t row_stride,
+                            int64_t k_stride, const float *b, int64_t ldb, int64_t k, const int nv,
+                            bool accumulate) {
+    vf sum[MR][NV];
+#pragma GCC unroll 8
+    for (int r = 0; r < MR; r++) {
+#pragma GCC unroll 4
+        for (int v = 0; v < nv; v++)
+            sum[r][v] = accumulate ? vf_load(c + r * ldc + v * VW) : (vf){0};
+    }
+    for (int64_t l = 0; l < k; l++) {
+        vf row[NV];
+#pragma GCC unroll 4
+        for (int v = 0; v < nv; v++) row[v] = vf_load(b + l * ldb + v * VW);
+#pragma GCC unroll 8
+        for (int r = 0; r < MR; r++) {
+            vf factor = vf_set(a[r * row_stride + l * k_stride]);
+#pragma GCC unroll 4
+            for (int v = 0; v < nv; v++) sum[r][v] += factor * row[v];
+        }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < MR; r++) {
+#pragma GCC unroll 4
+        for (int v = 0; v < nv; v++) vf_store(c + r * ldc + v * VW, sum[r][v]);
+    }
+}
+
+/* C[MR, vectors*VW] = A B, or += when `accumulate`. */
+static inline __attribute__((unused)) void tile_rows(float *c, int64_t ldc, const float *a,
+                                                     int64_t row_stride, int64_t k_stride,
+                                                     const float *b, int64_t ldb, int64_t k,
+                                                     int64_t vectors, bool accumulate) {
+    for (; vectors >= NV; vectors -= NV, c += NV * VW, b += NV * VW)
+        tile_block(c, ldc, a, row_stride, k_stride, b, ldb, k, NV, accumulate);
+#if defined(__AVX512F__)
+    if (vectors == 3) tile_block(c, ldc, a, row_stride, k_stride, b, ldb, k, 3, accumulate);
+    if (vectors == 2) tile_block(c, ldc, a, row_stride, k_stride, b, ldb, k, 2, accumulate);
+#endif
+    if (vectors == 1) tile_block(c, ldc, a, row_stride, k_stride, b, ldb, k, 1, accumulate);
+}
+
+typedef float v4 __attribute__((vector_size(16)));
+
+HONE_INLINE v4 v4_load(const float *p) {
+    v4 x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+
+HONE_INLINE void transpose_4x4(float *to, int64_t ldt, const float *from, int64_t ldf) {
+    v4 a = v4_load(from);
+    v4 b = v4_load(from + ldf);
+    v4 c = v4_load(from + 2 * ldf);
+    v4 d = v4_load(from + 3 * ldf);
+    v4 ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+    v4 ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    v4 cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+    v4 cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    v4 rows[4] = {
+        __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5),
+        __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7),
+        __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5),
+        __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7),
+    };
+    for (int i = 0; i < 4; i++) memcpy(to + i * ldt, &rows[i], sizeof rows[i]);
+}
+
+/* to[columns, ldt] = the transpose of from[n, columns]; columns of `to` from n on become zero. */
+static inline __attribute__((unused)) void pack_transposed(float *to, int64_t ldt,
+                                                           const float *from, int64_t ldf,
+                                                           int64_t n, int64_t columns) {
+    int64_t whole_n = n / 4 * 4;
+    int64_t whole_columns = columns / 4 * 4;
+    for (int64_t j = 0; j < whole_n; j += 4) {
+        for (int64_t d = 0; d < whole_columns; d += 4)
+            transpose_4x4(to + d * ldt + j, ldt, from + j * ldf + d, ldf);
+    }
+    for (int64_t d = 0; d < columns; d++) {
+        int64_t done = d < whole_columns ? whole_n : 0;
+        for (int64_t j = done; j < n; j++) to[d * ldt + j] = from[j * ldf + d];
+        for (int64_t j = n; j < ldt; j++) to[d * ldt + j] = 0.0f;
+    }
+}
+
+/* to[n, padded] = scale from[n, columns], with zeros in the columns beyond. */
+static inline __attribute__((unused)) void pack_rows(float *to, int64_t padded, const float *from,
+                                                     int64_t ldf, int64_t n, int64_t columns,
+                                                     float scale) {
+    for (int64_t j = 0; j < n; j++) {
+        int64_t d = 0;
+        for (; d + VW <= columns; d += VW)
+            vf_store(to + j * padded + d, vf_load(from + j * ldf + d) * scale);
+        if (d < columns)
+            vf_store(to + j * padded + d, vf_load_part(from + j * ldf + d, columns - d) * scale);
+    }
+}
+
+#endif

@@ -1,0 +1,61 @@
+/*
+ * What the suites of kernels share: levels of the CPU table, numbers to feed, and comparison.
+ */
+#ifndef HONE_TESTS_KERNEL_SUPPORT_H
+#define HONE_TESTS_KERNEL_SUPPORT_H
+
+#include <math.h>
+
+#include "base/alloc.h"
+#include "base/parallel.h"
+#include "base/philox.h"
+#include "kernels/kernels.h"
+#include "tests/support.h"
+
+static const char *const level_names[] = {"plain", "avx2", "avx512"};
+enum { LEVELS = sizeof level_names / sizeof level_names[0] };
+
+/* The table of a level, or NULL where this processor lacks it. */
+static inline const hone_kernels *level_table(int level) {
+    const hone_kernels *table = NULL;
+    setenv("HONE_ISA", level_names[level], 1);
+    hone_status status = hone_kernels_cpu(&table);
+    unsetenv("HONE_ISA");
+    if (status == HONE_OK) return table;
+    ck_assert_int_eq(status, HONE_ERR_UNSUPPORTED);
+    printf("SKIP: this processor has no %s\n", level_names[level]);
+    return NULL;
+}
+
+/* n floats in [-1, 1), the same for the same seed; to be freed. */
+static inline float *floats_new(int64_t n, uint32_t seed) {
+    float *x = hone_alloc((size_t)n + 1, sizeof *x);
+    ck_assert_ptr_nonnull(x);
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t word = hone_philox_draw(seed, (uint32_t)i, 0, 0, 0).word[0];
+        x[i] = 2.0f * hone_uniform(word) - 1.0f;
+    }
+    return x;
+}
+
+static inline float *floats_copy(const float *from, int64_t n) {
+    float *x = hone_alloc((size_t)n + 1, sizeof *x);
+    ck_assert_ptr_nonnull(x);
+    memcpy(x, from, (size_t)n * sizeof *x);
+    return x;
+}
+
+/* Fails where a and b differ by more than `relative` of b, or of `floor` where b is smaller. NaNs equal each other. */
+static inline void expect_close(const float *a, const float *b, int64_t n, double relative,
+                                double floor, const char *what) {
+    for (int64_t i = 0; i < n; i++) {
+        double x = (double)a[i];
+        double y = (double)b[i];
+        if (x == y || (isnan(x) && isnan(y))) continue;
+        double room = relative * fmax(fabs(y), floor);
+        ck_assert_msg(fabs(x - y) <= room, "%s: element %lld of %lld: %.9g, expected %.9g", what,
+                      (long long)i, (long long)n, x, y);
+    }
+}
+
+#endif
