@@ -124,15 +124,14 @@ static bool ends_with(const char *text, const char *end) {
     return n >= m && strcmp(text + n - m, end) == 0;
 }
 
-/* The folder of a model that was named by a file in it; owned by the caller. */
-static char *folder_of(const char *path) {
+char *hone_model_folder(const char *path) {
     if (hone_path_is_dir(path)) return hone_strdup(path);
     const char *slash = strrchr(path, '/');
     return slash ? hone_strndup(path, (size_t)(slash - path)) : hone_strdup(".");
 }
 
 static hone_status open_folder(hone_model *model, const char *path) {
-    char *folder = folder_of(path);
+    char *folder = hone_model_folder(path);
     if (!folder) return HONE_ERR_MEMORY;
     char *config = hone_path_join(folder, "config.json");
     hone_free(folder);
@@ -213,7 +212,7 @@ hone_status hone_model_tokenizer(hone_tokenizer **out, const char *path) {
         hone_gguf_close(gguf);
         return status;
     }
-    char *folder = folder_of(path);
+    char *folder = hone_model_folder(path);
     if (!folder) return HONE_ERR_MEMORY;
     hone_status status = hone_tokenizer_load_folder(out, folder);
     hone_free(folder);

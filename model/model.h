@@ -69,6 +69,9 @@ HONE_MUST_USE hone_status hone_model_train_all(hone_model *model);
 /* The tokenizer that belongs to a model's path. */
 HONE_MUST_USE hone_status hone_model_tokenizer(hone_tokenizer **out, const char *path);
 
+/* The folder of a model that was named by it or by a file in it; owned by the caller, NULL when memory is out. */
+char *hone_model_folder(const char *path);
+
 /* Makes cosine and sine tables for positions 0 <= p < positions; again when more are needed. */
 HONE_MUST_USE hone_status hone_model_rope(hone_model *model, int64_t positions);
 

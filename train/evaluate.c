@@ -1,0 +1,94 @@
+#include "train/evaluate.h"
+
+#include <math.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+
+enum { LEAST_TOKENS = 1024 }; /* short records go through the model together */
+
+struct hone_evaluator {
+    hone_loader *loader;
+    hone_batch host;
+    hone_device_batch batch;
+    hone_tape *tape;
+    hone_forward forward;
+};
+
+static hone_status longest_sample(int64_t *longest, const hone_samples *samples) {
+    *longest = 0;
+    for (int64_t i = 0; i < hone_samples_count(samples); i++) {
+        hone_sample_info info;
+        HONE_TRY(hone_samples_info(&info, samples, i));
+        if (info.length > *longest) *longest = info.length;
+    }
+    return HONE_OK;
+}
+
+static hone_status prepare(hone_evaluator *e, const hone_samples *samples, hone_split split) {
+    const hone_device *device = e->forward.model->device;
+    int64_t longest;
+    HONE_TRY(longest_sample(&longest, samples));
+    int64_t bin = longest > LEAST_TOKENS ? longest : LEAST_TOKENS;
+    HONE_TRY(hone_loader_new(&e->loader, samples, split, bin, 0));
+    HONE_TRY(hone_device_batch_new(&e->batch, device, bin, longest));
+    HONE_TRY(hone_model_rope(e->forward.model, longest));
+    HONE_TRY(hone_tape_new(&e->tape, device));
+    e->forward.tokens = &e->batch.tokens;
+    hone_device_batch_fill_up(&e->batch);
+    hone_tape_plan(e->tape, false);
+    HONE_TRY(hone_transformer_loss(e->tape, &e->forward, &e->batch.loss));
+    return hone_tape_plan_done(e->tape, true);
+}
+
+hone_status hone_evaluator_new(hone_evaluator **out, hone_model *model, const hone_adapter *adapter,
+                               const hone_samples *samples, hone_split split) {
+    hone_evaluator *e = hone_alloc(1, sizeof *e);
+    if (!e) return HONE_ERR_MEMORY;
+    e->forward = (hone_forward){.model = model, .adapter = adapter};
+    hone_status status = prepare(e, samples, split);
+    if (status != HONE_OK) {
+        hone_evaluator_free(e);
+        return status;
+    }
+    *out = e;
+    return HONE_OK;
+}
+
+void hone_evaluator_free(hone_evaluator *e) {
+    if (!e) return;
+    hone_tape_free(e->tape);
+    hone_device_batch_free(&e->batch);
+    hone_batch_free(&e->host);
+    hone_loader_free(e->loader);
+    hone_free(e);
+}
+
+size_t hone_evaluator_bytes(const hone_evaluator *e) {
+    return hone_tape_bytes(e->tape) + e->batch.memory.bytes;
+}
+
+hone_status hone_evaluate(hone_evaluation *out, hone_evaluator *e) {
+    *out = (hone_evaluation){0};
+    double start = hone_seconds(), sum = 0;
+    hone_cursor cursor = {0};
+    int64_t bins = hone_loader_bins(e->loader);
+    for (int64_t i = 0; i < bins; i++) {
+        HONE_TRY(hone_loader_fill(&e->host, e->loader, &cursor, 1));
+        HONE_TRY(hone_device_batch_load(&e->batch, &e->host));
+        hone_tape_begin(e->tape);
+        HONE_TRY(hone_transformer_loss(e->tape, &e->forward, &e->batch.loss));
+        double part;
+        HONE_TRY(hone_device_batch_loss(&part, &e->batch));
+        sum += part;
+        out->tokens += e->host.rows;
+        out->all_tokens += e->host.tokens;
+    }
+    out->seconds = hone_seconds() - start;
+    out->loss = sum / (double)out->tokens;
+    if (isfinite(out->loss)) return HONE_OK;
+    return hone_fail(HONE_ERR_NUMERIC,
+                     "the evaluation loss is %g: the model's weights or the "
+                     "adapter hold values that are no numbers",
+                     out->loss);
+}

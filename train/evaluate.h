@@ -1,0 +1,32 @@
+/*
+ * Evaluation: the mean negative log-likelihood per supervised token over a split, each record whole, from its first
+ * token.
+ */
+#ifndef HONE_TRAIN_EVALUATE_H
+#define HONE_TRAIN_EVALUATE_H
+
+#include "train/device_batch.h"
+
+typedef struct hone_evaluation {
+    double loss;    /* nat per supervised token */
+    int64_t tokens; /* supervised */
+    int64_t all_tokens;
+    double seconds;
+} hone_evaluation;
+
+typedef struct hone_evaluator hone_evaluator;
+
+/* Over the samples of a split. Everything is borrowed; memory is taken here once. HONE_ERR_DATA when the split is
+ * empty. `adapter` may be NULL. */
+HONE_MUST_USE hone_status hone_evaluator_new(hone_evaluator **out, hone_model *model,
+                                             const hone_adapter *adapter,
+                                             const hone_samples *samples, hone_split split);
+void hone_evaluator_free(hone_evaluator *evaluator); /* takes NULL */
+
+/* Bytes that the evaluator holds. */
+size_t hone_evaluator_bytes(const hone_evaluator *evaluator);
+
+/* HONE_ERR_NUMERIC when the loss is no finite number. */
+HONE_MUST_USE hone_status hone_evaluate(hone_evaluation *out, hone_evaluator *evaluator);
+
+#endif
