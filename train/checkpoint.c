@@ -7,12 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/file.h"
 #include "train/checkpoint_format.h"
+
+enum { PAGE = 1 << 18 };
 
 /* Everything that is open while a file is written. Negative ids are not open. */
 typedef struct writer {
@@ -122,6 +125,13 @@ static herr_t put_tensor(const writer *out, const hone_checkpoint_tensor *tensor
     return result;
 }
 
+/* The file is laid out in pages and written a page at a time: few, large writes. */
+static bool set_paging(hid_t create, hid_t access) {
+    return H5Pset_file_space_strategy(create, H5F_FSPACE_STRATEGY_PAGE, false, 1) >= 0 &&
+           H5Pset_file_space_page_size(create, PAGE) >= 0 &&
+           H5Pset_page_buffer_size(access, 4 * PAGE, 0, 0) >= 0;
+}
+
 /* Opens the file to write and the properties that keep times out of it. */
 static herr_t open_writer(writer *out, const char *path) {
     *out = (writer){-1, -1, -1};
@@ -129,7 +139,8 @@ static herr_t open_writer(writer *out, const char *path) {
     hid_t create = H5Pcreate(H5P_FILE_CREATE);
     out->group = H5Pcreate(H5P_GROUP_CREATE);
     out->dataset = H5Pcreate(H5P_DATASET_CREATE);
-    if (access >= 0 && create >= 0 && H5Pset_obj_track_times(create, false) >= 0 &&
+    if (access >= 0 && create >= 0 && set_paging(create, access) &&
+        H5Pset_obj_track_times(create, false) >= 0 &&
         H5Pset_obj_track_times(out->group, false) >= 0 &&
         H5Pset_obj_track_times(out->dataset, false) >= 0 && H5Pset_fletcher32(out->dataset) >= 0)
         out->file = H5Fcreate(path, H5F_ACC_TRUNC, create, access);
@@ -158,8 +169,27 @@ static herr_t close_writer(writer *out, herr_t result) {
     return result;
 }
 
+/* HDF5 1.10 cannot be brought to close a file beyond the process's limit of file sizes: asked for beforehand. */
+static hone_status check_size_limit(const char *path, const hone_checkpoint_tensor *tensors,
+                                    size_t count) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return HONE_OK;
+    rlim_t bytes = 8 * PAGE;
+    for (size_t i = 0; i < count; i++) {
+        rlim_t tensor = sizeof(float);
+        for (int d = 0; d < tensors[i].dims; d++) tensor *= (rlim_t)tensors[i].shape[d];
+        bytes += 2 * tensor + 4096; /* what pages leave empty, headers */
+    }
+    if (bytes <= limit.rlim_cur) return HONE_OK;
+    return hone_fail(HONE_ERR_IO,
+                     "%s: a checkpoint takes up to %llu bytes, but files are limited to %llu: "
+                     "raise the limit (ulimit -f)",
+                     path, (unsigned long long)bytes, (unsigned long long)limit.rlim_cur);
+}
+
 static hone_status write_content(const char *path, const hone_checkpoint_state *state,
                                  const hone_checkpoint_tensor *tensors, size_t count) {
+    HONE_TRY(check_size_limit(path, tensors, count));
     writer out;
     errno = 0;
     herr_t result = open_writer(&out, path);
@@ -247,7 +277,7 @@ static hone_status prune(const char *folder, int64_t step, int64_t keep) {
 hone_status hone_checkpoint_write(const char *folder, const hone_checkpoint_state *state,
                                   const hone_checkpoint_tensor *tensors, size_t count,
                                   int64_t keep) {
-    hone_checkpoint_quiet();
+    hone_checkpoint_prepare();
     char *path = path_of(folder, state->step);
     if (!path) return HONE_ERR_MEMORY;
     hone_file file;

@@ -2,7 +2,8 @@
 
 #include "base/alloc.h"
 
-enum { CHUNK_ELEMENTS = 1 << 18 };
+/* With its checksum a chunk of this many floats fills a mebibyte, that is, whole pages of the file. */
+enum { CHUNK_ELEMENTS = (1 << 18) - 1 };
 
 #define FIELD(name, kind)                                                                          \
     { #name, HONE_CHECKPOINT_##kind, offsetof(hone_checkpoint_state, name) }
@@ -38,8 +39,9 @@ hsize_t hone_checkpoint_chunk_rows(hsize_t rows, hsize_t inner) {
     return rows < fit ? rows : fit;
 }
 
-void hone_checkpoint_quiet(void) {
+void hone_checkpoint_prepare(void) {
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    (void)H5Pset_obj_track_times(H5P_GROUP_CREATE_DEFAULT, false);
 }
 
 hid_t hone_checkpoint_access(void) {
@@ -47,7 +49,6 @@ hid_t hone_checkpoint_access(void) {
     if (access < 0) return access;
     if (H5Pset_libver_bounds(access, H5F_LIBVER_LATEST, H5F_LIBVER_LATEST) >= 0 &&
         H5Pset_file_locking(access, false, true) >= 0 &&
-        H5Pset_meta_block_size(access, (hsize_t)1 << 20) >= 0 &&
         H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0)
         return access;
     H5Pclose(access);

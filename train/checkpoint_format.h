@@ -35,8 +35,9 @@ const hone_checkpoint_field *hone_checkpoint_fields(size_t *count);
 /* Rows of the first dimension in a chunk, so that one has about a mebibyte; `inner` is the product of the others. */
 hsize_t hone_checkpoint_chunk_rows(hsize_t rows, hsize_t inner);
 
-/* HDF5 prints its errors unless told not to; ours name the file and the cause. */
-void hone_checkpoint_quiet(void);
+/* To be called before any other use of HDF5. It prints its errors unless told not to (ours name the file and the cause),
+ * and puts the time into the header that says how a file is paged, which goes by the library's own default list. */
+void hone_checkpoint_prepare(void);
 
 /* File access: newest format (all its metadata is checksummed), no locks. Negative on failure. */
 hid_t hone_checkpoint_access(void);

@@ -15,7 +15,7 @@ static hone_status damaged(const char *path, const char *part, const char *name)
 }
 
 static hone_status open_file(hid_t *out, const char *path) {
-    hone_checkpoint_quiet();
+    hone_checkpoint_prepare();
     *out = -1;
     hone_map map; /* for a message that says what the system refused */
     HONE_TRY(hone_map_open(&map, path));
