@@ -95,12 +95,14 @@ void hone_tape_plan(hone_tape *tape, bool grad) {
     hone_layout_clear(&tape->layout);
 }
 
-hone_status hone_tape_plan_done(hone_tape *tape, bool reserve) {
+hone_status hone_tape_plan_done(hone_tape *tape) {
     assert(tape->mode == TAPE_PLAN);
     tape->mode = TAPE_IDLE;
-    HONE_TRY(hone_layout_solve(&tape->layout));
+    return hone_layout_solve(&tape->layout);
+}
+
+hone_status hone_tape_reserve(hone_tape *tape) {
     hone_buffer_free(&tape->arena);
-    if (!reserve) return HONE_OK;
     return hone_buffer_new(&tape->arena, tape->device, tape->layout.bytes);
 }
 

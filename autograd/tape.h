@@ -7,7 +7,8 @@
  * request gets the k-th planned place: nothing is allocated and the same step uses the same addresses. A run may
  * have smaller tensors than the plan (a shorter batch), never larger or other ones.
  *
- *     plan:  hone_tape_plan(tape, true);  build(tape); hone_tape_backward(tape); hone_tape_plan_done(tape, ...);
+ *     plan:  hone_tape_plan(tape, true);  build(tape); hone_tape_backward(tape); hone_tape_plan_done(tape);
+ *            hone_tape_reserve(tape);
  *     run:   hone_tape_begin(tape);       build(tape); hone_tape_backward(tape);
  *
  * Recomputation. Nodes between hone_tape_segment_begin and _end keep nothing but what enters and leaves the segment;
@@ -72,8 +73,11 @@ void hone_tape_free(hone_tape *tape); /* takes NULL */
 /* Starts a plan. Without `grad` no backward pass follows and nothing is saved for one. */
 void hone_tape_plan(hone_tape *tape, bool grad);
 
-/* Lays out the planned step. `reserve` also takes the arena's memory from the device. */
-HONE_MUST_USE hone_status hone_tape_plan_done(hone_tape *tape, bool reserve);
+/* Lays out the planned step; hone_tape_bytes then says what it needs. */
+HONE_MUST_USE hone_status hone_tape_plan_done(hone_tape *tape);
+
+/* Takes the planned memory from the device. */
+HONE_MUST_USE hone_status hone_tape_reserve(hone_tape *tape);
 
 /* Starts a step in the planned memory; what the last one built is gone. */
 void hone_tape_begin(hone_tape *tape);

@@ -40,7 +40,8 @@ static hone_status plan_pass(pass *p, hone_generator *g, int64_t most) {
     hone_tape_plan(p->tape, false);
     hone_tensor *logits;
     HONE_TRY(hone_transformer_logits(&logits, p->tape, &g->forward, g->row, 1));
-    return hone_tape_plan_done(p->tape, true);
+    HONE_TRY(hone_tape_plan_done(p->tape));
+    return hone_tape_reserve(p->tape);
 }
 
 static hone_status prepare(hone_generator *g, int64_t capacity) {

@@ -147,7 +147,8 @@ static void close_problem(problem *p) {
 static void compute_gradients(problem *p) {
     hone_tape_plan(p->tape, true);
     step(p, true);
-    ck_ok(hone_tape_plan_done(p->tape, true));
+    ck_ok(hone_tape_plan_done(p->tape));
+    ck_ok(hone_tape_reserve(p->tape));
     hone_tape_begin(p->tape);
     step(p, true);
 }

@@ -38,7 +38,8 @@ static hone_status prepare(hone_evaluator *e, const hone_samples *samples, hone_
     hone_device_batch_fill_up(&e->batch);
     hone_tape_plan(e->tape, false);
     HONE_TRY(hone_transformer_loss(e->tape, &e->forward, &e->batch.loss));
-    return hone_tape_plan_done(e->tape, true);
+    HONE_TRY(hone_tape_plan_done(e->tape));
+    return hone_tape_reserve(e->tape);
 }
 
 hone_status hone_evaluator_new(hone_evaluator **out, hone_model *model, const hone_adapter *adapter,

@@ -1,0 +1,172 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/file.h"
+#include "base/parallel.h"
+#include "train/run.h"
+
+/* Bytes that the program needs for itself: code, libraries, HDF5's caches. */
+enum { PROGRAM_BYTES = 64 << 20 };
+
+typedef struct memory_plan {
+    int64_t model;      /* frozen weights, mapped */
+    int64_t parameters; /* values, gradients, moments, a copy for checkpoints */
+    int64_t step;       /* activations, gradients of activations, workspaces */
+    int64_t evaluation;
+    int64_t total;
+} memory_plan;
+
+static int64_t weight_bytes(const hone_model *model) {
+    if (model->params.count) return 0; /* counted with the parameters */
+    const hone_tensor *outer[] = {&model->embedding, &model->head};
+    int64_t bytes = (int64_t)model->norms.bytes;
+    for (int i = 0; i < (model->arch.tied ? 1 : 2); i++) {
+        bytes +=
+            outer[i]->shape[0] * (int64_t)hone_dtype_row_bytes(outer[i]->dtype, outer[i]->shape[1]);
+    }
+    for (int64_t l = 0; l < model->arch.layers; l++) {
+        for (hone_role role = HONE_ROLE_LINEAR; role < HONE_ROLES; role++) {
+            const hone_tensor *w = &model->layers[l].weight[role];
+            bytes += w->shape[0] * (int64_t)hone_dtype_row_bytes(w->dtype, w->shape[1]);
+        }
+    }
+    return bytes;
+}
+
+/* Plans a step of `batch` rows of `seq_len` tokens on `tape`, without taking its memory. */
+static hone_status plan_step(int64_t *bytes, hone_run *run, hone_tape *tape, int64_t batch,
+                             int64_t seq_len, bool recompute) {
+    hone_device_batch shapes = run->batch;
+    shapes.capacity = batch * seq_len;
+    shapes.longest = seq_len;
+    hone_device_batch_fill_up(&shapes);
+    hone_forward forward = run->forward;
+    forward.tokens = &shapes.tokens;
+    forward.recompute = recompute;
+    hone_tape_plan(tape, true);
+    HONE_TRY(hone_transformer_loss(tape, &forward, &shapes.loss));
+    HONE_TRY(hone_tape_backward(tape));
+    HONE_TRY(hone_tape_plan_done(tape));
+    *bytes = (int64_t)(hone_tape_bytes(tape) + hone_device_batch_bytes(shapes.capacity));
+    return HONE_OK;
+}
+
+static hone_status plan_memory(memory_plan *out, hone_run *run, hone_tape *tape, int64_t batch,
+                               int64_t seq_len, bool recompute) {
+    int64_t copies = run->best.base ? 9 : 7; /* values, gradients, two moments, and what is saved */
+    *out = (memory_plan){
+        .model = weight_bytes(run->session.model),
+        .parameters = copies * run->params->elements * (int64_t)sizeof(hone_real),
+        .evaluation = run->evaluator ? (int64_t)hone_evaluator_bytes(run->evaluator) : 0,
+    };
+    HONE_TRY(plan_step(&out->step, run, tape, batch, seq_len, recompute));
+    out->total = PROGRAM_BYTES + out->model + out->parameters + out->step + out->evaluation;
+    return HONE_OK;
+}
+
+/* Memory the machine has free, caches included; 0 when it does not say. */
+static int64_t available_memory(void) {
+    hone_buf text = {0};
+    long long kilobytes = 0;
+    if (hone_file_get(&text, "/proc/meminfo") == HONE_OK) {
+        const char *line = strstr(text.data, "MemAvailable:");
+        if (!line || sscanf(line, "MemAvailable: %lld", &kilobytes) != 1) kilobytes = 0;
+    }
+    hone_buf_free(&text);
+    return (int64_t)kilobytes * 1024;
+}
+
+static double gib(int64_t bytes) {
+    return (double)bytes / (1 << 30);
+}
+
+/* Tries smaller steps until one fits, and says which. */
+static hone_status refuse_with_remedy(hone_run *run, const memory_plan *plan, int64_t limit) {
+    const hone_train_options *o = run->options;
+    hone_tape *tape;
+    HONE_TRY(hone_tape_new(&tape, &run->session.device));
+    int64_t batch = o->batch_size, seq_len = o->seq_len;
+    bool recompute = o->recompute == HONE_RECOMPUTE_FULL, fits = false;
+    hone_status status = HONE_OK;
+    while (status == HONE_OK && !fits && seq_len >= 16) {
+        if (batch > 1) {
+            batch /= 2;
+        } else if (!recompute) {
+            recompute = true;
+        } else {
+            seq_len /= 2;
+        }
+        memory_plan smaller;
+        status = plan_memory(&smaller, run, tape, batch, seq_len, recompute);
+        fits = status == HONE_OK && smaller.total <= limit;
+    }
+    hone_tape_free(tape);
+    HONE_TRY(status);
+    char remedy[160] = "even the smallest step does not fit: choose a smaller or quantised model";
+    if (fits) {
+        snprintf(remedy, sizeof remedy,
+                 "this would fit: --batch-size %lld --seq-len %lld --set recompute=%s",
+                 (long long)batch, (long long)seq_len, recompute ? "full" : "none");
+    }
+    return hone_fail(
+        HONE_ERR_MEMORY,
+        "the run needs %.2f GiB (model %.2f, parameters and optimiser %.2f, step %.2f, "
+        "evaluation %.2f) but %.2f GiB may be taken; %s",
+        gib(plan->total), gib(plan->model), gib(plan->parameters), gib(plan->step),
+        gib(plan->evaluation), gib(limit), remedy);
+}
+
+/* The text that checkpoints compare: what decides the bits besides the options. */
+static hone_status write_plan(hone_run *run, const memory_plan *plan) {
+    const hone_train_options *o = run->options;
+    char threads[24], steps[24], rows[48], memory[32];
+    snprintf(threads, sizeof threads, "%d", hone_threads());
+    snprintf(steps, sizeof steps, "%lld", (long long)run->steps);
+    snprintf(rows, sizeof rows, "%lld", (long long)(o->batch_size * o->accumulation));
+    snprintf(memory, sizeof memory, "%.3f GiB", gib(plan->total));
+    const hone_plan_entry entries[] = {
+        {"compute",       "f32"                                                },
+        {"kernels",       run->session.device.kernels->name                    },
+        {"threads",       threads                                              },
+        {"recompute",     o->recompute == HONE_RECOMPUTE_FULL ? "full" : "none"},
+        {"template",      hone_chat_template_name(run->session.chat)           },
+        {"steps",         steps                                                },
+        {"rows_per_step", rows                                                 },
+        {"memory",        memory                                               },
+    };
+    size_t count = sizeof entries / sizeof *entries;
+    for (size_t i = 0; i + 1 < count; i++) { /* memory is for reading only */
+        HONE_TRY(hone_buf_printf(&run->plan, "%s: %s\n", entries[i].name, entries[i].value));
+    }
+    run->state.plan = hone_strdup(run->plan.data);
+    hone_buf config = {0};
+    HONE_TRY(hone_config_format(&config, o, NULL, 0));
+    run->state.config = config.data;
+    run->state.seed = o->seed;
+    memcpy(run->state.model_hash, run->session.model_hash, HONE_SHA256_TEXT);
+    snprintf(run->state.data_hash, HONE_SHA256_TEXT, "%s", hone_samples_key(run->session.samples));
+    snprintf(run->state.tokenizer_hash, HONE_SHA256_TEXT, "%s",
+             hone_tokenizer_hash(run->session.tokenizer));
+    char *path = hone_run_path(run, "run.yaml");
+    if (!path || !run->state.plan) return HONE_ERR_MEMORY;
+    hone_status status = hone_config_write(path, o, entries, count);
+    hone_free(path);
+    return status;
+}
+
+hone_status hone_run_plan(hone_run *run) {
+    const hone_train_options *o = run->options;
+    memory_plan plan;
+    bool recompute = o->recompute == HONE_RECOMPUTE_FULL;
+    HONE_TRY(plan_memory(&plan, run, run->tape, o->batch_size, o->seq_len, recompute));
+    int64_t free_now = available_memory();
+    int64_t limit = o->memory > 0 ? o->memory : free_now - free_now / 20;
+    if (limit > 0 && plan.total > limit) return refuse_with_remedy(run, &plan, limit);
+    HONE_TRY(write_plan(run, &plan));
+    hone_run_say(
+        run, "plan: %lld steps of %lld x %lld tokens, %s kernels, %d threads, about %.2f GiB",
+        (long long)run->steps, (long long)(o->batch_size * o->accumulation), (long long)o->seq_len,
+        run->session.device.kernels->name, hone_threads(), gib(plan.total));
+    return hone_tape_reserve(run->tape);
+}

@@ -1,0 +1,121 @@
+#include "train/preview.h"
+
+#include "base/alloc.h"
+#include "data/record.h"
+#include "model/generate.h"
+
+hone_status hone_preview_answer(hone_buf *out, hone_generator *generator,
+                                const hone_tokenizer *tokenizer, const int32_t *ids, int64_t count,
+                                int64_t max_tokens) {
+    const hone_sampling greedy = {.top_p = 1};
+    hone_generator_reset(generator);
+    HONE_TRY(hone_generator_feed(generator, ids, count));
+    HONE_TRY(hone_buf_puts(out, ""));
+    for (int64_t i = 0; i < max_tokens; i++) {
+        int32_t id;
+        HONE_TRY(hone_generator_choose(&id, generator, &greedy));
+        if (hone_tokenizer_ends(tokenizer, id)) break;
+        HONE_TRY(hone_tokenizer_piece(tokenizer, out, id, false));
+        if (hone_generator_length(generator) == hone_generator_capacity(generator)) break;
+        HONE_TRY(hone_generator_feed(generator, &id, 1));
+    }
+    return HONE_OK;
+}
+
+/* One record's question, put to both models. */
+typedef struct asker {
+    hone_session *session;
+    hone_generator *before, *after; /* `before` may be NULL */
+    int64_t max_tokens;
+    hone_encoding prompt;
+    hone_rendering rendering;
+} asker;
+
+static hone_status answer(const char **out, asker *a, hone_generator *generator) {
+    if (!generator) return HONE_OK;
+    hone_buf text = {0};
+    hone_status status = hone_preview_answer(&text, generator, a->session->tokenizer, a->prompt.ids,
+                                             (int64_t)a->prompt.count, a->max_tokens);
+    if (status == HONE_OK) {
+        *out = text.data;
+    } else {
+        hone_buf_free(&text);
+    }
+    return status;
+}
+
+static hone_status ask(hone_report_sample *out, asker *a, const hone_record *record) {
+    size_t asked = record->count - 1; /* the last turn is the answer */
+    HONE_TRY(hone_chat_encode(&a->prompt, &a->rendering, a->session->chat, a->session->tokenizer,
+                              record->messages, asked, true));
+    const hone_message *question = &record->messages[asked - 1], *reply = &record->messages[asked];
+    out->prompt = hone_strndup(question->content, question->length);
+    out->reference = hone_strndup(reply->content, reply->length);
+    if (!out->prompt || !out->reference) return HONE_ERR_MEMORY;
+    HONE_TRY(answer(&out->before, a, a->before));
+    return answer(&out->after, a, a->after);
+}
+
+static bool ends_with_answer(const hone_record *record) {
+    return record->count >= 2 && record->messages[record->count - 1].role[0] == 'a';
+}
+
+/* Asks the samples of one split until there are `most`. Those that do not fit are passed over. */
+static hone_status ask_split(hone_preview *out, asker *a, size_t most, bool held_out) {
+    hone_session *s = a->session;
+    hone_data_record row = {0};
+    hone_record record = {0};
+    hone_status status = HONE_OK;
+    for (int64_t i = 0; i < hone_samples_count(s->samples) && out->count < most; i++) {
+        hone_sample_info info;
+        status = hone_samples_info(&info, s->samples, i);
+        if (status != HONE_OK) break;
+        if (info.is_eval != held_out || info.part > 0) continue;
+        status = hone_datafile_read(&row, s->data, info.record);
+        if (status != HONE_OK) break;
+        status = hone_record_parse(&record, row.json.data, row.json.length, "record");
+        if (status != HONE_OK) break;
+        if (record.text || !ends_with_answer(&record) || info.length > 256) continue;
+        out->samples[out->count].held_out = held_out;
+        status = ask(&out->samples[out->count++], a, &record);
+        if (status != HONE_OK) break;
+    }
+    hone_record_free(&record);
+    hone_buf_free(&row.json);
+    return status;
+}
+
+hone_status hone_preview_make(hone_preview *out, hone_session *session, size_t most,
+                              int64_t max_tokens) {
+    *out = (hone_preview){0};
+    asker a = {.session = session, .max_tokens = max_tokens};
+    int64_t capacity = 256 + max_tokens;
+    out->samples = hone_alloc(most, sizeof *out->samples);
+    hone_status status = out->samples ? HONE_OK : HONE_ERR_MEMORY;
+    if (status == HONE_OK && session->adapter) {
+        status = hone_generator_new(&a.before, session->model, NULL, capacity);
+    }
+    if (status == HONE_OK) {
+        status = hone_generator_new(&a.after, session->model, session->adapter, capacity);
+    }
+    if (status == HONE_OK) status = ask_split(out, &a, most, true);
+    if (status == HONE_OK) status = ask_split(out, &a, most, false);
+    hone_generator_free(a.before);
+    hone_generator_free(a.after);
+    hone_encoding_free(&a.prompt);
+    hone_rendering_free(&a.rendering);
+    if (status != HONE_OK) hone_preview_free(out);
+    return status;
+}
+
+void hone_preview_free(hone_preview *preview) {
+    for (size_t i = 0; i < preview->count; i++) {
+        const hone_report_sample *s = &preview->samples[i];
+        hone_free((void *)(uintptr_t)s->prompt);
+        hone_free((void *)(uintptr_t)s->before);
+        hone_free((void *)(uintptr_t)s->after);
+        hone_free((void *)(uintptr_t)s->reference);
+    }
+    hone_free(preview->samples);
+    *preview = (hone_preview){0};
+}

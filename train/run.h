@@ -1,0 +1,62 @@
+/*
+ * The state of a training run, shared by the files that make it up. Not for callers of hone_train.
+ */
+#ifndef HONE_TRAIN_RUN_H
+#define HONE_TRAIN_RUN_H
+
+#include "train/checkpoint.h"
+#include "train/evaluate.h"
+#include "train/optimizer.h"
+#include "train/session.h"
+#include "train/trainer.h"
+
+typedef struct hone_run {
+    const hone_train_options *options; /* resolved */
+    const hone_train_observer *observer;
+    hone_session session;
+    hone_params *params; /* of the adapter or of the whole model */
+    hone_loader *loader;
+    hone_evaluator *evaluator; /* NULL: nothing is held out */
+    hone_batch host;
+    hone_device_batch batch;
+    hone_tape *tape;
+    hone_forward forward;
+    hone_optimizer optimizer;
+    hone_buffer dropout_key; /* one uint64_t */
+    hone_buffer best;        /* the parameters at the best evaluation; with early stopping only */
+    hone_metrics *metrics;
+    hone_checkpoint_state state;
+    hone_checkpoint_tensor *saved; /* owned: what a checkpoint holds, with host memory for it */
+    size_t saved_count;
+    float *saved_host;
+    char **saved_names;
+    hone_buf plan;   /* YAML-like text of what was resolved */
+    int64_t steps;   /* of the whole run */
+    double saved_at; /* clock of the last checkpoint */
+    hone_train_result result;
+} hone_run;
+
+/* --- planning (train/plan.c) --- */
+
+/* Plans the step for the options' batch and checks that it fits the memory there is; says what would fit otherwise. */
+HONE_MUST_USE hone_status hone_run_plan(hone_run *run);
+
+/* --- checkpoints (train/run_state.c) --- */
+
+/* Names what a checkpoint holds and takes host memory for it. */
+HONE_MUST_USE hone_status hone_run_state_prepare(hone_run *run);
+HONE_MUST_USE hone_status hone_run_save(hone_run *run);
+/* Goes on from the newest checkpoint, when there is one that belongs to this run. */
+HONE_MUST_USE hone_status hone_run_restore(hone_run *run);
+
+/* --- results (train/run_files.c) --- */
+
+/* Writes the adapter or model, Modelfile and report. */
+HONE_MUST_USE hone_status hone_run_write_files(hone_run *run);
+
+/* "<out>/<name>", owned by the caller. */
+char *hone_run_path(const hone_run *run, const char *name);
+
+void hone_run_say(const hone_run *run, const char *format, ...) HONE_PRINTF(2, 3);
+
+#endif

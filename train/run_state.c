@@ -1,0 +1,126 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "train/run.h"
+
+/* A buffer that is saved as one tensor per parameter. */
+typedef struct group {
+    const char *name;
+    const hone_buffer *buffer;
+} group;
+
+static size_t groups_of(group out[4], const hone_run *run) {
+    out[0] = (group){"params", &run->params->values};
+    out[1] = (group){"adam_m", &run->optimizer.m};
+    out[2] = (group){"adam_v", &run->optimizer.v};
+    out[3] = (group){"best", &run->best};
+    return run->best.base ? 4 : 3;
+}
+
+static hone_status name_tensor(hone_run *run, const char *group_name, const hone_param *param,
+                               float *host) {
+    hone_buf name = {0};
+    HONE_TRY(hone_buf_printf(&name, "%s/%s", group_name, param->name));
+    run->saved_names[run->saved_count] = name.data;
+    hone_checkpoint_tensor *t = &run->saved[run->saved_count++];
+    *t = (hone_checkpoint_tensor){.name = name.data, .data = host, .dims = param->tensor->dims};
+    memcpy(t->shape, param->tensor->shape, sizeof t->shape);
+    return HONE_OK;
+}
+
+hone_status hone_run_state_prepare(hone_run *run) {
+    group groups[4];
+    size_t n = groups_of(groups, run), tensors = n * run->params->count;
+    run->saved = hone_alloc(tensors, sizeof *run->saved);
+    run->saved_names = hone_alloc(tensors, sizeof *run->saved_names);
+    run->saved_host = hone_alloc(n * (size_t)run->params->elements, sizeof *run->saved_host);
+    if (!run->saved || !run->saved_names || !run->saved_host) return HONE_ERR_MEMORY;
+    float *at = run->saved_host;
+    for (size_t g = 0; g < n; g++) {
+        for (size_t i = 0; i < run->params->count; i++) {
+            const hone_param *param = &run->params->items[i];
+            HONE_TRY(name_tensor(run, groups[g].name, param, at));
+            at += hone_tensor_count(param->tensor);
+        }
+    }
+    return HONE_OK;
+}
+
+hone_status hone_run_save(hone_run *run) {
+    group groups[4];
+    size_t n = groups_of(groups, run);
+    size_t bytes = (size_t)run->params->elements * sizeof(float);
+    for (size_t g = 0; g < n; g++) {
+        float *to = run->saved_host + g * (size_t)run->params->elements;
+        HONE_TRY(hone_device_copy_out(&run->session.device, to, groups[g].buffer->base, bytes));
+    }
+    HONE_TRY(hone_metrics_sync(run->metrics));
+    char *folder = hone_run_path(run, "checkpoints");
+    if (!folder) return HONE_ERR_MEMORY;
+    hone_status status = hone_checkpoint_write(folder, &run->state, run->saved, run->saved_count,
+                                               run->options->checkpoint_keep);
+    hone_free(folder);
+    run->saved_at = hone_seconds();
+    return status;
+}
+
+/* What must be the same for bits to be the same. */
+static hone_status check_same_run(const hone_checkpoint_state *now,
+                                  const hone_checkpoint_state *then, const char *path) {
+    const struct {
+        const char *what, *now, *then;
+    } rows[] = {
+        {"the model",                                  now->model_hash,     then->model_hash    },
+        {"the data",                                   now->data_hash,      then->data_hash     },
+        {"the tokenizer",                              now->tokenizer_hash, then->tokenizer_hash},
+        {"the options",                                now->config,         then->config        },
+        {"the plan (threads, instruction set, batch)", now->plan,           then->plan          },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (strcmp(rows[i].now, rows[i].then) == 0) continue;
+        return hone_fail(
+            HONE_ERR_USAGE,
+            "%s: %s changed since this checkpoint was written, so the result would differ; "
+            "resume with what the run began with, or start a new run",
+            path, rows[i].what);
+    }
+    return HONE_OK;
+}
+
+static hone_status take_over(hone_run *run, hone_checkpoint_state *then, const char *path) {
+    HONE_TRY(check_same_run(&run->state, then, path));
+    HONE_TRY(hone_checkpoint_read(run->saved, run->saved_count, path));
+    group groups[4];
+    size_t n = groups_of(groups, run);
+    size_t bytes = (size_t)run->params->elements * sizeof(float);
+    for (size_t g = 0; g < n; g++) {
+        const float *from = run->saved_host + g * (size_t)run->params->elements;
+        HONE_TRY(hone_device_copy_in(&run->session.device, groups[g].buffer->base, from, bytes));
+    }
+    hone_checkpoint_state now = run->state;
+    run->state = *then;
+    *then = now; /* the caller frees the one that is not used any more */
+    run->result.resumed_from = run->state.step;
+    hone_run_say(run, "resumed from step %lld of %lld", (long long)run->state.step,
+                 (long long)run->steps);
+    return HONE_OK;
+}
+
+hone_status hone_run_restore(hone_run *run) {
+    char *folder = hone_run_path(run, "checkpoints");
+    if (!folder) return HONE_ERR_MEMORY;
+    char *path = NULL;
+    hone_checkpoint_state then = {0};
+    hone_buf refused = {0};
+    hone_status status = hone_checkpoint_latest(&path, &then, &refused, folder);
+    if (refused.length) hone_run_say(run, "passed over a damaged checkpoint: %s", refused.data);
+    if (status == HONE_OK && path) status = take_over(run, &then, path);
+    hone_buf_free(&refused);
+    hone_checkpoint_state_free(&then);
+    hone_free(path);
+    hone_free(folder);
+    return status;
+}

@@ -1,0 +1,115 @@
+#include "train/session.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/file.h"
+#include "base/parallel.h"
+#include "data/import.h"
+#include "model/chat_choice.h"
+
+/* Ids index the embedding: a tokenizer that knows more tokens would read past its end. */
+static hone_status check_vocabulary(const hone_session *s, const char *path) {
+    int64_t tokens = hone_tokenizer_size(s->tokenizer), rows = s->model->arch.vocabulary;
+    if (tokens <= rows) return HONE_OK;
+    return hone_fail(
+        HONE_ERR_FORMAT,
+        "%s: the tokenizer has %lld tokens but the model's embedding only %lld rows; they "
+        "do not belong together",
+        path, (long long)tokens, (long long)rows);
+}
+
+hone_status hone_session_open(hone_session *out, const char *model_path, const char *config,
+                              const char *chat, int64_t threads, uint64_t seed) {
+    *out = (hone_session){0};
+    hone_threads_set((int)threads);
+    HONE_TRY(hone_device_open_cpu(&out->device));
+    hone_status status = config ? hone_model_create(&out->model, config, &out->device, seed)
+                                : hone_model_open(&out->model, model_path, &out->device);
+    if (status == HONE_OK) status = hone_model_tokenizer(&out->tokenizer, model_path);
+    if (status == HONE_OK) status = check_vocabulary(out, model_path);
+    if (status == HONE_OK) {
+        status = hone_chat_choose(&out->chat, chat, model_path, out->tokenizer);
+    }
+    if (status != HONE_OK) hone_session_close(out);
+    return status;
+}
+
+hone_status hone_session_hash_model(hone_session *session) {
+    if (session->model_hash[0]) return HONE_OK;
+    return hone_model_hash(session->model_hash, session->model);
+}
+
+hone_status hone_session_open_adapter(hone_session *session, const char *path) {
+    HONE_TRY(hone_session_hash_model(session));
+    return hone_adapter_open(&session->adapter, session->model, path, session->model_hash);
+}
+
+/* A name for a data file that no other process has, in a fresh folder. Owned by the caller. */
+static hone_status temporary_name(char **file, char **folder) {
+    const char *base = getenv("TMPDIR");
+    hone_buf name = {0};
+    HONE_TRY(hone_buf_printf(&name, "%s/hone-XXXXXX", base && *base ? base : "/tmp"));
+    if (!mkdtemp(name.data)) {
+        hone_status status =
+            hone_fail_errno(HONE_ERR_IO, "%s: cannot make a temporary folder", name.data);
+        hone_buf_free(&name);
+        return status;
+    }
+    *folder = name.data;
+    *file = hone_path_join(name.data, "data.h5");
+    return *file ? HONE_OK : HONE_ERR_MEMORY;
+}
+
+static hone_status import(const char *to, const char *path) {
+    hone_data_report report = {0};
+    hone_status status = hone_data_add(&report, to, &path, 1, &(hone_data_add_options){0});
+    hone_data_report_free(&report);
+    return status;
+}
+
+static hone_status open_imported(hone_session *s, const char *path, const char *import_to) {
+    if (import_to) {
+        if (!hone_path_exists(import_to)) HONE_TRY(import(import_to, path));
+        return hone_datafile_open(&s->data, import_to);
+    }
+    char *file = NULL, *folder = NULL;
+    hone_status status = temporary_name(&file, &folder);
+    if (status == HONE_OK) status = import(file, path);
+    if (status == HONE_OK) status = hone_datafile_open(&s->data, file);
+    if (file) unlink(file);
+    if (folder) rmdir(folder);
+    hone_free(file);
+    hone_free(folder);
+    return status;
+}
+
+hone_status hone_session_open_data(hone_session *s, const char *path, const char *import_to,
+                                   const hone_samples_options *options) {
+    hone_samples_options how = *options;
+    if (!hone_path_exists(path)) {
+        return hone_fail(HONE_ERR_IO,
+                         "%s: no such file; give a .h5 of `hone data` or a file that "
+                         "`hone data add` reads",
+                         path);
+    }
+    if (hone_data_importable(path)) {
+        how.no_cache = !import_to;
+        HONE_TRY(open_imported(s, path, import_to));
+    } else {
+        HONE_TRY(hone_datafile_open(&s->data, path));
+    }
+    return hone_samples_open(&s->samples, s->data, s->tokenizer, s->chat, &how);
+}
+
+void hone_session_close(hone_session *s) {
+    hone_samples_free(s->samples);
+    hone_datafile_free(s->data);
+    hone_adapter_free(s->adapter);
+    hone_model_close(s->model);
+    hone_tokenizer_free(s->tokenizer);
+    *s = (hone_session){0};
+}

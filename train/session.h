@@ -1,0 +1,43 @@
+/*
+ * What a command works on: a device, a model with or without an adapter, its tokenizer and chat template, and the
+ * samples of a data file.
+ */
+#ifndef HONE_TRAIN_SESSION_H
+#define HONE_TRAIN_SESSION_H
+
+#include "data/samples.h"
+#include "model/lora.h"
+#include "model/model.h"
+
+typedef struct hone_session {
+    hone_device device;
+    hone_model *model;
+    char model_hash[HONE_SHA256_TEXT]; /* "" until asked for */
+    hone_adapter *adapter;
+    hone_tokenizer *tokenizer;
+    const hone_chat_template *chat;
+    hone_datafile *data;
+    hone_samples *samples;
+} hone_session;
+
+/* Sets the thread count (0: every core) and opens device, model and tokenizer; `chat` is a template's name or "auto". With
+ * `config` the model is made fresh from that config.json and `model_path` gives the tokenizer only. */
+HONE_MUST_USE hone_status hone_session_open(hone_session *out, const char *model_path,
+                                            const char *config, const char *chat, int64_t threads,
+                                            uint64_t seed);
+
+/* Opens an adapter for the model, checking the base's hash. */
+HONE_MUST_USE hone_status hone_session_open_adapter(hone_session *session, const char *path);
+
+/* Computes model_hash once. */
+HONE_MUST_USE hone_status hone_session_hash_model(hone_session *session);
+
+/* Opens a data file, or imports any file that `data add` reads into `import_to` first (NULL: a temporary file that is
+ * gone afterwards), and makes its samples. */
+HONE_MUST_USE hone_status hone_session_open_data(hone_session *session, const char *path,
+                                                 const char *import_to,
+                                                 const hone_samples_options *options);
+
+void hone_session_close(hone_session *session); /* takes a zeroed one */
+
+#endif

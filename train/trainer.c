@@ -1,0 +1,415 @@
+#include "train/trainer.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/philox.h"
+#include "train/run.h"
+#include "train/schedule.h"
+
+void hone_run_say(const hone_run *run, const char *format, ...) {
+    if (!run->observer->message) return;
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    run->observer->message(run->observer->context, text);
+}
+
+char *hone_run_path(const hone_run *run, const char *name) {
+    return hone_path_join(run->options->out, name);
+}
+
+/* --- Opening --- */
+
+static hone_status make_folders(const hone_run *run, bool resume) {
+    const char *out = run->options->out;
+    if (!resume && hone_path_exists(out)) {
+        return hone_fail(
+            HONE_ERR_USAGE,
+            "%s: exists already; choose another --out, or go on with that run by --resume", out);
+    }
+    HONE_TRY(hone_dir_make(out));
+    char *checkpoints = hone_run_path(run, "checkpoints");
+    hone_status status = checkpoints ? hone_dir_make(checkpoints) : HONE_ERR_MEMORY;
+    hone_free(checkpoints);
+    return status;
+}
+
+static hone_status open_session(hone_run *run) {
+    const hone_train_options *o = run->options;
+    hone_session *s = &run->session;
+    HONE_TRY(hone_session_open(s, o->model, o->from_scratch, o->template, o->threads,
+                               (uint64_t)o->seed));
+    if (o->seq_len > s->model->arch.context) {
+        return hone_fail(HONE_ERR_USAGE,
+                         "seq_len %lld is more than the model's context of %lld tokens",
+                         (long long)o->seq_len, (long long)s->model->arch.context);
+    }
+    HONE_TRY(hone_session_hash_model(s));
+    hone_samples_options how = {
+        .seq_len = o->seq_len,
+        .overlong = (hone_overlong)o->too_long,
+        .train_on = (hone_train_on)o->train_on,
+        .eval_fraction = o->eval_fraction,
+    };
+    char *import_to = hone_run_path(run, "data.h5");
+    hone_status status =
+        import_to ? hone_session_open_data(s, o->data, import_to, &how) : HONE_ERR_MEMORY;
+    hone_free(import_to);
+    return status;
+}
+
+static hone_status open_parameters(hone_run *run) {
+    const hone_train_options *o = run->options;
+    hone_session *s = &run->session;
+    if (o->from_scratch) {
+        run->params = &s->model->params;
+        return HONE_OK;
+    }
+    if (o->full) {
+        HONE_TRY(hone_model_train_all(s->model));
+        run->params = &s->model->params;
+        return HONE_OK;
+    }
+    if (o->adapter) {
+        HONE_TRY(hone_session_open_adapter(s, o->adapter));
+    } else {
+        HONE_TRY(hone_adapter_new(&s->adapter, s->model, o->targets, o->rank, o->alpha,
+                                  (uint64_t)o->seed));
+    }
+    s->adapter->dropout = o->dropout;
+    run->params = &s->adapter->params;
+    return HONE_OK;
+}
+
+static int64_t held_out(const hone_samples *samples) {
+    int64_t n = 0;
+    for (int64_t i = 0; i < hone_samples_count(samples); i++) {
+        hone_sample_info info;
+        if (hone_samples_info(&info, samples, i) == HONE_OK && info.is_eval) n++;
+    }
+    return n;
+}
+
+static hone_status open_data(hone_run *run) {
+    const hone_train_options *o = run->options;
+    const hone_session *s = &run->session;
+    HONE_TRY(
+        hone_loader_new(&run->loader, s->samples, HONE_SPLIT_TRAIN, o->seq_len, (uint64_t)o->seed));
+    int64_t bins_a_step = o->batch_size * o->accumulation;
+    int64_t bins = hone_loader_bins(run->loader);
+    run->steps = o->steps > 0 ? o->steps : (o->epochs * bins + bins_a_step - 1) / bins_a_step;
+    if (held_out(s->samples) > 0) {
+        HONE_TRY(
+            hone_evaluator_new(&run->evaluator, s->model, s->adapter, s->samples, HONE_SPLIT_EVAL));
+    }
+    const hone_samples_ledger *ledger = hone_samples_ledger_of(s->samples);
+    hone_run_say(run, "data: %lld records, %lld samples, %lld tokens, %lld of them supervised",
+                 (long long)ledger->records, (long long)ledger->samples, (long long)ledger->tokens,
+                 (long long)ledger->supervised);
+    if (ledger->overlong || ledger->unsupervised) {
+        hone_run_say(run,
+                     "data: %lld too long (%lld truncated, %lld split, %lld dropped), %lld without "
+                     "anything to learn",
+                     (long long)ledger->overlong, (long long)ledger->truncated,
+                     (long long)ledger->split, (long long)ledger->dropped,
+                     (long long)ledger->unsupervised);
+    }
+    return HONE_OK;
+}
+
+/* Everything a step needs, in memory. */
+static hone_status open_engine(hone_run *run) {
+    const hone_train_options *o = run->options;
+    hone_session *s = &run->session;
+    HONE_TRY(hone_optimizer_new(&run->optimizer, run->params, &s->device));
+    run->optimizer.beta1 = o->beta1;
+    run->optimizer.beta2 = o->beta2;
+    run->optimizer.epsilon = o->epsilon;
+    run->optimizer.decay = o->weight_decay;
+    run->optimizer.clip = o->clip;
+    HONE_TRY(hone_buffer_new(&run->dropout_key, &s->device, sizeof(uint64_t)));
+    HONE_TRY(
+        hone_device_batch_new(&run->batch, &s->device, o->batch_size * o->seq_len, o->seq_len));
+    HONE_TRY(hone_model_rope(s->model, o->seq_len));
+    HONE_TRY(hone_tape_new(&run->tape, &s->device));
+    run->forward = (hone_forward){
+        .model = s->model,
+        .adapter = s->adapter,
+        .tokens = &run->batch.tokens,
+        .dropout_key = s->adapter && s->adapter->dropout > 0 ? run->dropout_key.base : NULL,
+        .recompute = o->recompute == HONE_RECOMPUTE_FULL,
+    };
+    if (o->early_stop > 0) {
+        size_t bytes = (size_t)run->params->elements * sizeof(hone_real);
+        HONE_TRY(hone_buffer_new(&run->best, &s->device, bytes));
+    }
+    return hone_run_plan(run);
+}
+
+/* --- Steps --- */
+
+static hone_status draw_dropout_key(hone_run *run, int64_t step) {
+    hone_philox draw =
+        hone_philox_draw((uint64_t)run->options->seed, (uint32_t)step,
+                         (uint32_t)((uint64_t)step >> 32), 0, 0x64726f70u /* "drop" */);
+    uint64_t key = (uint64_t)draw.word[1] << 32 | draw.word[0];
+    return hone_device_copy_in(&run->session.device, run->dropout_key.base, &key, sizeof key);
+}
+
+static hone_status run_micro_batch(double *loss, hone_run *run, hone_cursor *cursor) {
+    HONE_TRY(hone_loader_fill(&run->host, run->loader, cursor, run->options->batch_size));
+    HONE_TRY(hone_device_batch_load(&run->batch, &run->host));
+    hone_tape_begin(run->tape);
+    HONE_TRY(hone_transformer_loss(run->tape, &run->forward, &run->batch.loss));
+    HONE_TRY(hone_tape_backward(run->tape));
+    double part;
+    HONE_TRY(hone_device_batch_loss(&part, &run->batch));
+    *loss += part;
+    return HONE_OK;
+}
+
+static int64_t peak_resident_bytes(void) {
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (int64_t)usage.ru_maxrss * 1024;
+}
+
+static hone_status refuse_numbers(const hone_run *run, int64_t step, double loss) {
+    return hone_fail(
+        HONE_ERR_NUMERIC,
+        "step %lld: the loss or its gradient is no finite number (loss %g); the last good "
+        "checkpoint in %s/checkpoints is kept; try a lower learning rate (--lr %g), a "
+        "longer warm-up (--set warmup=...) or stronger clipping (--set clip=0.3)",
+        (long long)step, loss, run->options->out, run->options->lr / 4);
+}
+
+static double rate_of(const hone_run *run, int64_t step) {
+    const hone_train_options *o = run->options;
+    int64_t automatic = run->steps / 20 < 50 ? run->steps / 20 : 50;
+    hone_schedule schedule = {
+        .kind = (hone_schedule_kind)o->schedule,
+        .lr = o->lr,
+        .warmup = o->warmup >= 0 ? o->warmup : automatic,
+        .steps = run->steps,
+        .min_lr_ratio = o->min_lr_ratio,
+    };
+    return hone_schedule_lr(&schedule, step - 1);
+}
+
+/* One optimiser step, the `step`-th from 1. */
+static hone_status run_step(hone_step_metrics *m, hone_run *run, int64_t step) {
+    const hone_train_options *o = run->options;
+    double start = hone_seconds(), loss = 0;
+    hone_cursor cursor = {run->state.epoch, run->state.bin};
+    hone_loader_counts counts;
+    HONE_TRY(hone_loader_count(&counts, run->loader, cursor, o->batch_size * o->accumulation));
+    HONE_TRY(draw_dropout_key(run, step));
+    HONE_TRY(hone_optimizer_zero_grad(&run->optimizer));
+    run->batch.loss.weight = 1 / (double)counts.supervised;
+    for (int64_t i = 0; i < o->accumulation; i++) HONE_TRY(run_micro_batch(&loss, run, &cursor));
+    *m = (hone_step_metrics){
+        .step = step,
+        .loss = loss / (double)counts.supervised,
+        .lr = rate_of(run, step),
+        .tokens = counts.tokens,
+        .supervised_tokens = counts.supervised,
+    };
+    if (!isfinite(m->loss)) return refuse_numbers(run, step, m->loss);
+    hone_status status = hone_optimizer_step(&m->grad_norm, &run->optimizer, step, m->lr);
+    if (status == HONE_ERR_NUMERIC) return refuse_numbers(run, step, m->loss);
+    HONE_TRY(status);
+    run->state.step = step;
+    run->state.epoch = cursor.epoch;
+    run->state.bin = cursor.bin;
+    run->state.tokens += counts.tokens;
+    run->state.supervised_tokens += counts.supervised;
+    m->seconds = hone_seconds() - start;
+    m->tokens_per_second = (double)counts.tokens / m->seconds;
+    m->peak_bytes = peak_resident_bytes();
+    return HONE_OK;
+}
+
+static hone_status keep_best(hone_run *run) {
+    if (!run->best.base) return HONE_OK;
+    run->session.device.kernels->copy(run->best.base, run->params->values.base,
+                                      run->params->elements);
+    return HONE_OK;
+}
+
+/* Evaluates, notes the best, and says so. */
+static hone_status run_eval(hone_run *run) {
+    hone_evaluation e;
+    HONE_TRY(hone_evaluate(&e, run->evaluator));
+    hone_eval_metrics m = {run->state.step, e.loss, e.tokens, e.seconds};
+    HONE_TRY(hone_metrics_eval(run->metrics, &m));
+    if (run->observer->eval) run->observer->eval(run->observer->context, &m);
+    hone_checkpoint_state *state = &run->state;
+    if (state->step == 0) run->result.eval_loss_before = e.loss;
+    run->result.eval_loss = e.loss;
+    run->result.has_eval = true;
+    if (state->has_best && e.loss >= state->best_eval_loss) {
+        state->evals_since_best++;
+        return HONE_OK;
+    }
+    state->has_best = true;
+    state->best_eval_loss = e.loss;
+    state->best_step = state->step;
+    state->evals_since_best = 0;
+    return keep_best(run);
+}
+
+static bool every(int64_t step, int64_t period) {
+    return period > 0 && step % period == 0;
+}
+
+static bool wants_checkpoint(const hone_run *run) {
+    const hone_train_options *o = run->options;
+    double minutes = (hone_seconds() - run->saved_at) / 60;
+    return every(run->state.step, o->checkpoint_every) ||
+           (o->checkpoint_minutes > 0 && minutes >= o->checkpoint_minutes);
+}
+
+static int stop_signal(const hone_run *run) {
+    return run->observer->stop ? *run->observer->stop : 0;
+}
+
+static hone_status stop_for_signal(hone_run *run) {
+    HONE_TRY(hone_run_save(run));
+    return hone_fail(HONE_ERR_INTERRUPTED,
+                     "stopped after step %lld of %lld, saved; go on with: "
+                     "hone train --resume --out %s",
+                     (long long)run->state.step, (long long)run->steps, run->options->out);
+}
+
+static bool is_done(const hone_run *run) {
+    const hone_checkpoint_state *s = &run->state;
+    return s->step >= run->steps ||
+           (run->options->early_stop > 0 && s->evals_since_best >= run->options->early_stop);
+}
+
+/* What follows a step: its line, an evaluation, a checkpoint. Evaluations come first, so that a checkpoint stands for
+ * every line up to its step. */
+static hone_status after_step(hone_run *run, const hone_step_metrics *m) {
+    HONE_TRY(hone_metrics_step(run->metrics, m));
+    run->result.seconds += m->seconds;
+    run->result.last_loss = m->loss;
+    if (m->step == 1) run->result.first_loss = m->loss;
+    double left = (double)(run->steps - m->step) * m->seconds;
+    if (run->observer->step) run->observer->step(run->observer->context, m, run->steps, left);
+    bool last = m->step == run->steps;
+    if (run->evaluator && (last || every(m->step, run->options->eval_every))) {
+        HONE_TRY(run_eval(run));
+    }
+    if (is_done(run) || !wants_checkpoint(run)) return HONE_OK;
+    return hone_run_save(run);
+}
+
+static hone_status run_steps(hone_run *run) {
+    run->saved_at = hone_seconds();
+    int64_t tokens = 0;
+    while (!is_done(run)) {
+        if (stop_signal(run)) return stop_for_signal(run);
+        hone_step_metrics m;
+        HONE_TRY(run_step(&m, run, run->state.step + 1));
+        tokens += m.tokens;
+        HONE_TRY(after_step(run, &m));
+    }
+    run->result.tokens_per_second =
+        run->result.seconds > 0 ? (double)tokens / run->result.seconds : 0;
+    run->result.stopped_early = run->state.step < run->steps;
+    return HONE_OK;
+}
+
+/* With early stopping the best parameters seen are the result. */
+static hone_status finish(hone_run *run) {
+    if (!run->state.finished) {
+        run->state.finished = true;
+        HONE_TRY(hone_run_save(run));
+    }
+    if (run->best.base && run->state.has_best) {
+        run->session.device.kernels->copy(run->params->values.base, run->best.base,
+                                          run->params->elements);
+        run->result.eval_loss = run->state.best_eval_loss;
+    }
+    return hone_run_write_files(run);
+}
+
+/* Losses of steps before a resume, for the result and the report. */
+static hone_status recall(hone_run *run) {
+    hone_metrics_history history = {0};
+    HONE_TRY(hone_metrics_read(&history, run->options->out));
+    for (size_t i = 0; i < history.step_count; i++) {
+        if (history.steps[i].step == 1) run->result.first_loss = history.steps[i].loss;
+        run->result.last_loss = history.steps[i].loss;
+    }
+    for (size_t i = 0; i < history.eval_count; i++) {
+        if (history.evals[i].step == 0) run->result.eval_loss_before = history.evals[i].eval_loss;
+        run->result.eval_loss = history.evals[i].eval_loss;
+        run->result.has_eval = true;
+    }
+    hone_metrics_history_free(&history);
+    return HONE_OK;
+}
+
+static hone_status run_all(hone_run *run, bool resume) {
+    HONE_TRY(make_folders(run, resume));
+    HONE_TRY(open_session(run));
+    HONE_TRY(open_parameters(run));
+    HONE_TRY(open_data(run));
+    HONE_TRY(open_engine(run));
+    HONE_TRY(hone_run_state_prepare(run));
+    HONE_TRY(hone_run_restore(run));
+    HONE_TRY(hone_metrics_resume(run->options->out, run->result.resumed_from));
+    HONE_TRY(recall(run));
+    HONE_TRY(hone_metrics_open(&run->metrics, run->options->out));
+    if (run->evaluator && run->result.resumed_from < 0) HONE_TRY(run_eval(run));
+    HONE_TRY(run_steps(run));
+    return finish(run);
+}
+
+static void close_run(hone_run *run) {
+    hone_metrics_free(run->metrics);
+    hone_tape_free(run->tape);
+    hone_device_batch_free(&run->batch);
+    hone_batch_free(&run->host);
+    hone_optimizer_free(&run->optimizer);
+    hone_buffer_free(&run->dropout_key);
+    hone_buffer_free(&run->best);
+    hone_evaluator_free(run->evaluator);
+    hone_loader_free(run->loader);
+    hone_checkpoint_state_free(&run->state);
+    for (size_t i = 0; run->saved_names && i < run->saved_count; i++)
+        hone_free(run->saved_names[i]);
+    hone_free(run->saved_names);
+    hone_free(run->saved);
+    hone_free(run->saved_host);
+    hone_buf_free(&run->plan);
+    hone_session_close(&run->session);
+}
+
+hone_status hone_train(hone_train_result *out, const hone_train_options *options, bool resume,
+                       const hone_train_observer *observer) {
+    hone_run *run = hone_alloc(1, sizeof *run);
+    if (!run) return HONE_ERR_MEMORY;
+    run->options = options;
+    run->observer = observer;
+    run->result.resumed_from = -1;
+    hone_status status = run_all(run, resume);
+    run->result.steps = run->state.step;
+    run->result.planned_steps = run->steps;
+    run->result.tokens = run->state.tokens;
+    run->result.peak_bytes = peak_resident_bytes();
+    *out = run->result;
+    close_run(run);
+    hone_free(run);
+    return status;
+}

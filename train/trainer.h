@@ -1,0 +1,45 @@
+/*
+ * A training run, from options to the files of the run folder.
+ *
+ *     open model, adapter, tokenizer, data  ->  plan memory and write run.yaml  ->  steps, evaluations, checkpoints
+ *     ->  adapter/, adapter.gguf, Modelfile, report.html (or model/ and model.gguf when all parameters are trained)
+ *
+ * A crash at any instant leaves a folder that `resume` goes on from; the result is then the same, bit for bit.
+ */
+#ifndef HONE_TRAIN_TRAINER_H
+#define HONE_TRAIN_TRAINER_H
+
+#include <signal.h>
+
+#include "train/metrics.h"
+#include "train/options.h"
+
+/* What a run tells while it goes. Any may be NULL. */
+typedef struct hone_train_observer {
+    void *context;
+    void (*message)(void *context, const char *text); /* one line for a person */
+    void (*step)(void *context, const hone_step_metrics *step, int64_t steps, double seconds_left);
+    void (*eval)(void *context, const hone_eval_metrics *eval);
+    const volatile sig_atomic_t *stop; /* a signal's number once it came; NULL: never */
+} hone_train_observer;
+
+typedef struct hone_train_result {
+    int64_t steps; /* done, those before a resume included */
+    int64_t planned_steps;
+    int64_t resumed_from; /* -1: a new run */
+    double first_loss, last_loss;
+    bool has_eval;
+    double eval_loss_before, eval_loss; /* before the first step; at the end */
+    double seconds;                     /* in steps, of this process */
+    int64_t tokens;                     /* trained on, of the whole run */
+    double tokens_per_second;
+    int64_t peak_bytes;
+    bool stopped_early;
+} hone_train_result;
+
+/* Runs, or with `resume` goes on from the newest checkpoint of options->out (from the start when there is none).
+ * HONE_ERR_INTERRUPTED after a signal, saved. */
+HONE_MUST_USE hone_status hone_train(hone_train_result *out, const hone_train_options *options,
+                                     bool resume, const hone_train_observer *observer);
+
+#endif
