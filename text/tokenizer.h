@@ -24,6 +24,10 @@ HONE_MUST_USE hone_status hone_tokenizer_load_folder(hone_tokenizer **out, const
 /* From one tokenizer.json, without a tokenizer_config.json. */
 HONE_MUST_USE hone_status hone_tokenizer_load_json(hone_tokenizer **out, const char *path);
 
+/* As above, from bytes in memory; `name` stands for the file in messages. */
+HONE_MUST_USE hone_status hone_tokenizer_load_bytes(hone_tokenizer **out, const char *bytes,
+                                                    size_t length, const char *name);
+
 /* From the metadata of a GGUF file; nothing of `gguf` is kept. */
 HONE_MUST_USE hone_status hone_tokenizer_load_gguf(hone_tokenizer **out, const hone_gguf *gguf);
 
@@ -50,7 +54,8 @@ typedef struct hone_encode_options {
     size_t literal_count;
 } hone_encode_options;
 
-/* Appends to *out. `text` is any bytes; invalid UTF-8 is read as Python's errors="replace" does. Spans are over `text`. */
+/* Appends to *out. `text` is any bytes; invalid UTF-8 is read as Python's errors="replace" does. Spans are over `text`
+ * and rise; tokens that share a character which normalisation rewrote each have the whole of it. */
 HONE_MUST_USE hone_status hone_tokenizer_encode(const hone_tokenizer *tokenizer, hone_encoding *out,
                                                 const char *text, size_t length,
                                                 const hone_encode_options *options);

@@ -1,0 +1,150 @@
+/*
+ * What a Hugging Face folder says about its tokenizer outside tokenizer.json: bos, eos and whether they are added
+ * (tokenizer_config.json), further ends of generation (config.json, generation_config.json).
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/file.h"
+#include "base/sha256.h"
+#include "formats/json.h"
+#include "text/tokenizer_parts.h"
+
+/* Reads a file of the folder; *out stays NULL when there is none. */
+static hone_status read_file(json_t **out, char **path, const char *folder, const char *name) {
+    *out = NULL;
+    *path = hone_path_join(folder, name);
+    if (!*path) return HONE_ERR_MEMORY;
+    if (!hone_path_exists(*path)) return HONE_OK;
+    HONE_TRY(hone_json_load(out, *path));
+    if (json_is_object(*out)) return HONE_OK;
+    return hone_fail(HONE_ERR_FORMAT, "%s: %s where an object belongs", *path,
+                     hone_json_kind(*out));
+}
+
+/* Tokens that only the config knows. */
+static hone_status add_tokens(hone_tokenizer *tokenizer, const json_t *config, const char *path) {
+    const json_t *added = NULL;
+    HONE_TRY(hone_json_opt_object(&added, config, "added_tokens_decoder", path));
+    const char *key;
+    json_t *token;
+    json_object_foreach((json_t *)(uintptr_t)added, key, token) {
+        char *end;
+        long long id = strtoll(key, &end, 10);
+        if (*end || end == key || id < 0 || id >= INT32_MAX) {
+            return hone_fail(HONE_ERR_FORMAT, "%s: added_tokens_decoder: '%.40s' is no token id",
+                             path, key);
+        }
+        const hone_token *known = hone_vocab_at(&tokenizer->vocab, (int32_t)id);
+        if (known && known->kind != HONE_TOKEN_NORMAL) continue;
+        HONE_TRY(hone_tokenizer_add_json(tokenizer, token, id, path));
+    }
+    return HONE_OK;
+}
+
+/* "bos_token": "<s>", or {"content": "<s>", ...}, or null. */
+static hone_status named_token(int32_t *out, const hone_tokenizer *tokenizer, const json_t *config,
+                               const char *key, const char *path) {
+    const json_t *value = json_object_get(config, key);
+    if (!value) return HONE_OK;
+    *out = -1;
+    if (json_is_null(value)) return HONE_OK;
+    const json_t *content = json_is_object(value) ? json_object_get(value, "content") : value;
+    if (!json_is_string(content)) {
+        return hone_fail(HONE_ERR_FORMAT, "%s: '%s' must be a token", path, key);
+    }
+    const char *text = json_string_value(content);
+    *out = hone_tokenizer_find(tokenizer, text);
+    if (*out >= 0 || !*text) return HONE_OK;
+    return hone_fail(HONE_ERR_FORMAT, "%s: '%s': there is no token '%.100s' in the vocabulary",
+                     path, key, text);
+}
+
+/* add_bos_token and add_eos_token, where one is given, stand in for the post-processor (transformers). */
+static hone_status set_around(hone_tokenizer *tokenizer, const json_t *config, const char *path) {
+    bool given = false;
+    static const char *const keys[] = {"add_bos_token", "add_eos_token"};
+    for (int i = 0; i < 2; i++) {
+        const json_t *value = json_object_get(config, keys[i]);
+        if (value && !json_is_null(value)) given = true;
+    }
+    if (!given) return HONE_OK;
+    bool bos = false;
+    bool eos = false;
+    HONE_TRY(hone_json_opt_bool(&bos, config, keys[0], path));
+    HONE_TRY(hone_json_opt_bool(&eos, config, keys[1], path));
+    tokenizer->prefix.count = tokenizer->suffix.count = 0;
+    if (bos && tokenizer->bos >= 0) HONE_TRY(hone_ids_add(&tokenizer->prefix, tokenizer->bos));
+    if (eos && tokenizer->eos >= 0) HONE_TRY(hone_ids_add(&tokenizer->suffix, tokenizer->eos));
+    return HONE_OK;
+}
+
+/* eos_token_id: a number, a list, or null; bos_token_id where nothing else says it. */
+static hone_status model_ends(hone_tokenizer *tokenizer, const json_t *config, const char *path) {
+    const json_t *eos = json_object_get(config, "eos_token_id");
+    size_t count = json_is_array(eos) ? json_array_size(eos) : 1;
+    for (size_t i = 0; i < count; i++) {
+        const json_t *id = json_is_array(eos) ? json_array_get(eos, i) : eos;
+        if (!id || json_is_null(id)) continue;
+        if (!json_is_integer(id) || json_integer_value(id) < 0 ||
+            json_integer_value(id) >= INT32_MAX) {
+            return hone_fail(HONE_ERR_FORMAT, "%s: eos_token_id: %s is no token id", path,
+                             hone_json_kind(id));
+        }
+        int32_t end = (int32_t)json_integer_value(id);
+        if (!hone_vocab_at(&tokenizer->vocab, end)) continue;
+        HONE_TRY(hone_ids_add(&tokenizer->ends, end));
+        if (tokenizer->eos < 0) tokenizer->eos = end;
+    }
+    const json_t *bos = json_object_get(config, "bos_token_id");
+    if (tokenizer->bos < 0 && json_is_integer(bos) && json_integer_value(bos) >= 0 &&
+        json_integer_value(bos) < tokenizer->size) {
+        tokenizer->bos = (int32_t)json_integer_value(bos);
+    }
+    return HONE_OK;
+}
+
+/* The hash of the file, and of what the config changed. */
+static hone_status rehash(hone_tokenizer *tokenizer, const json_t *config) {
+    hone_buf all = {0};
+    hone_status status = hone_buf_puts(&all, tokenizer->hash);
+    const json_t *added = json_object_get(config, "added_tokens_decoder");
+    if (status == HONE_OK && added) status = hone_json_append(&all, added, 0);
+    for (int i = 0; i < 2; i++) {
+        const hone_ids *ids = i == 0 ? &tokenizer->prefix : &tokenizer->suffix;
+        for (size_t k = 0; k < ids->count && status == HONE_OK; k++) {
+            status = hone_buf_printf(&all, "%s%d", k ? "," : "|", ids->items[k]);
+        }
+    }
+    if (status == HONE_OK) hone_sha256_bytes(tokenizer->hash, all.data, all.length);
+    hone_buf_free(&all);
+    return status;
+}
+
+static hone_status read_tokenizer_config(hone_tokenizer *tokenizer, const json_t *config,
+                                         const char *path) {
+    HONE_TRY(add_tokens(tokenizer, config, path));
+    HONE_TRY(named_token(&tokenizer->bos, tokenizer, config, "bos_token", path));
+    HONE_TRY(named_token(&tokenizer->eos, tokenizer, config, "eos_token", path));
+    HONE_TRY(set_around(tokenizer, config, path));
+    return rehash(tokenizer, config);
+}
+
+hone_status hone_tokenizer_configure(hone_tokenizer *tokenizer, const char *folder) {
+    static const char *const names[] = {"tokenizer_config.json", "generation_config.json",
+                                        "config.json"};
+    for (int i = 0; i < 3; i++) {
+        json_t *config = NULL;
+        char *path = NULL;
+        hone_status status = read_file(&config, &path, folder, names[i]);
+        if (status == HONE_OK && config) {
+            status = i == 0 ? read_tokenizer_config(tokenizer, config, path)
+                            : model_ends(tokenizer, config, path);
+        }
+        json_decref(config);
+        hone_free(path);
+        HONE_TRY(status);
+    }
+    return HONE_OK;
+}

@@ -1,0 +1,85 @@
+/*
+ * What a tokenizer is made of; for the files of this module only.
+ *
+ *     text ── added tokens cut out ── normalisers ── normalised added tokens ── pre-tokenizers ── BPE ── ids
+ */
+#ifndef HONE_TEXT_TOKENIZER_PARTS_H
+#define HONE_TEXT_TOKENIZER_PARTS_H
+
+#include "text/added.h"
+#include "text/bpe.h"
+#include "text/steps.h"
+#include "text/tokenizer.h"
+
+typedef struct hone_ids {
+    int32_t *items; /* owned */
+    size_t count, capacity;
+} hone_ids;
+
+typedef struct hone_replacement {
+    char *from, *to; /* owned */
+    size_t from_length, to_length;
+} hone_replacement;
+
+/* From the text of a token to bytes, in this order. */
+typedef struct hone_decoder {
+    bool byte_fallback; /* <0xNN> is a byte */
+    bool byte_level;    /* characters stand for bytes */
+    hone_replacement *replacements;
+    size_t replacement_count, replacement_capacity;
+    char *marker; /* owned, or NULL: a space, and nothing in the first token */
+    size_t marker_length;
+    bool added_as_is; /* control and user tokens are written as their text */
+    size_t strip;     /* spaces dropped from the start of a whole text */
+} hone_decoder;
+
+struct hone_tokenizer {
+    char *path; /* of its file, for messages */
+    hone_vocab vocab;
+    hone_bpe bpe;
+    hone_steps normalizers, pretokenizers;
+    hone_added raw, normalized; /* added tokens by where they are looked for */
+    hone_ids prefix, suffix;    /* what add_special puts around a text */
+    hone_decoder decoder;
+    int32_t size; /* highest id + 1; vocab ids from here on are no tokens */
+    int32_t bos, eos;
+    hone_ids ends;
+    char hash[65];
+};
+
+HONE_MUST_USE hone_status hone_ids_add(hone_ids *ids, int32_t id);
+bool hone_ids_hold(const hone_ids *ids, int32_t id);
+
+/* An empty tokenizer for the file at `path`. */
+HONE_MUST_USE hone_status hone_tokenizer_new(hone_tokenizer **out, const char *path);
+
+/* Once vocabulary, pairs and flags are there: tables, sorted added tokens, ends of generation. */
+HONE_MUST_USE hone_status hone_tokenizer_finish(hone_tokenizer *tokenizer);
+
+/* Sets the texts that added tokens with `normalized` are looked for by. */
+HONE_MUST_USE hone_status hone_tokenizer_add(hone_tokenizer *tokenizer,
+                                             const hone_added_token *token, const char *text,
+                                             size_t length);
+
+HONE_MUST_USE hone_status hone_decoder_replace(hone_decoder *decoder, const char *from,
+                                               size_t from_length, const char *to,
+                                               size_t to_length);
+void hone_decoder_free(hone_decoder *decoder);
+
+/* Whether generation ends at a token of this text, whatever its file says. */
+bool hone_tokenizer_is_end_text(const char *text, size_t length);
+
+/* Normalisers, pre-tokenizers, post-processor and decoder of a tokenizer.json (tokenizer_components.c). */
+struct json_t;
+HONE_MUST_USE hone_status hone_tokenizer_components(hone_tokenizer *tokenizer,
+                                                    const struct json_t *root);
+
+/* One entry of added_tokens or added_tokens_decoder of `file`. A text that the vocabulary has keeps its id there. */
+HONE_MUST_USE hone_status hone_tokenizer_add_json(hone_tokenizer *tokenizer,
+                                                  const struct json_t *json, int64_t id,
+                                                  const char *file);
+
+/* tokenizer_config.json, config.json and generation_config.json of a folder (tokenizer_config.c). */
+HONE_MUST_USE hone_status hone_tokenizer_configure(hone_tokenizer *tokenizer, const char *folder);
+
+#endif
