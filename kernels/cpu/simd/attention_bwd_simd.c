@@ -93,16 +93,22 @@ static void find_delta(const job *j) {
 
 /* One row of scores s to p, and of dp to ds; columns from `count` on become zero. */
 static void probability_row(float *p, float *ds, int64_t count, float lse, float delta) {
-    for (int64_t c = 0; c < KEYS_PADDED; c += VW) {
-        vf probability = {0};
-        vf gradient = {0};
-        if (c < count) {
-            vi seen = lanes_below(c, count);
-            probability = vf_select(seen, vf_exp(vf_load(p + c) - lse), probability);
-            gradient = vf_select(seen, probability * (vf_load(ds + c) - delta), gradient);
-        }
+    int64_t c = 0;
+    for (; c + VW <= count; c += VW) {
+        vf probability = vf_exp(vf_load(p + c) - lse);
         vf_store(p + c, probability);
-        vf_store(ds + c, gradient);
+        vf_store(ds + c, probability * (vf_load(ds + c) - delta));
+    }
+    if (c < count) {
+        vi seen = lanes_below(c, count);
+        vf probability = vf_select(seen, vf_exp(vf_load(p + c) - lse), (vf){0});
+        vf_store(p + c, probability);
+        vf_store(ds + c, vf_select(seen, probability * (vf_load(ds + c) - delta), (vf){0}));
+        c += VW;
+    }
+    for (; c < KEYS_PADDED; c += VW) {
+        vf_store(p + c, (vf){0});
+        vf_store(ds + c, (vf){0});
     }
 }
 

@@ -24,7 +24,8 @@ typedef struct fwd_call {
 typedef struct block {
     int64_t rows, first_visible; /* rows; keys that query 0 of the block sees */
     float *q, *o;                /* [rows,padded] */
-    float *largest, *total;      /* [rows] running maximum and sum of softmax */
+    float *largest;              /* [rows] running maximum of scores */
+    float *total;                /* [rows,VW] running sums of softmax, by lane */
     float *keys;                 /* [D,KEYS] a tile of keys, transposed */
     float *values;               /* [KEYS,padded] */
     float *scores;               /* [MR,KEYS_PADDED] */
@@ -32,8 +33,8 @@ typedef struct block {
 
 static int64_t scratch_size(int64_t rows, int64_t head_size, int64_t padded) {
     int64_t whole = round_up(rows, MR);
-    return 2 * whole * padded + 2 * round_up(whole, 16) + head_size * KEYS + KEYS * padded +
-           MR * KEYS_PADDED;
+    return 2 * whole * padded + whole * VW + round_up(whole, 16) + head_size * KEYS +
+           KEYS * padded + MR * KEYS_PADDED;
 }
 
 static block block_in(float *scratch, int64_t rows, int64_t head_size, int64_t padded) {
@@ -42,7 +43,7 @@ static block block_in(float *scratch, int64_t rows, int64_t head_size, int64_t p
     b.q = scratch_take(&scratch, whole * padded);
     b.o = scratch_take(&scratch, whole * padded);
     b.largest = scratch_take(&scratch, whole);
-    b.total = scratch_take(&scratch, whole);
+    b.total = scratch_take(&scratch, whole * VW);
     b.keys = scratch_take(&scratch, head_size * KEYS);
     b.values = scratch_take(&scratch, KEYS * padded);
     b.scores = scratch_take(&scratch, MR * KEYS_PADDED);
@@ -51,35 +52,50 @@ static block block_in(float *scratch, int64_t rows, int64_t head_size, int64_t p
 
 static float largest_of(const float *scores, int64_t count) {
     vf largest = vf_set(-INFINITY);
-    for (int64_t j = 0; j < count; j += VW) {
-        vf masked = vf_select(lanes_below(j, count), vf_load(scores + j), vf_set(-INFINITY));
-        largest = vf_max(masked, largest);
+    int64_t j = 0;
+    for (; j + VW <= count; j += VW) largest = vf_max(vf_load(scores + j), largest);
+    if (j < count) {
+        vf last = vf_select(lanes_below(j, count), vf_load(scores + j), vf_set(-INFINITY));
+        largest = vf_max(last, largest);
     }
     return vf_largest(largest);
 }
 
-/* One row of scores over a tile, of which the row sees `count`: scores become probabilities relative to the running
- * maximum, and what was summed before is brought to it. */
-static void softmax_row(const block *b, int64_t row, float *scores, int64_t count, int64_t columns,
-                        int64_t padded) {
-    if (count <= 0) {
-        memset(scores, 0, (size_t)columns * 4);
-        return;
-    }
-    float largest = largest_of(scores, count);
-    if (!(largest > b->largest[row])) largest = b->largest[row];
-    vf total = {0};
-    for (int64_t j = 0; j < columns; j += VW) {
-        vf p = vf_exp(vf_load(scores + j) - largest);
-        p = vf_select(lanes_below(j, count), p, (vf){0});
-        vf_store(scores + j, p);
-        total += p;
-    }
+/* Brings what was summed over earlier keys to a new maximum. */
+static void rescale_row(const block *b, int64_t row, float largest, int64_t padded) {
     float rescale = vf_exp(vf_set(b->largest[row] - largest))[0];
-    b->total[row] = b->total[row] * rescale + vf_sum(total);
-    b->largest[row] = largest;
     float *o = b->o + row * padded;
     for (int64_t d = 0; d < padded; d += VW) vf_store(o + d, vf_load(o + d) * rescale);
+    float *total = b->total + row * VW;
+    vf_store(total, vf_load(total) * rescale);
+    b->largest[row] = largest;
+}
+
+/* One row of scores over a tile, of which the row sees `count`: scores become probabilities relative to the running
+ * maximum; columns beyond become zero. */
+static void softmax_row(const block *b, int64_t row, float *scores, int64_t count, int64_t columns,
+                        int64_t padded) {
+    int64_t j = 0;
+    if (count > 0) {
+        float largest = largest_of(scores, count);
+        if (largest > b->largest[row]) rescale_row(b, row, largest, padded);
+        largest = b->largest[row];
+        vf total = vf_load(b->total + row * VW);
+        for (; j + VW <= count; j += VW) {
+            vf p = vf_exp(vf_load(scores + j) - largest);
+            vf_store(scores + j, p);
+            total += p;
+        }
+        if (j < count) {
+            vf p = vf_exp(vf_load(scores + j) - largest);
+            p = vf_select(lanes_below(j, count), p, (vf){0});
+            vf_store(scores + j, p);
+            total += p;
+            j += VW;
+        }
+        vf_store(b->total + row * VW, total);
+    }
+    for (; j < columns; j += VW) vf_store(scores + j, (vf){0});
 }
 
 /* MR rows from `row` over the tile of keys [begin, begin + count). */
@@ -103,10 +119,11 @@ static void panel_fwd(const fwd_call *call, const block *b, int64_t row, int64_t
 
 static void write_row(const fwd_call *call, const block *b, int64_t row, int64_t out) {
     float *o = call->o + out * call->shape.head_size;
-    float inverse = 1.0f / b->total[row];
+    float total = vf_sum(vf_load(b->total + row * VW));
+    float inverse = 1.0f / total;
     for (int64_t d = 0; d < call->shape.head_size; d++)
         o[d] = b->o[row * call->padded + d] * inverse;
-    if (call->lse) call->lse[out] = b->largest[row] + logf(b->total[row]);
+    if (call->lse) call->lse[out] = b->largest[row] + logf(total);
 }
 
 static void block_fwd(const fwd_call *call, hone_segment run, int64_t kv_head, int64_t first,
@@ -121,10 +138,8 @@ static void block_fwd(const fwd_call *call, hone_segment run, int64_t kv_head, i
     pack_queries(b.q, call->padded, call->q + row0 * size, shape.heads * size, queries, group, size,
                  (float)shape.scale);
     memset(b.o, 0, (size_t)(round_up(b.rows, MR) * call->padded) * 4);
-    for (int64_t r = 0; r < b.rows; r++) {
-        b.largest[r] = -INFINITY;
-        b.total[r] = 0.0f;
-    }
+    memset(b.total, 0, (size_t)(b.rows * VW) * 4);
+    for (int64_t r = 0; r < b.rows; r++) b.largest[r] = -INFINITY;
     int64_t keys = b.first_visible + queries - 1;
     int64_t stride = shape.kv_heads * size;
     for (int64_t begin = 0; begin < keys; begin += KEYS) {

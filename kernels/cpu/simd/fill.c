@@ -15,5 +15,22 @@ void HONE_SIMD(hone_cpu_fill)(hone_kernels *table) {
     table->attention_fwd = HONE_SIMD(hone_attention_fwd);
     table->attention_bwd = HONE_SIMD(hone_attention_bwd);
     table->attention_workspace = attention_workspace;
+    table->embedding_fwd = HONE_SIMD(hone_embedding_fwd);
+    table->embedding_bwd = HONE_SIMD(hone_embedding_bwd);
+    table->rmsnorm_fwd = HONE_SIMD(hone_rmsnorm_fwd);
+    table->rmsnorm_bwd = HONE_SIMD(hone_rmsnorm_bwd);
+    table->rope = HONE_SIMD(hone_rope);
+    table->silu_mul_fwd = HONE_SIMD(hone_silu_mul_fwd);
+    table->silu_mul_bwd = HONE_SIMD(hone_silu_mul_bwd);
+    table->add = HONE_SIMD(hone_add);
+    table->copy = HONE_SIMD(hone_copy);
+    table->zero = HONE_SIMD(hone_zero);
+    table->gather_rows = HONE_SIMD(hone_gather_rows);
+    table->scatter_rows = HONE_SIMD(hone_scatter_rows);
+    table->cross_entropy = HONE_SIMD(hone_cross_entropy);
+    table->dropout = HONE_SIMD(hone_dropout);
+    table->sum = HONE_SIMD(hone_sum);
+    table->sum_squares = HONE_SIMD(hone_sum_squares);
+    table->adamw = HONE_SIMD(hone_adamw);
     table->dequantize = HONE_SIMD(hone_dequantize);
 }

@@ -26,6 +26,48 @@ void HONE_SIMD(hone_attention_bwd)(float *dq, float *dk, float *dv, const float 
 size_t HONE_SIMD(hone_attention_fwd_workspace)(hone_attention_shape shape);
 size_t HONE_SIMD(hone_attention_bwd_workspace)(hone_attention_shape shape, int64_t max_q);
 
+/* linear_fwd for a few tokens: no workspace. */
+void HONE_SIMD(hone_matvec)(float *y, const float *x, const void *w, hone_dtype type,
+                            int64_t tokens, int64_t in, int64_t out, float beta);
+
+void HONE_SIMD(hone_embedding_fwd)(float *y, const int32_t *ids, const void *table, hone_dtype type,
+                                   int64_t tokens, int64_t width);
+void HONE_SIMD(hone_embedding_bwd)(float *dtable, const int32_t *ids, const float *dy,
+                                   int64_t tokens, int64_t width);
+
+void HONE_SIMD(hone_rmsnorm_fwd)(float *y, float *rstd, const float *x, const float *w,
+                                 int64_t tokens, int64_t width, double epsilon);
+void HONE_SIMD(hone_rmsnorm_bwd)(float *dx, float *dw, const float *dy, const float *x,
+                                 const float *w, const float *rstd, int64_t tokens, int64_t width,
+                                 float beta);
+
+void HONE_SIMD(hone_rope)(float *x, const float *cosine, const float *sine,
+                          const int32_t *positions, hone_rope_shape shape, bool inverse);
+
+void HONE_SIMD(hone_silu_mul_fwd)(float *y, const float *gate, const float *up, int64_t n);
+void HONE_SIMD(hone_silu_mul_bwd)(float *dgate, float *dup, const float *dy, const float *gate,
+                                  const float *up, int64_t n);
+
+void HONE_SIMD(hone_add)(float *y, const float *a, const float *b, int64_t n);
+void HONE_SIMD(hone_copy)(float *y, const float *x, int64_t n);
+void HONE_SIMD(hone_zero)(float *y, int64_t n);
+void HONE_SIMD(hone_gather_rows)(float *y, const float *x, const int32_t *rows, int64_t n,
+                                 int64_t width);
+void HONE_SIMD(hone_scatter_rows)(float *y, const float *x, const int32_t *rows, int64_t n,
+                                  int64_t width);
+
+void HONE_SIMD(hone_cross_entropy)(float *loss, float *logits, const int32_t *targets, int64_t n,
+                                   int64_t vocabulary, double weight, bool backward);
+
+void HONE_SIMD(hone_dropout)(float *y, const float *x, hone_dropout draw, int64_t tokens,
+                             int64_t width, float beta);
+
+void HONE_SIMD(hone_sum)(double *out, const float *x, int64_t n);
+void HONE_SIMD(hone_sum_squares)(double *out, const float *x, int64_t n);
+
+void HONE_SIMD(hone_adamw)(float *p, const float *grad, float *m, float *v, int64_t n,
+                           const hone_adamw_step *step, double decay);
+
 void HONE_SIMD(hone_dequantize)(float *y, const void *x, hone_dtype type, int64_t n);
 
 #endif

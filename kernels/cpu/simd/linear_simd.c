@@ -1,12 +1,13 @@
 /*
  * Products with frozen weights. F32 weights go to GEMM where they lie; others are dequantised by panels of output rows
- * into the workspace first, so that no full f32 copy ever exists.
+ * into the workspace first, so that no full f32 copy ever exists. Few tokens, as in generation, read each weight once.
  */
 #include "kernels/cpu/simd/levels.h"
 
 enum {
-    PANEL_BYTES = 4 << 20
-}; /* large enough for GEMM to run at full speed, small beside a model */
+    PANEL_BYTES = 4 << 20, /* large enough for GEMM to run at full speed, small beside a model */
+    FEW_TOKENS = 8         /* up to so many, reading the weights is what takes the time */
+};
 
 /* Output rows of a panel. */
 static int64_t panel_rows(int64_t in, int64_t out) {
@@ -33,6 +34,10 @@ static const float *panel_of(const void *w, hone_dtype type, int64_t begin, int6
 void HONE_SIMD(hone_linear_fwd)(float *y, const float *x, const void *w, hone_dtype type,
                                 int64_t tokens, int64_t in, int64_t out, float beta,
                                 void *workspace) {
+    if (tokens <= FEW_TOKENS) {
+        HONE_SIMD(hone_matvec)(y, x, w, type, tokens, in, out, beta);
+        return;
+    }
     int64_t step = type == HONE_F32 ? out : panel_rows(in, out);
     for (int64_t begin = 0; begin < out; begin += step) {
         int64_t rows = out - begin < step ? out - begin : step;

@@ -86,24 +86,66 @@ HONE_INLINE vf vf_max(vf a, vf b) {
 #endif
 }
 
+HONE_INLINE vf vf_min(vf a, vf b) {
+#if defined(__AVX512F__)
+    return (vf)_mm512_min_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+    return (vf)_mm256_min_ps((__m256)a, (__m256)b);
+#else
+    return vf_select(a < b, a, b);
+#endif
+}
+
+typedef float v4 __attribute__((vector_size(16)));
+typedef float v8 __attribute__((vector_size(32)));
+
+HONE_INLINE v4 v4_max(v4 a, v4 b) {
+    typedef int32_t v4i __attribute__((vector_size(16)));
+    v4i larger = a > b;
+    return (v4)((larger & (v4i)a) | (~larger & (v4i)b));
+}
+
+/* The four sums of lanes i, i + 4, i + 8 …, by halves. */
+HONE_INLINE v4 vf_sum_to_4(vf x) {
+#if defined(__AVX512F__)
+    v8 half = __builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7) +
+              __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15);
+    return __builtin_shufflevector(half, half, 0, 1, 2, 3) +
+           __builtin_shufflevector(half, half, 4, 5, 6, 7);
+#elif defined(__AVX2__)
+    return __builtin_shufflevector(x, x, 0, 1, 2, 3) + __builtin_shufflevector(x, x, 4, 5, 6, 7);
+#else
+    return x;
+#endif
+}
+
+HONE_INLINE v4 vf_max_to_4(vf x) {
+#if defined(__AVX512F__)
+    x = vf_max(x,
+               __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
+    return v4_max(__builtin_shufflevector(x, x, 0, 1, 2, 3),
+                  __builtin_shufflevector(x, x, 4, 5, 6, 7));
+#elif defined(__AVX2__)
+    return v4_max(__builtin_shufflevector(x, x, 0, 1, 2, 3),
+                  __builtin_shufflevector(x, x, 4, 5, 6, 7));
+#else
+    return x;
+#endif
+}
+
 /* Sum of the lanes, by halves. */
 HONE_INLINE float vf_sum(vf x) {
-    float lane[VW];
-    memcpy(lane, &x, sizeof lane);
-    for (int width = VW / 2; width > 0; width /= 2) {
-        for (int i = 0; i < width; i++) lane[i] += lane[i + width];
-    }
-    return lane[0];
+    v4 sum = vf_sum_to_4(x);
+    sum += __builtin_shufflevector(sum, sum, 2, 3, 0, 1);
+    sum += __builtin_shufflevector(sum, sum, 1, 0, 3, 2);
+    return sum[0];
 }
 
 HONE_INLINE float vf_largest(vf x) {
-    float lane[VW];
-    memcpy(lane, &x, sizeof lane);
-    for (int width = VW / 2; width > 0; width /= 2) {
-        for (int i = 0; i < width; i++)
-            lane[i] = lane[i + width] > lane[i] ? lane[i + width] : lane[i];
-    }
-    return lane[0];
+    v4 most = vf_max_to_4(x);
+    most = v4_max(most, __builtin_shufflevector(most, most, 2, 3, 0, 1));
+    most = v4_max(most, __builtin_shufflevector(most, most, 1, 0, 3, 2));
+    return most[0];
 }
 
 HONE_INLINE double vd_sum(vd x) {
@@ -118,10 +160,8 @@ HONE_INLINE double vd_sum(vd x) {
 /* e^x within about 1 ulp, also where the result is subnormal or infinite; a NaN stays one.
  * Cody and Waite's reduction to |r| <= ln 2 / 2, then the series of e^r to r^7 with minimax coefficients. */
 HONE_INLINE vf vf_exp(vf x) {
-    const vf lowest = vf_set(-104.0f);
-    const vf highest = vf_set(89.0f);
-    x = vf_select(x < lowest, lowest, x);
-    x = vf_select(x > highest, highest, x);
+    x = vf_max(vf_set(-104.0f), x);
+    x = vf_min(vf_set(89.0f), x);
     const float magic =
         0x1.8p23f; /* adding it rounds to an integer and leaves that in the low bits */
     vf shifted = x * 0x1.715476p+0f + magic;

@@ -28,8 +28,7 @@ HONE_INLINE void tile_block(float *c, int64_t ldc, const float *a, int64_t row_s
 #pragma GCC unroll 8
     for (int r = 0; r < MR; r++) {
 #pragma GCC unroll 4
-        for (int v = 0; v < nv; v++)
-            sum[r][v] = accumulate ? vf_load(c + r * ldc + v * VW) : (vf){0};
+        for (int v = 0; v < nv; v++) sum[r][v] = (vf){0};
     }
     for (int64_t l = 0; l < k; l++) {
         vf row[NV];
@@ -45,7 +44,10 @@ HONE_INLINE void tile_block(float *c, int64_t ldc, const float *a, int64_t row_s
 #pragma GCC unroll 8
     for (int r = 0; r < MR; r++) {
 #pragma GCC unroll 4
-        for (int v = 0; v < nv; v++) vf_store(c + r * ldc + v * VW, sum[r][v]);
+        for (int v = 0; v < nv; v++) {
+            float *at = c + r * ldc + v * VW;
+            vf_store(at, accumulate ? vf_load(at) + sum[r][v] : sum[r][v]);
+        }
     }
 }
 
@@ -62,8 +64,6 @@ static inline __attribute__((unused)) void tile_rows(float *c, int64_t ldc, cons
 #endif
     if (vectors == 1) tile_block(c, ldc, a, row_stride, k_stride, b, ldb, k, 1, accumulate);
 }
-
-typedef float v4 __attribute__((vector_size(16)));
 
 HONE_INLINE v4 v4_load(const float *p) {
     v4 x;

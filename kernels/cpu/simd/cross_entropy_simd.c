@@ -1,0 +1,135 @@
+/*
+ * Cross-entropy over rows of logits. A row is cut into chunks by its own length alone, each with its own maximum and
+ * sum, put together in order: many rows are shared out by rows, few by chunks, with the same bits.
+ */
+#include <math.h>
+
+#include "base/parallel.h"
+#include "kernels/cpu/simd/levels.h"
+
+enum { CHUNK = 4096, MOST_CHUNKS = 256 };
+
+/* Of a row: the largest logit, and the sum of exp(x - largest). */
+typedef struct softmax_total {
+    float largest;
+    double sum;
+} softmax_total;
+
+typedef struct entropy_call {
+    float *loss, *logits;
+    const int32_t *targets;
+    int64_t vocabulary;
+    int64_t chunk, chunks; /* elements of a chunk, chunks of a row */
+    double weight;
+    bool backward;
+    float *row; /* the row at hand, when a row is shared out */
+    softmax_total row_total;
+    float largest[MOST_CHUNKS]; /* of its chunks */
+    double total[MOST_CHUNKS];
+} entropy_call;
+
+static int64_t chunk_length(const entropy_call *call, int64_t c) {
+    int64_t left = call->vocabulary - c * call->chunk;
+    return left < call->chunk ? left : call->chunk;
+}
+
+/* The largest of x, and the sum of exp(x - largest). */
+static void chunk_sum(float *largest, double *total, const float *x, int64_t n) {
+    vf most = vf_set(-INFINITY);
+    int64_t whole = n / VW * VW;
+    for (int64_t i = 0; i < whole; i += VW) most = vf_max(vf_load(x + i), most);
+    float top = vf_largest(most);
+    for (int64_t i = whole; i < n; i++) top = x[i] > top ? x[i] : top;
+    if (top == -INFINITY) top = -3.0e38f; /* only -inf and NaN: exp gives 0 and NaN */
+    vf sum = {0};
+    for (int64_t i = 0; i < whole; i += VW) sum += vf_exp(vf_load(x + i) - top);
+    double tail = 0.0;
+    for (int64_t i = whole; i < n; i++) tail += (double)expf(x[i] - top);
+    *largest = top;
+    *total = (double)vf_sum(sum) + tail;
+}
+
+static softmax_total combine(const float *largest, const double *total, int64_t chunks) {
+    softmax_total found = {largest[0], 0.0};
+    for (int64_t c = 1; c < chunks; c++) {
+        if (largest[c] > found.largest) found.largest = largest[c];
+    }
+    for (int64_t c = 0; c < chunks; c++)
+        found.sum += total[c] * exp((double)(largest[c] - found.largest));
+    return found;
+}
+
+/* x = weight softmax(x). */
+static void chunk_bwd(float *x, int64_t n, softmax_total total, double weight) {
+    float scale = (float)(weight / total.sum);
+    int64_t i = 0;
+    for (; i + VW <= n; i += VW) vf_store(x + i, scale * vf_exp(vf_load(x + i) - total.largest));
+    if (i == n) return;
+    vf last = vf_load_part(x + i, n - i);
+    vf_store_part(x + i, scale * vf_exp(last - total.largest), n - i);
+}
+
+static void row_end(const entropy_call *call, int64_t i, softmax_total total, float target) {
+    call->loss[i] = (float)(log(total.sum) + (double)(total.largest - target));
+    if (!call->backward) return;
+    call->logits[i * call->vocabulary + call->targets[i]] -= (float)call->weight;
+}
+
+static void rows_whole(void *context, int64_t begin, int64_t end, int thread) {
+    (void)thread;
+    const entropy_call *call = context;
+    float largest[MOST_CHUNKS];
+    double total[MOST_CHUNKS];
+    for (int64_t i = begin; i < end; i++) {
+        float *row = call->logits + i * call->vocabulary;
+        float target = row[call->targets[i]];
+        for (int64_t c = 0; c < call->chunks; c++)
+            chunk_sum(&largest[c], &total[c], row + c * call->chunk, chunk_length(call, c));
+        softmax_total found = combine(largest, total, call->chunks);
+        if (call->backward) chunk_bwd(row, call->vocabulary, found, call->weight);
+        row_end(call, i, found, target);
+    }
+}
+
+static void chunks_sum(void *context, int64_t begin, int64_t end, int thread) {
+    (void)thread;
+    entropy_call *call = context;
+    for (int64_t c = begin; c < end; c++)
+        chunk_sum(&call->largest[c], &call->total[c], call->row + c * call->chunk,
+                  chunk_length(call, c));
+}
+
+static void chunks_bwd(void *context, int64_t begin, int64_t end, int thread) {
+    (void)thread;
+    const entropy_call *call = context;
+    for (int64_t c = begin; c < end; c++)
+        chunk_bwd(call->row + c * call->chunk, chunk_length(call, c), call->row_total,
+                  call->weight);
+}
+
+static void row_shared(entropy_call *call, int64_t i) {
+    call->row = call->logits + i * call->vocabulary;
+    float target = call->row[call->targets[i]];
+    hone_parallel_for(call->chunks, 2, chunks_sum, call);
+    call->row_total = combine(call->largest, call->total, call->chunks);
+    if (call->backward) hone_parallel_for(call->chunks, 2, chunks_bwd, call);
+    row_end(call, i, call->row_total, target);
+}
+
+void HONE_SIMD(hone_cross_entropy)(float *loss, float *logits, const int32_t *targets, int64_t n,
+                                   int64_t vocabulary, double weight, bool backward) {
+    entropy_call call = {.loss = loss,
+                         .logits = logits,
+                         .targets = targets,
+                         .vocabulary = vocabulary,
+                         .weight = weight,
+                         .backward = backward};
+    int64_t chunk = (vocabulary + MOST_CHUNKS - 1) / MOST_CHUNKS;
+    call.chunk = chunk < CHUNK ? CHUNK : (chunk + VW - 1) / VW * VW;
+    call.chunks = (vocabulary + call.chunk - 1) / call.chunk;
+    if (n >= hone_threads()) {
+        hone_parallel_for(n, 1 + CHUNK / vocabulary, rows_whole, &call);
+        return;
+    }
+    for (int64_t i = 0; i < n; i++) row_shared(&call, i);
+}
