@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "data/datafile_writer.h"
 #include "data/importer.h"
+#include "data/samples.h"
 #include "data/spool.h"
 
 /* One addition: inputs go through the spool into a new copy of the data file. */
@@ -174,7 +175,8 @@ static hone_status write_all(addition *add) {
                          report->files[0].path);
     hone_datafile_writer *writer = add->writer;
     add->writer = NULL;
-    return hone_datafile_writer_commit(writer);
+    HONE_TRY(hone_datafile_writer_commit(writer));
+    return hone_samples_forget(add->path); /* they are of the records as they were */
 }
 
 static hone_status start(addition *add, const char *const *inputs, size_t count) {

@@ -76,7 +76,19 @@ HONE_MUST_USE hone_status hone_samples_open(hone_samples **out, hone_datafile *d
                                             const hone_samples_options *options);
 void hone_samples_free(hone_samples *samples); /* takes NULL */
 
+/* Deletes the token caches beside a data file: what they hold goes with the records. Missing ones are fine. */
+HONE_MUST_USE hone_status hone_samples_forget(const char *data_path);
+
 int64_t hone_samples_count(const hone_samples *samples);
+
+/* What one split holds. */
+typedef struct hone_split_counts {
+    int64_t samples, tokens, supervised;
+    int64_t longest; /* tokens of its longest sample; 0 when it is empty */
+} hone_split_counts;
+
+const hone_split_counts *hone_samples_split(const hone_samples *samples, bool eval);
+
 const hone_samples_ledger *hone_samples_ledger_of(const hone_samples *samples);
 const char *
 hone_samples_key(const hone_samples *samples); /* 64 digits: equal samples, equal text */
