@@ -7,7 +7,7 @@
 
 static _Thread_local char message[2048];
 
-hone_status hone_fail(hone_status code, const char *format, ...) {
+hone_status(hone_fail)(hone_status code, const char *format, ...) {
     va_list args;
     va_start(args, format);
     vsnprintf(message, sizeof message, format, args);
@@ -29,7 +29,7 @@ hone_status hone_fail_context(hone_status code, const char *format, ...) {
     return code;
 }
 
-hone_status hone_fail_errno(hone_status code, const char *format, ...) {
+hone_status(hone_fail_errno)(hone_status code, const char *format, ...) {
     int saved = errno;
     va_list args;
     va_start(args, format);

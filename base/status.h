@@ -36,6 +36,14 @@ hone_status hone_fail_context(hone_status code, const char *format, ...) HONE_PR
 /* As hone_fail, ending with the text of errno. */
 hone_status hone_fail_errno(hone_status code, const char *format, ...) HONE_PRINTF(2, 3);
 
+/* Both give back what they were given: said here, so that the compiler sees at the call that it is no HONE_OK. */
+static inline hone_status hone_fail_code(hone_status set, hone_status code) {
+    (void)set;
+    return code;
+}
+#define hone_fail(code, ...)       hone_fail_code(hone_fail(code, __VA_ARGS__), code)
+#define hone_fail_errno(code, ...) hone_fail_code(hone_fail_errno(code, __VA_ARGS__), code)
+
 /* The message of the last failure on this thread; "" when there was none. Valid until the next failure. */
 const char *hone_fail_message(void);
 
