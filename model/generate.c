@@ -92,8 +92,8 @@ void hone_generator_free(hone_generator *g) {
     hone_free(g);
 }
 
-void hone_generator_reset(hone_generator *g) {
-    g->cache.length = 0;
+void hone_generator_rewind(hone_generator *g, int64_t length) {
+    if (length < g->cache.length) g->cache.length = length;
 }
 
 int64_t hone_generator_length(const hone_generator *g) {

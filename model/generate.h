@@ -19,8 +19,8 @@ HONE_MUST_USE hone_status hone_generator_new(hone_generator **out, hone_model *m
                                              const hone_adapter *adapter, int64_t capacity);
 void hone_generator_free(hone_generator *generator); /* takes NULL */
 
-/* Forgets all tokens. */
-void hone_generator_reset(hone_generator *generator);
+/* Forgets all tokens but the first `length`. */
+void hone_generator_rewind(hone_generator *generator, int64_t length);
 
 int64_t hone_generator_length(const hone_generator *generator); /* tokens held */
 int64_t hone_generator_capacity(const hone_generator *generator);

@@ -8,7 +8,7 @@ hone_status hone_preview_answer(hone_buf *out, hone_generator *generator,
                                 const hone_tokenizer *tokenizer, const int32_t *ids, int64_t count,
                                 int64_t max_tokens) {
     const hone_sampling greedy = {.top_p = 1};
-    hone_generator_reset(generator);
+    hone_generator_rewind(generator, 0);
     HONE_TRY(hone_generator_feed(generator, ids, count));
     HONE_TRY(hone_buf_puts(out, ""));
     for (int64_t i = 0; i < max_tokens; i++) {

@@ -369,7 +369,7 @@ static hone_status run_all(hone_run *run, bool resume) {
     HONE_TRY(hone_run_state_prepare(run));
     HONE_TRY(hone_run_restore(run));
     HONE_TRY(hone_metrics_resume(run->options->out, run->result.resumed_from));
-    HONE_TRY(recall(run));
+    if (run->result.resumed_from >= 0) HONE_TRY(recall(run));
     HONE_TRY(hone_metrics_open(&run->metrics, run->options->out));
     if (run->evaluator && run->result.resumed_from < 0) HONE_TRY(run_eval(run));
     HONE_TRY(run_steps(run));

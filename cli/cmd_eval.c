@@ -1,0 +1,97 @@
+#include <math.h>
+
+#include "base/file.h"
+#include "cli/command.h"
+#include "cli/flags.h"
+#include "cli/output.h"
+#include "train/evaluate.h"
+#include "train/options.h"
+#include "train/session.h"
+
+typedef struct settings {
+    const char *model, *adapter, *data, *chat;
+    int split, train_on, too_long;
+    double eval_fraction;
+    int64_t threads;
+    bool json;
+} settings;
+
+static const char *const splits[] = {"all", "train", "eval", NULL};
+static const char *const train_ons[] = {"assistant", "all", NULL};
+static const char *const computes[] = {"auto", "f32", NULL};
+
+static hone_status require(const char *value, const char *flag) {
+    if (value) return HONE_OK;
+    return hone_fail(HONE_ERR_USAGE, "--%s is missing", flag);
+}
+
+static hone_status print_result(const settings *s, const hone_evaluation *e) {
+    double perplexity = exp(e->loss), speed = (double)e->all_tokens / e->seconds;
+    if (s->json) {
+        return hone_print_json(json_pack("{s:f, s:f, s:I, s:s, s:f}", "loss", e->loss, "perplexity",
+                                         perplexity, "tokens", (json_int_t)e->tokens, "split",
+                                         splits[s->split], "tokens_per_second", speed));
+    }
+    printf("loss %.9g\nperplexity %.9g\ntokens %lld\nsplit %s\ntokens per second %.0f\n", e->loss,
+           perplexity, (long long)e->tokens, splits[s->split], speed);
+    return HONE_OK;
+}
+
+static hone_status evaluate(hone_session *session, const settings *s) {
+    HONE_TRY(hone_session_open(session, s->model, NULL, s->chat, s->threads, 0));
+    if (s->adapter) HONE_TRY(hone_session_open_adapter(session, s->adapter));
+    hone_samples_options how = {
+        .train_on = (hone_train_on)s->train_on,
+        .eval_fraction = s->eval_fraction,
+    };
+    HONE_TRY(hone_session_open_data(session, s->data, NULL, &how));
+    hone_evaluator *evaluator;
+    HONE_TRY(hone_evaluator_new(&evaluator, session->model, session->adapter, session->samples,
+                                (hone_split)s->split));
+    hone_evaluation e;
+    hone_status status = hone_evaluate(&e, evaluator);
+    hone_evaluator_free(evaluator);
+    HONE_TRY(status);
+    return print_result(s, &e);
+}
+
+static hone_status run(int argc, char **argv) {
+    settings s = {.chat = "auto", .eval_fraction = 0.1};
+    int compute = 0;
+    const hone_flag flags[] = {
+        {"model",                                                   HONE_FLAG_TEXT,       &s.model,                     .unit = "PATH",                                       .text = "the base model"},
+        {"adapter",                                                         HONE_FLAG_TEXT,                                                                     &s.adapter,                           .unit = "PATH",
+         .text = "a run folder, a PEFT folder or an adapter .gguf"},
+        {"data", HONE_FLAG_TEXT,                     &s.data,                                            .unit = "PATH",                                                                                  .text = "the records"},
+        {"split",                                           HONE_FLAG_CHOICE,                                          &s.split,                           .words = splits,.shown = "all",
+         .text = "all, train or eval: which part of the records"},
+        {"eval-fraction",                                                 HONE_FLAG_REAL,             &s.eval_fraction, .unit = "PART",                                                                                                             .maximum = 1,
+         .shown = "0.1", .text = "part of the records that the run held out"},
+        {"train-on",                                           HONE_FLAG_CHOICE, &s.train_on, .words = train_ons,                                       .shown = "assistant",
+         .text = "which tokens count: the assistant's, or all"},
+        {"template",                                            HONE_FLAG_TEXT,             &s.chat,                                         .unit = "NAME",                                                                                    .shown = "auto",
+         .text = "chat template"},
+        {"compute",                                              HONE_FLAG_CHOICE,                                                &compute,                                                        .words = computes,                                                                                                               .shown = "auto",
+         .text = "precision of the products"},
+        {"threads",                                                HONE_FLAG_INT,           &s.threads,                    .unit = "N",                  .maximum = 4096,
+         .text = "threads; 0: every core"},
+        {"json",                                   HONE_FLAG_SWITCH,                                                       &s.json,                                                                           .text = "print one JSON object"                                                                 },
+    };
+    hone_arguments arguments = {0};
+    HONE_TRY(
+        hone_flags_parse(&arguments, &hone_command_eval, flags, HONE_COUNT(flags), argc, argv));
+    if (arguments.help) return HONE_OK;
+    HONE_TRY(require(s.model, "model"));
+    HONE_TRY(require(s.data, "data"));
+    hone_session session = {0};
+    hone_status status = evaluate(&session, &s);
+    hone_session_close(&session);
+    return status;
+}
+
+const hone_command hone_command_eval = {
+    .name = "eval",
+    .usage = "--model PATH [--adapter PATH] --data PATH [options]",
+    .summary = "measure a model on records: loss and perplexity",
+    .run = run,
+};

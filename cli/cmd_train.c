@@ -1,0 +1,108 @@
+#include <stdio.h>
+
+#include "base/file.h"
+#include "cli/command.h"
+#include "cli/output.h"
+#include "cli/signals.h"
+#include "cli/train_flags.h"
+#include "train/trainer.h"
+
+/* What the progress line and the messages need to remember. */
+typedef struct progress {
+    int64_t log_every;
+    double speed; /* tokens per second, smoothed */
+} progress;
+
+static void show_message(void *context, const char *text) {
+    (void)context;
+    hone_say("%s", text);
+}
+
+static void format_time(char out[24], double seconds) {
+    long long s = (long long)seconds;
+    if (s < 3600) {
+        snprintf(out, 24, "%lld:%02lld", s / 60, s % 60);
+    } else {
+        snprintf(out, 24, "%lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60);
+    }
+}
+
+static void show_step(void *context, const hone_step_metrics *m, int64_t steps, double left) {
+    progress *p = context;
+    p->speed = p->speed > 0 ? 0.9 * p->speed + 0.1 * m->tokens_per_second : m->tokens_per_second;
+    char eta[24];
+    format_time(eta, left * m->tokens_per_second / p->speed);
+    const char *format = "step %lld/%lld  loss %.4f  %.0f tokens/s  %s  %s left";
+    hone_progress(format, (long long)m->step, (long long)steps, m->loss, p->speed,
+                  hone_size(m->peak_bytes).text, eta);
+    if (hone_progress_shown() || (m->step % p->log_every != 0 && m->step != steps)) return;
+    hone_say(format, (long long)m->step, (long long)steps, m->loss, p->speed,
+             hone_size(m->peak_bytes).text, eta);
+}
+
+static void show_eval(void *context, const hone_eval_metrics *m) {
+    (void)context;
+    hone_say("step %lld: loss on held-out records %.4f", (long long)m->step, m->eval_loss);
+}
+
+static json_t *losses(const hone_train_result *r) {
+    json_t *object = json_pack("{s:f, s:f}", "first", r->first_loss, "last", r->last_loss);
+    if (object && r->has_eval) {
+        json_object_set_new(object, "eval_before", json_real(r->eval_loss_before));
+        json_object_set_new(object, "eval", json_real(r->eval_loss));
+    }
+    return object;
+}
+
+/* Those of the run folder's files that are there. */
+static json_t *files(const char *out) {
+    static const char *const names[] = {"run.yaml",  "metrics.jsonl", "adapter",    "adapter.gguf",
+                                        "Modelfile", "model",         "model.gguf", "report.html"};
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < HONE_COUNT(names); i++) {
+        char path[4096];
+        snprintf(path, sizeof path, "%s/%s", out, names[i]);
+        if (hone_path_exists(path)) json_array_append_new(list, json_string(path));
+    }
+    return list;
+}
+
+static hone_status print_result(const hone_train_flags *flags, const hone_train_result *r) {
+    const char *out = flags->options.out;
+    if (flags->json) {
+        return hone_print_json(json_pack(
+            "{s:s, s:I, s:I, s:o, s:f, s:I, s:f, s:I, s:b, s:o}", "run", out, "steps",
+            (json_int_t)r->steps, "planned_steps", (json_int_t)r->planned_steps, "losses",
+            losses(r), "seconds", r->seconds, "tokens", (json_int_t)r->tokens, "tokens_per_second",
+            r->tokens_per_second, "peak_bytes", (json_int_t)r->peak_bytes, "stopped_early",
+            (int)r->stopped_early, "files", files(out)));
+    }
+    if (r->stopped_early) hone_say("stopped early: the held-out loss did not fall any more");
+    hone_say("done: %lld steps, loss %.4f to %.4f, %.0f tokens/s, at most %s of memory",
+             (long long)r->steps, r->first_loss, r->last_loss, r->tokens_per_second,
+             hone_size(r->peak_bytes).text);
+    hone_say("results in %s; %s/report.html shows them", out, out);
+    return HONE_OK;
+}
+
+static hone_status run(int argc, char **argv) {
+    hone_train_flags flags;
+    hone_status status = hone_train_flags_parse(&flags, &hone_command_train, argc, argv);
+    if (status == HONE_OK && !flags.help) {
+        progress p = {.log_every = flags.options.log_every};
+        hone_train_observer observer = {&p, show_message, show_step, show_eval,
+                                        hone_signals_catch()};
+        hone_train_result result;
+        status = hone_train(&result, &flags.options, flags.resume, &observer);
+        if (status == HONE_OK) status = print_result(&flags, &result);
+    }
+    hone_train_flags_free(&flags);
+    return status;
+}
+
+const hone_command hone_command_train = {
+    .name = "train",
+    .usage = "--model PATH --data PATH --out DIR [options]",
+    .summary = "fine-tune a model on your records",
+    .run = run,
+};

@@ -1,0 +1,255 @@
+/*
+ * Training runs on a small model: they learn, resume to the same bits, and refuse what cannot work.
+ */
+#include <dirent.h>
+#include <math.h>
+
+#include "base/alloc.h"
+#include "base/file.h"
+#include "base/sha256.h"
+#include "tests/support.h"
+#include "train/trainer.h"
+
+#define MODEL "models/grouped-tied"
+
+static char folder[64];
+
+static void make_folder(void) {
+    strcpy(folder, "/tmp/hone-train-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+}
+
+static void remove_folder(void) {
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    ck_assert_int_eq(system(command), 0);
+}
+
+static const char *in_folder(const char *name) {
+    static char paths[4][256];
+    static int next;
+    char *path = paths[next++ % 4];
+    snprintf(path, sizeof paths[0], "%s/%s", folder, name);
+    return path;
+}
+
+/* Questions with answers that can be learnt. */
+static void write_records(const char *path, int count) {
+    hone_buf text = {0};
+    for (int i = 0; i < count; i++) {
+        ck_ok(hone_buf_printf(&text,
+                              "{\"question\": \"What is the price of item %d?\", \"answer\": "
+                              "\"Item %d is %d coins.\"}\n",
+                              i, i, i * 3 % 17));
+    }
+    ck_ok(hone_file_put(path, text.data, text.length));
+    hone_buf_free(&text);
+}
+
+static void set(hone_train_options *o, const char *assignment) {
+    ck_ok(hone_train_options_assign(o, assignment, "test"));
+}
+
+static hone_train_options options_for(const char *out) {
+    hone_train_options o;
+    ck_ok(hone_train_options_default(&o));
+    char text[512];
+    snprintf(text, sizeof text, "model=%s/%s", HONE_TEST_FIXTURES, MODEL);
+    set(&o, text);
+    snprintf(text, sizeof text, "data=%s", in_folder("records.jsonl"));
+    set(&o, text);
+    snprintf(text, sizeof text, "out=%s", out);
+    set(&o, text);
+    static const char *const small[] = {"steps=12",
+                                        "seq_len=96",
+                                        "batch_size=2",
+                                        "accumulation=2",
+                                        "rank=4",
+                                        "alpha=8",
+                                        "dropout=0.1",
+                                        "lr=1e-2",
+                                        "recompute=full",
+                                        "checkpoint_every=3",
+                                        "eval_every=4",
+                                        "template=plain",
+                                        "checkpoint_minutes=0"};
+    for (size_t i = 0; i < sizeof small / sizeof *small; i++) set(&o, small[i]);
+    ck_ok(hone_train_options_check(&o));
+    return o;
+}
+
+static const hone_train_observer silent;
+
+static void hash_of(char out[HONE_SHA256_TEXT], const char *run, const char *name) {
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", run, name);
+    ck_ok(hone_sha256_file(out, path));
+}
+
+static void check_same_file(const char *a, const char *b, const char *name) {
+    char first[HONE_SHA256_TEXT], second[HONE_SHA256_TEXT];
+    hash_of(first, a, name);
+    hash_of(second, b, name);
+    ck_assert_msg(strcmp(first, second) == 0, "%s differs between %s and %s", name, a, b);
+}
+
+START_TEST(train_small_run_learns_and_writes_its_files) {
+    make_folder();
+    write_records(in_folder("records.jsonl"), 60);
+    hone_train_options o = options_for(in_folder("run"));
+    hone_train_result result;
+    ck_ok(hone_train(&result, &o, false, &silent));
+    ck_assert_int_eq(result.steps, 12);
+    ck_assert_msg(result.last_loss < result.first_loss - 0.3, "loss %g to %g", result.first_loss,
+                  result.last_loss);
+    ck_assert(result.has_eval && result.eval_loss < result.eval_loss_before);
+    static const char *const files[] = {"run.yaml",
+                                        "metrics.jsonl",
+                                        "adapter.gguf",
+                                        "adapter/adapter_config.json",
+                                        "adapter/adapter_model.safetensors",
+                                        "Modelfile",
+                                        "report.html"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        char path[512];
+        snprintf(path, sizeof path, "%s/%s", o.out, files[i]);
+        ck_assert_msg(hone_path_exists(path), "%s is missing", files[i]);
+    }
+    ck_fails(hone_train(&result, &o, false, &silent), HONE_ERR_USAGE, "exists already");
+    hone_train_options_free(&o);
+    remove_folder();
+}
+END_TEST
+
+/* Stops a run after a step. */
+static volatile sig_atomic_t stop_flag;
+static int64_t stop_after;
+
+static void count_steps(void *context, const hone_step_metrics *m, int64_t steps, double left) {
+    (void)context;
+    (void)steps;
+    (void)left;
+    if (m->step == stop_after) stop_flag = SIGINT;
+}
+
+static const hone_train_observer stopping = {.step = count_steps, .stop = &stop_flag};
+
+START_TEST(train_interrupted_and_resumed_gives_the_same_bytes) {
+    make_folder();
+    write_records(in_folder("records.jsonl"), 60);
+    hone_train_options whole = options_for(in_folder("whole"));
+    hone_train_result result;
+    ck_ok(hone_train(&result, &whole, false, &silent));
+    hone_train_options parts = options_for(in_folder("parts"));
+    static const int64_t stops[] = {1, 5, 7, 11};
+    for (size_t i = 0; i < sizeof stops / sizeof *stops; i++) {
+        stop_flag = 0;
+        stop_after = stops[i];
+        ck_fails(hone_train(&result, &parts, i > 0, &stopping), HONE_ERR_INTERRUPTED, "--resume");
+        ck_assert_int_eq(result.steps, stops[i]);
+    }
+    stop_flag = 0;
+    stop_after = -1;
+    ck_ok(hone_train(&result, &parts, true, &stopping));
+    ck_assert_int_eq(result.resumed_from, 11);
+    check_same_file(whole.out, parts.out, "adapter/adapter_model.safetensors");
+    check_same_file(whole.out, parts.out, "adapter.gguf");
+    hone_train_options_free(&whole);
+    hone_train_options_free(&parts);
+    remove_folder();
+}
+END_TEST
+
+START_TEST(train_resumed_with_other_options_is_refused) {
+    make_folder();
+    write_records(in_folder("records.jsonl"), 60);
+    hone_train_options o = options_for(in_folder("run"));
+    hone_train_result result;
+    stop_flag = 0;
+    stop_after = 4;
+    ck_fails(hone_train(&result, &o, false, &stopping), HONE_ERR_INTERRUPTED, "step 4");
+    set(&o, "lr=2e-2");
+    ck_fails(hone_train(&result, &o, true, &silent), HONE_ERR_USAGE, "options");
+    hone_train_options_free(&o);
+    remove_folder();
+}
+END_TEST
+
+START_TEST(train_accumulation_changes_rounding_only) {
+    make_folder();
+    write_records(in_folder("records.jsonl"), 60);
+    hone_train_options a = options_for(in_folder("a")), b = options_for(in_folder("b"));
+    set(&b, "accumulation=1");
+    set(&b, "batch_size=4");
+    set(&b, "recompute=none");
+    hone_train_result first, second;
+    ck_ok(hone_train(&first, &a, false, &silent));
+    ck_ok(hone_train(&second, &b, false, &silent));
+    ck_assert_double_eq_tol(first.first_loss, second.first_loss, 1e-6 * first.first_loss);
+    ck_assert_double_eq_tol(first.last_loss, second.last_loss, 1e-4 * first.last_loss);
+    hone_train_options_free(&a);
+    hone_train_options_free(&b);
+    remove_folder();
+}
+END_TEST
+
+static const struct {
+    const char *setting, *message;
+} impossible[] = {
+    {"memory=70M",          "this would fit: --batch-size"},
+    {"seq_len=100000",      "context"                     },
+    {"template=nosuch",     "unknown chat template"       },
+    {"data=/nowhere.jsonl", "/nowhere.jsonl"              },
+    {"model=/nowhere",      "/nowhere"                    },
+    {"adapter=/nowhere",    "/nowhere"                    },
+    {"too_long=refuse",     "96"                          },
+    {"lr=10",               "no finite number"            },
+};
+enum { IMPOSSIBLE = sizeof impossible / sizeof *impossible };
+
+START_TEST(train_impossible_run_says_what_to_do) {
+    make_folder();
+    write_records(in_folder("records.jsonl"), 60);
+    hone_train_options o = options_for(in_folder("run"));
+    if (strncmp(impossible[_i].setting, "memory", 6) == 0) set(&o, "batch_size=512");
+    if (strncmp(impossible[_i].setting, "too_long", 8) == 0) {
+        hone_buf record = {0};
+        for (int i = 0; i < 300; i++) ck_ok(hone_buf_puts(&record, "word "));
+        hone_buf line = {0};
+        ck_ok(hone_buf_printf(&line, "{\"text\": \"%s\"}\n", record.data));
+        ck_ok(hone_file_put(in_folder("records.jsonl"), line.data, line.length));
+        hone_buf_free(&record);
+        hone_buf_free(&line);
+    }
+    if (strncmp(impossible[_i].setting, "lr", 2) == 0) {
+        set(&o, "clip=0");
+        set(&o, "warmup=0");
+        set(&o, "steps=400");
+        set(&o, "weight_decay=10");
+    }
+    set(&o, impossible[_i].setting);
+    hone_train_result result;
+    hone_status status = hone_train(&result, &o, false, &silent);
+    ck_assert_msg(status != HONE_OK, "%s was accepted", impossible[_i].setting);
+    ck_assert_msg(strstr(hone_fail_message(), impossible[_i].message), "%s: %s",
+                  impossible[_i].setting, hone_fail_message());
+    hone_train_options_free(&o);
+    remove_folder();
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("train");
+    TCase *values = tcase_create("values");
+    tcase_set_timeout(values, 120);
+    tcase_add_test(values, train_small_run_learns_and_writes_its_files);
+    tcase_add_test(values, train_interrupted_and_resumed_gives_the_same_bytes);
+    tcase_add_test(values, train_accumulation_changes_rounding_only);
+    suite_add_tcase(suite, values);
+    TCase *errors = tcase_create("errors");
+    tcase_set_timeout(errors, 120);
+    tcase_add_test(errors, train_resumed_with_other_options_is_refused);
+    tcase_add_loop_test(errors, train_impossible_run_says_what_to_do, 0, IMPOSSIBLE);
+    suite_add_tcase(suite, errors);
+    return hone_test_run(suite);
+}
