@@ -28,18 +28,15 @@ if [[ -e docs/hone.1 ]] && ! groff -man -Tutf8 -Kutf8 -ww -z docs/hone.1 2>&1 | 
     fail "man page"
 fi
 
-# The database of the release build. Clang-tidy's count of what it suppressed is no finding.
+# With the compile commands of the release build. Clang 14 does not know all the processor features that GCC knows.
+# Clang-tidy's count of what it suppressed is no finding.
 build=build/release
 [[ -e $build/compile_commands.json ]] || cmake --preset release >/dev/null
-tidy() {
-    xargs -r -d '\n' -n 2 -P "$(nproc)" "$(tool clang-tidy)" -p "$build" --quiet \
-        --extra-arg=-Wno-unknown-warning-option "$@" \
-        2> >(grep -vE '^[0-9]+ warnings?( and [0-9]+ errors?)? generated|^Suppressed|^Use -header-filter' >&2)
-}
-# base/status.c defines what tools/analysis.h puts macros over.
-printf '%s\n' "${tidied[@]}" | grep -vx base/status.c | tidy "--extra-arg=-include$PWD/tools/analysis.h" ||
+printf '%s\0' "${tidied[@]}" |
+    xargs -0 -n 2 -P "$(nproc)" "$(tool clang-tidy)" -p "$build" --quiet --extra-arg=-Wno-unknown-warning-option \
+        --extra-arg='-D__builtin_cpu_supports(feature)=1' \
+        2> >(grep -avE '^[0-9]+ warnings?( and [0-9]+ errors?)? generated|^Suppressed|^Use -header-filter' >&2) ||
     fail "clang-tidy"
-printf '%s\n' "${tidied[@]}" | { grep -x base/status.c || true; } | tidy || fail "clang-tidy"
 
 [[ $status == 0 ]] && echo "style: clean"
 exit "$status"
