@@ -210,8 +210,9 @@ static hone_status add_tensors(hone_safetensors *all, const shard *from, const u
         HONE_TRY(read_tensor(tensor, entry, data, data_bytes));
     }
     size_t count = all->tensor_count - first;
-    if (count > 1) qsort(all->tensors + first, count, sizeof *all->tensors, by_place);
-    return check_cover(all->tensors + first, count, from->path, data, data_bytes);
+    hone_safetensors_tensor *added = count ? &all->tensors[first] : NULL;
+    if (count > 1) qsort(added, count, sizeof *added, by_place);
+    return check_cover(added, count, from->path, data, data_bytes);
 }
 
 /* The JSON between the length and the data. */
