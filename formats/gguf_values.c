@@ -2,6 +2,7 @@
  * Typed reading of metadata, on top of hone_gguf_find.
  */
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "formats/gguf.h"
@@ -136,8 +137,8 @@ hone_status hone_gguf_get_array(const hone_gguf_value **out, const hone_gguf *gg
     const hone_gguf_value *value = hone_gguf_find(gguf, key);
     if (!value) return absent(gguf, key);
     if (value->kind != HONE_GGUF_ARRAY || value->element != element) {
-        char wanted[32] = "an array of ";
-        strcat(wanted, hone_gguf_kind_name(element));
+        char wanted[32];
+        snprintf(wanted, sizeof wanted, "an array of %s", hone_gguf_kind_name(element));
         return mistyped(gguf, key, value, wanted);
     }
     *out = value;
