@@ -125,15 +125,15 @@ START_TEST(append_number_common_values_are_short) {
         double value;
         const char *text;
     } cases[] = {
-        {0.1,      "0.1"    },
-        {1e-3,     "0.001"  },
-        {100.0,    "100.0"  },
-        {2e-4,     "0.0002" },
-        {NAN,      "null"   },
-        {-0.0,     "-0.0"   },
-        {INFINITY, "null"   },
-        {1e-7,     "1e-07"  },
-        {10000,    "10000.0"},
+        {0.1,              "0.1"    },
+        {1e-3,             "0.001"  },
+        {100.0,            "100.0"  },
+        {2e-4,             "0.0002" },
+        {(double)NAN,      "null"   },
+        {-0.0,             "-0.0"   },
+        {(double)INFINITY, "null"   },
+        {1e-7,             "1e-07"  },
+        {10000,            "10000.0"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         hone_buf text = {0};
