@@ -7,10 +7,28 @@ Each sample is a text of its own. The loss is the sum over all supervised tokens
 import json
 import os
 
+import gguf
 import torch
+from gguf.quants import dequantize
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM
 
+OUTER = {
+    "token_embd.weight": "model.embed_tokens.weight",
+    "output_norm.weight": "model.norm.weight",
+    "output.weight": "lm_head.weight",
+}
+BLOCK = {
+    "attn_norm": "input_layernorm",
+    "ffn_norm": "post_attention_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}
 LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
@@ -21,6 +39,27 @@ def load_model(folder):
         folder, dtype=torch.float32, attn_implementation="eager", local_files_only=True
     )
     return model.eval()
+
+
+def load_gguf(folder, path):
+    """The model of a Hugging Face folder with the numbers that a llama GGUF file of it stands for."""
+    model = load_model(folder)
+    config = model.config
+    heads = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads}
+    weights = {}
+    for tensor in gguf.GGUFReader(path).tensors:
+        values = torch.tensor(dequantize(tensor.data, tensor.tensor_type).astype("float32"))
+        values = values.reshape([int(n) for n in reversed(tensor.shape)])
+        parts = tensor.name.split(".")
+        if len(parts) == 2:
+            weights[OUTER[tensor.name]] = values
+            continue
+        if parts[2] in heads:  # consecutive pairs back to halves
+            values = values.unflatten(0, (heads[parts[2]], -1, 2)).transpose(1, 2).flatten(0, 2)
+        weights[f"model.layers.{parts[1]}.{BLOCK[parts[2]]}.weight"] = values
+    weights.setdefault("lm_head.weight", weights["model.embed_tokens.weight"])
+    model.load_state_dict(weights)
+    return model
 
 
 def load_adapted(folder, adapter, trainable=False):
