@@ -107,17 +107,21 @@ bool hone_added_fits(const hone_added_token *token, const char *text, size_t len
     return !hone_utf8_is_word(code);
 }
 
+static bool strips(const hone_added_token *token, int32_t code) {
+    return hone_utf8_is_space(code) && (!token->ascii || code < 0x80);
+}
+
 void hone_added_strip(size_t *begin, size_t *end, const hone_added_token *token, const char *text,
                       size_t length, size_t least) {
     int32_t code;
     while (token->lstrip && *begin > least) {
         size_t at = code_before(&code, text, *begin);
-        if (!hone_utf8_is_space(code) || at < least) break;
+        if (!strips(token, code) || at < least) break;
         *begin = at;
     }
     while (token->rstrip && *end < length) {
         size_t bytes = hone_utf8_next(&code, text + *end, length - *end);
-        if (!hone_utf8_is_space(code)) break;
+        if (!strips(token, code)) break;
         *end += bytes;
     }
 }

@@ -17,6 +17,7 @@ typedef struct hone_added_token {
     bool control;     /* only where control tokens are parsed */
     bool lstrip;      /* white space before it belongs to it */
     bool rstrip;      /* and behind it */
+    bool ascii;       /* lstrip and rstrip take ASCII white space only (llama.cpp) */
     bool single_word; /* not inside a word */
     bool normalized;  /* looked for in the normalised text, else in the text as it came */
 } hone_added_token;

@@ -269,14 +269,14 @@ static hone_status repeat_known(hone_bpe_scratch *scratch, const hone_bpe_known 
 static hone_status encode_piece(const hone_bpe *bpe, hone_bpe_scratch *scratch, const char *text,
                                 uint32_t begin, uint32_t end) {
     uint32_t length = end - begin;
-    if (!scratch->known || length >= HONE_BPE_KEY) {
+    if (length >= HONE_BPE_KEY) {
         return encode_fresh(bpe, scratch, text, begin, end);
     }
     char key[HONE_BPE_KEY] = {0};
     memcpy(key, text + begin, length);
     key[HONE_BPE_KEY - 1] = (char)length;
     size_t slot = (size_t)(hone_text_hash(text + begin, length) >> 40);
-    hone_bpe_known *known = &scratch->known[slot & (scratch->known_count - 1)];
+    hone_bpe_known *known = &scratch->known[slot & (HONE_BPE_KNOWN - 1)];
     if (memcmp(known->key, key, sizeof key) == 0) return repeat_known(scratch, known, begin);
     size_t first = scratch->count;
     HONE_TRY(encode_fresh(bpe, scratch, text, begin, end));
@@ -312,14 +312,30 @@ hone_status hone_bpe_encode(const hone_bpe *bpe, hone_bpe_scratch *scratch, cons
 
 /* --- Scratch --- */
 
-hone_status hone_bpe_scratch_init(hone_bpe_scratch *scratch, size_t length) {
-    *scratch = (hone_bpe_scratch){0};
-    size_t count = 8192;
-    while (count > length / 16) count /= 2;
-    if (count < 16) return HONE_OK; /* too short for words to come back */
-    scratch->known = hone_alloc(count, sizeof *scratch->known);
-    scratch->known_count = count;
-    return scratch->known ? HONE_OK : HONE_ERR_MEMORY;
+enum { KEPT_TOKENS = 1 << 17, KEPT_SYMBOLS = 1 << 12 };
+
+/* A long text may have left large arrays behind. */
+static void shrink(hone_bpe_scratch *scratch) {
+    hone_free(scratch->tokens);
+    hone_free(scratch->symbols);
+    hone_free(scratch->heap);
+    scratch->tokens = NULL;
+    scratch->symbols = NULL;
+    scratch->heap = NULL;
+    scratch->count = scratch->capacity = 0;
+    scratch->symbol_capacity = 0;
+    scratch->heap_count = scratch->heap_capacity = 0;
+}
+
+hone_status hone_bpe_scratch_begin(hone_bpe_scratch *scratch) {
+    if (!scratch->known) {
+        scratch->known = hone_alloc(HONE_BPE_KNOWN, sizeof *scratch->known);
+        if (!scratch->known) return HONE_ERR_MEMORY;
+    }
+    if (scratch->count <= KEPT_TOKENS && scratch->symbol_capacity <= KEPT_SYMBOLS) return HONE_OK;
+    memset(scratch->known, 0, HONE_BPE_KNOWN * sizeof *scratch->known);
+    shrink(scratch);
+    return HONE_OK;
 }
 
 void hone_bpe_scratch_free(hone_bpe_scratch *scratch) {

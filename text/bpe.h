@@ -58,7 +58,10 @@ typedef struct hone_bpe_symbol {
     uint32_t previous, next;
 } hone_bpe_symbol;
 
-enum { HONE_BPE_KEY = 32 }; /* pieces shorter than this many bytes are remembered */
+enum {
+    HONE_BPE_KEY = 32, /* pieces shorter than this many bytes are remembered */
+    HONE_BPE_KNOWN = 8192,
+};
 
 typedef struct hone_bpe_known {
     char key[HONE_BPE_KEY]; /* the piece, zero-padded; its length in the last byte */
@@ -67,7 +70,8 @@ typedef struct hone_bpe_known {
     uint32_t begin; /* of the piece when they were made */
 } hone_bpe_known;
 
-/* What one encode call needs; tokens gather at the end of `tokens`. */
+/* What encoding needs beside the table; tokens gather at the end of `tokens`, those of remembered pieces stay. One
+ * scratch serves one tokenizer. */
 typedef struct hone_bpe_scratch {
     hone_bpe_token *tokens; /* owned */
     size_t count, capacity;
@@ -75,8 +79,7 @@ typedef struct hone_bpe_scratch {
     size_t symbol_capacity;
     uint64_t *heap; /* rank << 32 | position of the left symbol */
     size_t heap_count, heap_capacity;
-    hone_bpe_known *known; /* direct-mapped; NULL: nothing is remembered */
-    size_t known_count;    /* a power of two */
+    hone_bpe_known *known; /* direct-mapped; [HONE_BPE_KNOWN] */
     hone_buf spelling;     /* of a piece in the byte-level alphabet */
 } hone_bpe_scratch;
 
@@ -92,8 +95,8 @@ HONE_MUST_USE hone_status hone_bpe_add(hone_bpe *bpe, int32_t left, int32_t righ
 /* After vocabulary, pairs and flags are set: byte tables and cuts_at_marker. */
 void hone_bpe_finish(hone_bpe *bpe);
 
-/* Prepares for texts of about `length` bytes in all. */
-HONE_MUST_USE hone_status hone_bpe_scratch_init(hone_bpe_scratch *scratch, size_t length);
+/* Before each text: a zeroed scratch is made ready, one that has grown large forgets its tokens. */
+HONE_MUST_USE hone_status hone_bpe_scratch_begin(hone_bpe_scratch *scratch);
 void hone_bpe_scratch_free(hone_bpe_scratch *scratch);
 
 /* Appends the tokens of text[begin..end), valid UTF-8 unless `bytes`, to scratch->tokens. end fits in 32 bits. */

@@ -2,7 +2,7 @@
 
 #include "text/byte_level.h"
 #include "text/steps.h"
-#include "text/utf8.h"
+#include "text/unicode_recent.h"
 
 /* --- Splits --- */
 
@@ -62,10 +62,11 @@ static hone_status add_stretch(splitter *s, size_t begin, size_t end, bool match
     return hone_pieces_add(s->out, begin, end, -1);
 }
 
+/* `view` is the work text as regular expressions see it. */
 static hone_status split_piece(const hone_step *step, hone_split split, hone_work *work,
-                               hone_matcher *matcher, hone_piece piece) {
+                               const char *view, hone_matcher *matcher, hone_piece piece) {
     splitter s = {.out = &work->spare, .split = split, .first = work->spare.count};
-    hone_matches matches = {work->data + piece.begin, piece.end - piece.begin, 0, SIZE_MAX};
+    hone_matches matches = {view + piece.begin, piece.end - piece.begin, 0, SIZE_MAX};
     size_t done = piece.begin;
     for (;;) {
         size_t begin, end;
@@ -83,13 +84,15 @@ static hone_status split_piece(const hone_step *step, hone_split split, hone_wor
 
 static hone_status split_pieces(const hone_step *step, hone_split split, hone_work *work,
                                 hone_matcher *matcher) {
+    const char *view;
+    HONE_TRY(hone_unicode_view(&view, &work->view, work->data, work->length));
     work->spare.count = 0;
     for (size_t i = 0; i < work->pieces.count; i++) {
         hone_piece piece = work->pieces.items[i];
         if (piece.id >= 0) {
             HONE_TRY(hone_pieces_add(&work->spare, piece.begin, piece.end, piece.id));
         } else {
-            HONE_TRY(split_piece(step, split, work, matcher, piece));
+            HONE_TRY(split_piece(step, split, work, view, matcher, piece));
         }
     }
     hone_work_take_spare(work);

@@ -13,9 +13,10 @@ struct hone_regex {
 };
 
 struct hone_matcher {
+    pcre2_general_context *memory;
     pcre2_match_data *data;
     pcre2_match_context *context;
-    pcre2_jit_stack *stack;
+    pcre2_jit_stack *stack; /* NULL until a match needs it */
 };
 
 /* --- From Oniguruma's notation to PCRE2's --- */
@@ -43,6 +44,44 @@ static hone_status unlike(const char *pattern, size_t length, const char *what) 
                      (int)(length > 400 ? 400 : length), pattern, what);
 }
 
+/* Scripts, which PCRE2 would widen by script extensions, and binary properties, which mean the same to both. */
+static const char *const scripts[] = {
+    "Arabic",   "Armenian", "Bengali", "Cyrillic", "Devanagari", "Georgian",  "Greek",
+    "Gujarati", "Gurmukhi", "Han",     "Hangul",   "Hebrew",     "Hiragana",  "Kannada",
+    "Katakana", "Khmer",    "Lao",     "Latin",    "Malayalam",  "Mongolian", "Myanmar",
+    "Sinhala",  "Tamil",    "Telugu",  "Thai",     "Tibetan",    NULL,
+};
+static const char *const properties[] = {"Alphabetic",  "Lowercase", "Uppercase",
+                                         "White_Space", "Any",       NULL};
+
+static bool listed(const char *const *list, const char *name, size_t length) {
+    for (; *list; list++) {
+        if (strlen(*list) == length && memcmp(*list, name, length) == 0) return true;
+    }
+    return false;
+}
+
+/* \p{name} or \P{name} at pattern[at]: general categories, and the names above. */
+static hone_status put_property(hone_buf *out, size_t *used, const char *pattern, size_t length,
+                                size_t at) {
+    const char *name = pattern + at + 3;
+    const char *close = at + 3 < length ? memchr(name, '}', length - at - 3) : NULL;
+    if (!close || pattern[at + 2] != '{') return unlike(pattern, length, "\\p without {name}");
+    size_t size = (size_t)(close - name);
+    *used = 4 + size;
+    bool negated = size > 0 && name[0] == '^';
+    const char *bare = negated ? name + 1 : name;
+    size_t bare_size = negated ? size - 1 : size;
+    const char *kind = listed(scripts, bare, bare_size) ? "sc:" : "";
+    if (!*kind && bare_size > 2 && !listed(properties, bare, bare_size)) {
+        return hone_fail(
+            HONE_ERR_UNSUPPORTED, "regular expression `%.*s`: the property '%.*s' is not known",
+            (int)(length > 400 ? 400 : length), pattern, (int)(size > 60 ? 60 : size), name);
+    }
+    return hone_buf_printf(out, "\\%c{%s%s%.*s}", pattern[at + 1], negated ? "^" : "", kind,
+                           (int)bare_size, bare);
+}
+
 /* One escape at pattern[at]; *used says how many bytes of the pattern it took. */
 static hone_status put_escape(hone_buf *out, size_t *used, const char *pattern, size_t length,
                               size_t at, bool inside) {
@@ -55,6 +94,7 @@ static hone_status put_escape(hone_buf *out, size_t *used, const char *pattern, 
         if (!text) return unlike(pattern, length, "\\W inside brackets");
         return hone_buf_puts(out, text);
     }
+    if (letter == 'p' || letter == 'P') return put_property(out, used, pattern, length, at);
     if (letter == '\0') return unlike(pattern, length, "a backslash at the end");
     /* \b needs Oniguruma's idea of a word, \h means a hexadecimal digit there, \K and \g<name> differ. */
     if (strchr("bBhHKgkGXyYOR", letter)) {
@@ -91,6 +131,9 @@ static hone_status translate(hone_buf *out, const char *pattern, size_t length) 
             if (at + used < length && pattern[at + used] == ']') used++;
         } else if (c == ']') {
             inside = false;
+        } else if (c == '}' && !inside && at + 1 < length && pattern[at + 1] == '+') {
+            /* possessive here, a repeated repeat there */
+            return unlike(pattern, length, "a plus behind {n,m}");
         }
         HONE_TRY(hone_buf_append(out, pattern + at, used));
     }
@@ -159,22 +202,21 @@ void hone_regex_free(hone_regex *regex) {
     hone_free(regex);
 }
 
+/* Only few expressions on few texts need more than the machine's own stack: what they get is made when they ask. */
 enum { STACK_START = 32 * 1024, STACK_MOST = 8 * 1024 * 1024 };
 
 hone_status hone_matcher_new(hone_matcher **out) {
     hone_matcher *matcher = hone_alloc(1, sizeof *matcher);
-    pcre2_general_context *memory = matcher ? general() : NULL;
-    if (memory) {
-        matcher->data = pcre2_match_data_create(1, memory);
-        matcher->context = pcre2_match_context_create(memory);
-        matcher->stack = pcre2_jit_stack_create(STACK_START, STACK_MOST, memory);
+    if (!matcher) return HONE_ERR_MEMORY;
+    matcher->memory = general();
+    if (matcher->memory) {
+        matcher->data = pcre2_match_data_create(1, matcher->memory);
+        matcher->context = pcre2_match_context_create(matcher->memory);
     }
-    pcre2_general_context_free(memory);
-    if (!matcher || !matcher->data || !matcher->context || !matcher->stack) {
+    if (!matcher->data || !matcher->context) {
         hone_matcher_free(matcher);
-        return hone_fail(HONE_ERR_MEMORY, "out of memory for a regular expression's match");
+        return HONE_ERR_MEMORY;
     }
-    pcre2_jit_stack_assign(matcher->context, NULL, matcher->stack);
     *out = matcher;
     return HONE_OK;
 }
@@ -184,23 +226,42 @@ void hone_matcher_free(hone_matcher *matcher) {
     pcre2_match_data_free(matcher->data);
     pcre2_match_context_free(matcher->context);
     pcre2_jit_stack_free(matcher->stack);
+    pcre2_general_context_free(matcher->memory);
     hone_free(matcher);
+}
+
+static hone_status enlarge_stack(hone_matcher *matcher) {
+    matcher->stack = pcre2_jit_stack_create(STACK_START, STACK_MOST, matcher->memory);
+    if (!matcher->stack) return hone_fail(HONE_ERR_MEMORY, "out of memory for a match's stack");
+    pcre2_jit_stack_assign(matcher->context, NULL, matcher->stack);
+    return HONE_OK;
+}
+
+static int match(const hone_regex *regex, hone_matcher *matcher, const char *text, size_t length,
+                 size_t from) {
+    return pcre2_match(regex->code, (PCRE2_SPTR)text, length, from, PCRE2_NO_UTF_CHECK,
+                       matcher->data, matcher->context);
+}
+
+static hone_status match_fails(int error, size_t from) {
+    PCRE2_UCHAR why[128] = "";
+    pcre2_get_error_message(error, why, sizeof why);
+    return hone_fail(HONE_ERR_DATA,
+                     "byte %zu of a text: the tokenizer's regular expression cannot be matched: "
+                     "%s; cut the text into shorter records",
+                     from, (const char *)why);
 }
 
 hone_status hone_regex_find(size_t *begin, size_t *end, const hone_regex *regex,
                             hone_matcher *matcher, const char *text, size_t length, size_t from) {
-    int count = pcre2_match(regex->code, (PCRE2_SPTR)text, length, from, PCRE2_NO_UTF_CHECK,
-                            matcher->data, matcher->context);
+    int count = match(regex, matcher, text, length, from);
+    if (count == PCRE2_ERROR_JIT_STACKLIMIT && !matcher->stack) {
+        HONE_TRY(enlarge_stack(matcher));
+        count = match(regex, matcher, text, length, from);
+    }
     *begin = *end = SIZE_MAX;
     if (count == PCRE2_ERROR_NOMATCH) return HONE_OK;
-    if (count < 0) {
-        PCRE2_UCHAR why[128] = "";
-        pcre2_get_error_message(count, why, sizeof why);
-        return hone_fail(HONE_ERR_DATA,
-                         "byte %zu of a text: the tokenizer's regular expression cannot be "
-                         "matched: %s; cut the text into shorter records",
-                         from, (const char *)why);
-    }
+    if (count < 0) return match_fails(count, from);
     const PCRE2_SIZE *found = pcre2_get_ovector_pointer(matcher->data);
     *begin = found[0];
     *end = found[1];

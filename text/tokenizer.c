@@ -35,6 +35,7 @@ hone_status hone_tokenizer_new(hone_tokenizer **out, const char *path) {
 
 void hone_tokenizer_free(hone_tokenizer *tokenizer) {
     if (!tokenizer) return;
+    for (int i = 0; i < HONE_SPARE_SCRATCHES; i++) hone_encode_scratch_free(tokenizer->spare[i]);
     hone_bpe_free(&tokenizer->bpe);
     hone_vocab_free(&tokenizer->vocab);
     hone_steps_free(&tokenizer->normalizers);

@@ -1,8 +1,18 @@
+#include <stdatomic.h>
+
 #include "base/alloc.h"
 #include "text/tokenizer_parts.h"
 #include "text/utf8.h"
 
-/* What one call works with. */
+/* What a call works with and the next one can use again. */
+struct hone_encode_scratch {
+    hone_work repaired;
+    hone_work work;
+    hone_matcher *matcher;
+    hone_bpe_scratch bpe;
+};
+
+/* One call. */
 typedef struct run {
     const hone_tokenizer *tokenizer;
     const hone_encode_options *options;
@@ -10,10 +20,7 @@ typedef struct run {
     const char *text; /* valid UTF-8: the input, or the repaired copy */
     size_t length;
     const hone_span *origin; /* of the repaired copy; NULL: it is the input */
-    hone_work repaired;
-    hone_work work;
-    hone_matcher *matcher;
-    hone_bpe_scratch scratch;
+    hone_encode_scratch *scratch;
 } run;
 
 static hone_status put(hone_encoding *out, int32_t id, hone_span span) {
@@ -29,7 +36,7 @@ static hone_status put(hone_encoding *out, int32_t id, hone_span span) {
 
 /* A copy of the input with U+FFFD for what is no UTF-8. */
 static hone_status repair(run *r, size_t good) {
-    hone_work *work = &r->repaired;
+    hone_work *work = &r->scratch->repaired;
     HONE_TRY(hone_work_set(work, r->text, r->length, NULL, 0));
     hone_work_rewrite(work);
     size_t at = 0;
@@ -53,7 +60,7 @@ static hone_status repair(run *r, size_t good) {
 /* --- Stretches without special tokens --- */
 
 static hone_status encode_pieces(run *r) {
-    const hone_work *work = &r->work;
+    const hone_work *work = &r->scratch->work;
     if (work->length > UINT32_MAX - 1) {
         return hone_fail(HONE_ERR_DATA,
                          "a text of %zu bytes is longer than 4 GB; cut it into "
@@ -66,11 +73,11 @@ static hone_status encode_pieces(run *r) {
             HONE_TRY(put(r->out, piece.id, hone_work_origin(work, piece.begin, piece.end)));
             continue;
         }
-        size_t first = r->scratch.count;
-        HONE_TRY(
-            hone_bpe_encode(&r->tokenizer->bpe, &r->scratch, work->data, piece.begin, piece.end));
-        for (size_t k = first; k < r->scratch.count; k++) {
-            hone_bpe_token token = r->scratch.tokens[k];
+        size_t first = r->scratch->bpe.count;
+        HONE_TRY(hone_bpe_encode(&r->tokenizer->bpe, &r->scratch->bpe, work->data, piece.begin,
+                                 piece.end));
+        for (size_t k = first; k < r->scratch->bpe.count; k++) {
+            hone_bpe_token token = r->scratch->bpe.tokens[k];
             HONE_TRY(put(r->out, token.id, hone_work_origin(work, token.begin, token.end)));
         }
     }
@@ -100,7 +107,7 @@ static bool allowed(const run *r, const hone_added_token *token, hone_span origi
 /* Marks the normalised added tokens in the work text as pieces of their own. */
 static hone_status cut_normalized(run *r) {
     const hone_added *added = &r->tokenizer->normalized;
-    hone_work *work = &r->work;
+    hone_work *work = &r->scratch->work;
     if (added->count == 0 || work->length == 0) return HONE_OK;
     work->spare.count = 0;
     size_t done = 0;
@@ -124,11 +131,11 @@ static hone_status cut_normalized(run *r) {
 
 static hone_status encode_stretch(run *r, size_t begin, size_t end) {
     if (begin >= end) return HONE_OK;
-    HONE_TRY(hone_work_set(&r->work, r->text + begin, end - begin,
+    HONE_TRY(hone_work_set(&r->scratch->work, r->text + begin, end - begin,
                            r->origin ? r->origin + begin : NULL, begin));
-    HONE_TRY(hone_steps_run(&r->tokenizer->normalizers, &r->work, r->matcher));
+    HONE_TRY(hone_steps_run(&r->tokenizer->normalizers, &r->scratch->work, r->scratch->matcher));
     HONE_TRY(cut_normalized(r));
-    HONE_TRY(hone_steps_run(&r->tokenizer->pretokenizers, &r->work, r->matcher));
+    HONE_TRY(hone_steps_run(&r->tokenizer->pretokenizers, &r->scratch->work, r->scratch->matcher));
     return encode_pieces(r);
 }
 
@@ -174,20 +181,62 @@ static hone_status encode(run *r, size_t length) {
     return put_around(r, &r->tokenizer->suffix, length);
 }
 
+/* --- Scratch --- */
+
+void hone_encode_scratch_free(hone_encode_scratch *scratch) {
+    if (!scratch) return;
+    hone_work_free(&scratch->repaired);
+    hone_work_free(&scratch->work);
+    hone_matcher_free(scratch->matcher);
+    hone_bpe_scratch_free(&scratch->bpe);
+    hone_free(scratch);
+}
+
+static hone_status scratch_new(hone_encode_scratch **out) {
+    hone_encode_scratch *scratch = hone_alloc(1, sizeof *scratch);
+    if (!scratch) return HONE_ERR_MEMORY;
+    hone_status status = hone_matcher_new(&scratch->matcher);
+    if (status != HONE_OK) {
+        hone_encode_scratch_free(scratch);
+        return status;
+    }
+    *out = scratch;
+    return HONE_OK;
+}
+
+/* The spare scratches are the one thing that encoding changes: taken and given back as a whole. */
+static hone_status take_scratch(hone_encode_scratch **out, const hone_tokenizer *tokenizer) {
+    hone_tokenizer *owner = (hone_tokenizer *)(uintptr_t)tokenizer;
+    for (int i = 0; i < HONE_SPARE_SCRATCHES; i++) {
+        if (!owner->spare[i]) continue;
+        *out = atomic_exchange(&owner->spare[i], NULL);
+        if (*out) return HONE_OK;
+    }
+    return scratch_new(out);
+}
+
+static void give_scratch(const hone_tokenizer *tokenizer, hone_encode_scratch *scratch) {
+    hone_tokenizer *owner = (hone_tokenizer *)(uintptr_t)tokenizer;
+    hone_work_trim(&scratch->repaired);
+    hone_work_trim(&scratch->work);
+    for (int i = 0; i < HONE_SPARE_SCRATCHES; i++) {
+        hone_encode_scratch *empty = NULL;
+        if (atomic_compare_exchange_strong(&owner->spare[i], &empty, scratch)) return;
+    }
+    hone_encode_scratch_free(scratch);
+}
+
 hone_status hone_tokenizer_encode(const hone_tokenizer *tokenizer, hone_encoding *out,
                                   const char *text, size_t length,
                                   const hone_encode_options *options) {
     run r = {
         .tokenizer = tokenizer, .options = options, .out = out, .text = text, .length = length};
     size_t before = out->count;
-    hone_status status = hone_matcher_new(&r.matcher);
-    if (status == HONE_OK) status = hone_bpe_scratch_init(&r.scratch, length);
+    HONE_TRY(take_scratch(&r.scratch, tokenizer));
+    hone_status status = hone_bpe_scratch_begin(&r.scratch->bpe);
     if (status == HONE_OK) status = encode(&r, length);
     if (status != HONE_OK) out->count = before;
-    hone_work_free(&r.repaired);
-    hone_work_free(&r.work);
-    hone_matcher_free(r.matcher);
-    hone_bpe_scratch_free(&r.scratch);
+    give_scratch(tokenizer, r.scratch);
     return status;
 }
 

@@ -350,7 +350,7 @@ static hone_status add_special_tokens(loader *l) {
         bool control = item->kind == HONE_TOKEN_CONTROL || item->kind == HONE_TOKEN_UNKNOWN;
         if (!control && item->kind != HONE_TOKEN_USER) continue;
         const char *text = hone_vocab_text(&tokenizer->vocab, item);
-        hone_added_token token = {.id = id, .control = control};
+        hone_added_token token = {.id = id, .control = control, .ascii = true};
         token.rstrip = phi3 && strips_behind(text);
         HONE_TRY(hone_tokenizer_add(tokenizer, &token, text, item->length));
     }

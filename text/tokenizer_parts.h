@@ -33,6 +33,9 @@ typedef struct hone_decoder {
     size_t strip;     /* spaces dropped from the start of a whole text */
 } hone_decoder;
 
+typedef struct hone_encode_scratch hone_encode_scratch;
+enum { HONE_SPARE_SCRATCHES = 16 };
+
 struct hone_tokenizer {
     char *path; /* of its file, for messages */
     hone_vocab vocab;
@@ -45,10 +48,14 @@ struct hone_tokenizer {
     int32_t bos, eos;
     hone_ids ends;
     char hash[65];
+    /* What past calls worked with, for the next ones: remembered pieces are worth keeping. NULL: empty or in use. */
+    _Atomic(hone_encode_scratch *) spare[HONE_SPARE_SCRATCHES];
 };
 
 HONE_MUST_USE hone_status hone_ids_add(hone_ids *ids, int32_t id);
 bool hone_ids_hold(const hone_ids *ids, int32_t id);
+
+void hone_encode_scratch_free(hone_encode_scratch *scratch); /* takes NULL */
 
 /* An empty tokenizer for the file at `path`. */
 HONE_MUST_USE hone_status hone_tokenizer_new(hone_tokenizer **out, const char *path);

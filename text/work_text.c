@@ -21,9 +21,21 @@ void hone_work_free(hone_work *work) {
         hone_buf_free(&work->sides[i].text);
         hone_free(work->sides[i].origin);
     }
+    hone_buf_free(&work->view);
     hone_free(work->pieces.items);
     hone_free(work->spare.items);
     *work = (hone_work){0};
+}
+
+enum { KEPT_BYTES = 1 << 20 };
+
+void hone_work_trim(hone_work *work) {
+    size_t pieces = work->pieces.capacity + work->spare.capacity;
+    size_t bytes = pieces * sizeof(hone_piece) + work->view.capacity;
+    for (int i = 0; i < 2; i++) {
+        bytes += work->sides[i].text.capacity + work->sides[i].origin_capacity * sizeof(hone_span);
+    }
+    if (bytes > KEPT_BYTES) hone_work_free(work);
 }
 
 static hone_span origin_of(const hone_work *work, size_t at) {

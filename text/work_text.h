@@ -33,13 +33,17 @@ typedef struct hone_work {
     hone_pieces pieces;
     hone_pieces spare; /* what a step fills, before it is exchanged with `pieces` */
     hone_work_side sides[2];
-    int side; /* which side the next rewrite fills */
+    int side;      /* which side the next rewrite fills */
+    hone_buf view; /* of the text for regular expressions, where it differs */
 } hone_work;
 
 /* Starts over with borrowed bytes as one piece. `origin` is NULL or has `length` entries, borrowed. */
 HONE_MUST_USE hone_status hone_work_set(hone_work *work, const char *data, size_t length,
                                         const hone_span *origin, size_t base);
 void hone_work_free(hone_work *work);
+
+/* Gives back the memory of a long text; keeps that of a short one. */
+void hone_work_trim(hone_work *work);
 
 /* The input bytes of work bytes begin <= i < end; of an empty stretch, the place where it stands. */
 hone_span hone_work_origin(const hone_work *work, size_t begin, size_t end);
