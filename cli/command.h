@@ -15,20 +15,16 @@ typedef struct hone_command {
 } hone_command;
 
 extern const hone_command hone_command_chat;
-extern const hone_command hone_command_chat;
 extern const hone_command hone_command_data;
 extern const hone_command hone_command_data_add;
 extern const hone_command hone_command_data_list;
 extern const hone_command hone_command_data_show;
 extern const hone_command hone_command_doctor;
 extern const hone_command hone_command_eval;
-extern const hone_command hone_command_generate;
-extern const hone_command hone_command_eval;
 extern const hone_command hone_command_export;
 extern const hone_command hone_command_generate;
 extern const hone_command hone_command_inspect;
 extern const hone_command hone_command_tokenize;
-extern const hone_command hone_command_train;
 extern const hone_command hone_command_train;
 
 /* Runs the command of a list whose name ends with argv[0]; `family` is NULL or the word before it ("data"). An unknown one

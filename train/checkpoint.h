@@ -77,6 +77,9 @@ typedef hone_status (*hone_checkpoint_visit)(void *context, const char *name, in
 HONE_MUST_USE hone_status hone_checkpoint_list(const char *path, hone_checkpoint_visit visit,
                                                void *context);
 
+/* The version of the HDF5 library that is linked: "1.10.8". */
+const char *hone_checkpoint_hdf5_version(void);
+
 /* True when the file is HDF5 and says that it is a checkpoint. */
 bool hone_checkpoint_is(const char *path);
 

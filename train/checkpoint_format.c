@@ -1,5 +1,7 @@
 #include "train/checkpoint_format.h"
 
+#include <stdio.h>
+
 #include "base/alloc.h"
 
 /* With its checksum a chunk of this many floats fills a mebibyte, that is, whole pages of the file. */
@@ -42,6 +44,14 @@ hsize_t hone_checkpoint_chunk_rows(hsize_t rows, hsize_t inner) {
 void hone_checkpoint_prepare(void) {
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     (void)H5Pset_obj_track_times(H5P_GROUP_CREATE_DEFAULT, false);
+}
+
+const char *hone_checkpoint_hdf5_version(void) {
+    static char text[32];
+    unsigned major = 0, minor = 0, release = 0;
+    H5get_libversion(&major, &minor, &release);
+    snprintf(text, sizeof text, "%u.%u.%u", major, minor, release);
+    return text;
 }
 
 hid_t hone_checkpoint_access(void) {

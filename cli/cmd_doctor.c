@@ -1,0 +1,213 @@
+#include <jansson.h>
+#include <stdio.h>
+#include <utf8proc.h>
+#include <yaml.h>
+#include <zlib.h>
+
+#include "cli/flags.h"
+#include "cli/machine.h"
+#include "cli/output.h"
+#include "kernels/kernels.h"
+#include "kernels/libraries.h"
+#include "model/arch.h"
+#include "train/checkpoint.h"
+#include "train/options.h"
+
+/* Shapes that small models of the Llama family have. */
+static const struct {
+    const char *name;
+    hone_arch arch;
+} shapes[] = {
+    {"135M",
+     {.layers = 30,
+      .width = 576,
+      .heads = 9,
+      .kv_heads = 3,
+      .head_size = 64,
+      .feed_forward = 1536,
+      .vocabulary = 49152,
+      .tied = true}        },
+    {"360M",
+     {.layers = 32,
+      .width = 960,
+      .heads = 15,
+      .kv_heads = 5,
+      .head_size = 64,
+      .feed_forward = 2560,
+      .vocabulary = 49152,
+      .tied = true}        },
+    {"1.1B",
+     {.layers = 22,
+      .width = 2048,
+      .heads = 32,
+      .kv_heads = 4,
+      .head_size = 64,
+      .feed_forward = 5632,
+      .vocabulary = 32000} },
+    {"1.7B",
+     {.layers = 24,
+      .width = 2048,
+      .heads = 32,
+      .kv_heads = 32,
+      .head_size = 64,
+      .feed_forward = 8192,
+      .vocabulary = 49152,
+      .tied = true}        },
+    {"3B",
+     {.layers = 28,
+      .width = 3072,
+      .heads = 24,
+      .kv_heads = 8,
+      .head_size = 128,
+      .feed_forward = 8192,
+      .vocabulary = 128256,
+      .tied = true}        },
+    {"8B",
+     {.layers = 32,
+      .width = 4096,
+      .heads = 32,
+      .kv_heads = 8,
+      .head_size = 128,
+      .feed_forward = 14336,
+      .vocabulary = 128256}},
+};
+
+static const struct {
+    const char *name;
+    double bytes; /* of a weight */
+} storages[] = {
+    {"f32",  4     },
+    {"f16",  2     },
+    {"q8_0", 1.0625},
+};
+enum { STORAGES = sizeof storages / sizeof *storages };
+
+static const char formula[] =
+    "weights + 28 bytes per factor of the adapter + 4 bytes x tokens x layers x "
+    "(7 width + 2 key/value width + 3 feed-forward) + 64 MiB";
+
+static int64_t adapter_parameters(const hone_arch *arch, int64_t rank) {
+    int64_t sum = 0;
+    for (hone_role role = HONE_ROLE_LINEAR; role < HONE_ROLES; role++) {
+        int64_t out, in;
+        hone_arch_linear(arch, role, &out, &in);
+        sum += rank * (out + in);
+    }
+    return arch->layers * sum;
+}
+
+/* Memory of a run with the default options, by the formula. */
+static int64_t run_bytes(const hone_arch *arch, double weight_bytes,
+                         const hone_train_options *options) {
+    int64_t tokens = options->batch_size * options->seq_len;
+    int64_t per_token =
+        7 * arch->width + 2 * arch->kv_heads * arch->head_size + 3 * arch->feed_forward;
+    return (int64_t)(weight_bytes * (double)hone_arch_parameters(arch)) +
+           28 * adapter_parameters(arch, options->rank) + 4 * tokens * arch->layers * per_token +
+           (64 << 20);
+}
+
+typedef struct examination {
+    hone_machine machine;
+    const char *kernels; /* name of the table that is used */
+    hone_train_options options;
+} examination;
+
+static void print_models(const examination *x) {
+    printf("\nmemory of a run with the default options (rank %lld, %lld x %lld tokens), by the "
+           "type of the model's weights:\n  model",
+           (long long)x->options.rank, (long long)x->options.batch_size,
+           (long long)x->options.seq_len);
+    for (int s = 0; s < STORAGES; s++) printf("%18s", storages[s].name);
+    for (size_t i = 0; i < HONE_COUNT(shapes); i++) {
+        printf("\n  %-5s", shapes[i].name);
+        for (int s = 0; s < STORAGES; s++) {
+            int64_t bytes = run_bytes(&shapes[i].arch, storages[s].bytes, &x->options);
+            printf("%9s %-8s", hone_size(bytes).text,
+                   bytes <= x->machine.available ? "fits" : "too much");
+        }
+    }
+    printf("\n(%s;\n --set recompute=full and fewer rows need less)\n", formula);
+}
+
+static void print_plain(const examination *x) {
+    const hone_machine *m = &x->machine;
+    printf("hone         " HONE_VERSION "\nprocessor    %s\ncores        %d\ninstructions",
+           m->processor[0] ? m->processor : "unknown", m->cores);
+    for (int i = 0; m->features[i]; i++) printf(" %s", m->features[i]);
+    printf("\nkernels      %s\nmemory       %s, ", x->kernels, hone_size(m->memory).text);
+    printf("%s free\n", hone_size(m->available).text);
+    printf("libraries    oneDNN %s, HDF5 %s, zlib %s, libyaml %s, Jansson %s, utf8proc %s\n",
+           hone_onednn_version(), hone_checkpoint_hdf5_version(), zlibVersion(),
+           yaml_get_version_string(), jansson_version_str(), utf8proc_version());
+    print_models(x);
+}
+
+static json_t *models_json(const examination *x) {
+    json_t *models = json_array();
+    for (size_t i = 0; i < HONE_COUNT(shapes); i++) {
+        json_t *bytes = json_object();
+        json_t *fits = json_object();
+        for (int s = 0; s < STORAGES; s++) {
+            int64_t need = run_bytes(&shapes[i].arch, storages[s].bytes, &x->options);
+            json_object_set_new(bytes, storages[s].name, json_integer(need));
+            json_object_set_new(fits, storages[s].name, json_boolean(need <= x->machine.available));
+        }
+        json_array_append_new(models, json_pack("{s:s, s:I, s:o, s:o}", "name", shapes[i].name,
+                                                "parameters",
+                                                (json_int_t)hone_arch_parameters(&shapes[i].arch),
+                                                "bytes", bytes, "fits", fits));
+    }
+    return models;
+}
+
+static json_t *examination_json(const examination *x) {
+    const hone_machine *m = &x->machine;
+    json_t *features = json_array();
+    for (int i = 0; m->features[i]; i++)
+        json_array_append_new(features, json_string(m->features[i]));
+    json_t *libraries = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "onednn", hone_onednn_version(),
+                                  "hdf5", hone_checkpoint_hdf5_version(), "zlib", zlibVersion(),
+                                  "libyaml", yaml_get_version_string(), "jansson",
+                                  jansson_version_str(), "utf8proc", utf8proc_version());
+    return json_pack("{s:s, s:s, s:i, s:o, s:s, s:I, s:I, s:o, s:s, s:o}", "version", HONE_VERSION,
+                     "processor", m->processor, "cores", m->cores, "instructions", features,
+                     "kernels", x->kernels, "memory_bytes", (json_int_t)m->memory,
+                     "available_bytes", (json_int_t)m->available, "libraries", libraries, "formula",
+                     formula, "models", models_json(x));
+}
+
+static hone_status run(int argc, char **argv) {
+    bool json = false;
+    const hone_flag flags[] = {
+        {.name = "json",
+         .type = HONE_FLAG_SWITCH,
+         .target = &json,
+         .text = "one JSON object on standard output"},
+    };
+    hone_arguments arguments = {0};
+    HONE_TRY(
+        hone_flags_parse(&arguments, &hone_command_doctor, flags, HONE_COUNT(flags), argc, argv));
+    if (arguments.help) return HONE_OK;
+    examination x;
+    const hone_kernels *kernels;
+    HONE_TRY(hone_machine_look(&x.machine));
+    HONE_TRY(hone_kernels_cpu(&kernels));
+    HONE_TRY(hone_train_options_default(&x.options));
+    x.kernels = kernels->name;
+    hone_status status = HONE_OK;
+    if (json) {
+        status = hone_print_json(examination_json(&x));
+    } else {
+        print_plain(&x);
+    }
+    hone_train_options_free(&x.options);
+    return status;
+}
+
+const hone_command hone_command_doctor = {
+    .name = "doctor",
+    .usage = "[options]",
+    .summary = "what this machine can do, and which model sizes fit",
+    .run = run,
+};
