@@ -177,6 +177,13 @@ static hone_status make_object(json_t **out, const csv *in) {
             tidy_name(key, &name_length);
             key[name_length] = '\0';
         }
+        if (key && key[0] && json_object_get(*out, key)) {
+            hone_status status = hone_fail(
+                HONE_ERR_DATA, "the header names the column \"%.40s\" twice; rename one", key);
+            json_decref(value);
+            hone_free(key);
+            return status;
+        }
         bool failed = !key || !value || json_object_set(*out, key, value) != 0;
         json_decref(value);
         hone_free(key);

@@ -176,6 +176,7 @@ static const bad_case bad_cases[] = {
     {"a.csv",   "question,answer\na,\"b\"c\n",                              HONE_ERR_FORMAT,      "text after a closing quote"                      },
     {"a.csv",   "question,answer\n",                                        HONE_ERR_DATA,        "holds no rows"                                   },
     {"a.csv",   "question,answer\ncaf\xe9,x\n",                             HONE_ERR_FORMAT,      "byte 3 (0xe9) is not UTF-8"                      },
+    {"a.csv",   "text,Text\nx,y\n",                                         HONE_ERR_DATA,        "the column \"text\" twice"                       },
     {"a.csv",   "x,y\n1,2\n",                                               HONE_ERR_DATA,        "its fields (x, y) are none"                      },
     {"a.txt",   "caf\xe9",                                                  HONE_ERR_FORMAT,      "the text: byte 3 (0xe9) is not UTF-8"            },
     {"a.txt",
