@@ -133,8 +133,11 @@ hone_status hone_data_h5_open(hid_t *out, const char *path, bool writing) {
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     H5Pset_file_locking(access, false, true);
     *out = H5Fopen(path, writing ? H5F_ACC_RDWR : H5F_ACC_RDONLY, access);
+    /* Any further call would clear HDF5's error stack. */
+    hone_status status =
+        *out < 0 ? hone_h5_fail(HONE_ERR_FORMAT, path, "cannot open as HDF5") : HONE_OK;
     H5Pclose(access);
-    return *out < 0 ? hone_h5_fail(HONE_ERR_FORMAT, path, "cannot open as HDF5") : HONE_OK;
+    return status;
 }
 
 static uint64_t word_of(const char *digits) {

@@ -50,8 +50,9 @@ static hone_status create_empty(hone_datafile_writer *writer) {
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     H5Pset_file_locking(access, false, true);
     hid_t file = H5Fcreate(name, H5F_ACC_TRUNC, H5P_DEFAULT, access);
+    hone_status status = file < 0 ? hone_h5_fail(HONE_ERR_IO, name, "cannot create") : HONE_OK;
     H5Pclose(access);
-    if (file < 0) return hone_h5_fail(HONE_ERR_IO, name, "cannot create");
+    HONE_TRY(status);
     hone_sha256_bytes(writer->generation, "", 0);
     return hone_data_columns_create(&writer->columns, file, name);
 }

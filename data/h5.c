@@ -120,8 +120,8 @@ hone_status hone_h5_column_open(hone_h5_column *out, hid_t file, const char *nam
     *out = (hone_h5_column){.type = type, .item = item, .path = path, .name = name};
     hid_t access = access_of(chunk, item);
     out->set = H5Dopen2(file, name, access);
-    H5Pclose(access);
     hone_status status = out->set < 0 ? column_fail(out, "open") : check_shape(out, chunk);
+    H5Pclose(access);
     if (status == HONE_OK) status = allocate_window(out);
     if (status != HONE_OK) hone_h5_column_close(out);
     return status;

@@ -203,6 +203,24 @@ static hone_status take_row(csv *in) {
     return status;
 }
 
+/* The row's head is put together again from its fields; the text of an unfinished field comes last. */
+static hone_status row_failed(csv *in, hone_status status) {
+    enum { HEAD = 100 };
+    char head[HEAD];
+    size_t used = 0;
+    size_t begin = 0;
+    for (size_t i = 0; i <= in->row.count && used < HEAD; i++) {
+        size_t end = i < in->row.count ? in->row.ends[i] : in->row.text.length;
+        if (i == in->row.count && begin == end) break;
+        if (i > 0) head[used++] = in->separator;
+        size_t part = end - begin < HEAD - used ? end - begin : HEAD - used;
+        if (part > 0) memcpy(head + used, in->row.text.data + begin, part);
+        used += part;
+        begin = end;
+    }
+    return hone_import_row_failed(in->import, status, head, used);
+}
+
 static hone_status read_rows(csv *in) {
     hone_import *import = in->import;
     for (bool more = true;;) {
@@ -212,9 +230,7 @@ static hone_status read_rows(csv *in) {
         if (status == HONE_OK && is_blank_line(&in->row)) continue;
         if (status == HONE_OK) status = take_row(in);
         if (status == HONE_ERR_IO || status == HONE_ERR_MEMORY) return status;
-        if (status != HONE_OK)
-            return hone_import_row_failed(
-                import, status, in->row.text.data ? in->row.text.data : "", in->row.text.length);
+        if (status != HONE_OK) return row_failed(in, status);
     }
 }
 

@@ -6,7 +6,7 @@
 
 static hone_status take_row(hone_import *import, const char *text, size_t length) {
     json_t *row = NULL;
-    hone_status status = hone_json_parse(&row, text, length, "not JSON");
+    hone_status status = hone_json_parse(&row, text, length, "the row");
     if (status == HONE_OK) status = hone_import_row(import, row);
     json_decref(row);
     bool placed = status == HONE_OK || status == HONE_ERR_IO || status == HONE_ERR_MEMORY;

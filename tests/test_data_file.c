@@ -228,6 +228,8 @@ START_TEST(open_truncated_at_any_length_refused) {
     }
     ck_assert_int_eq(release_stderr(caught, saved), 0);
     ck_assert_uint_eq(kept, 0);
+    ck_assert(fails_by_name(put_bytes("cut.h5", bytes.data, bytes.length / 2)));
+    ck_assert_ptr_nonnull(strstr(hone_fail_message(), "truncated file"));
     hone_buf_free(&bytes);
 }
 END_TEST

@@ -149,7 +149,7 @@ typedef struct bad_case {
 } bad_case;
 
 static const bad_case bad_cases[] = {
-    {"a.jsonl", "{\"text\":\"x\"}\n{\"text\": \"y\n",                       HONE_ERR_FORMAT,      "row 2: not JSON"                                 },
+    {"a.jsonl", "{\"text\":\"x\"}\n{\"text\": \"y\n",                       HONE_ERR_FORMAT,      "row 2: the row: line 1"                          },
     {"a.jsonl", "{\"text\":\"x\"}\n\n{\"txt\":\"y\"}\n",                    HONE_ERR_DATA,
      "row 3: shape text: lacks the field \"text\". The row starts: {\"txt\":\"y\"}"                                                                 },
     {"a.jsonl", "{\"question\":\"x\",\"answer\":42}\n",                     HONE_ERR_DATA,
@@ -168,10 +168,11 @@ static const bad_case bad_cases[] = {
     {"a.json",  "[{\"text\":\"x\"},]",                                      HONE_ERR_FORMAT,      "a row is missing"                                },
     {"a.json",  "[{\"text\":\"x\"}] x",                                     HONE_ERR_FORMAT,      "more after the end"                              },
     {"a.json",  "[{\"text\":\"x\"} {\"text\":\"y\"}]",                      HONE_ERR_FORMAT,      "neither a comma"                                 },
-    {"a.json",  "[{\"text\":\"x",                                           HONE_ERR_FORMAT,      "row 1: not JSON"                                 },
+    {"a.json",  "[{\"text\":\"x",                                           HONE_ERR_FORMAT,      "row 1: the row: line 1"                          },
     {"a.json",  "]",                                                        HONE_ERR_FORMAT,      "a stray bracket"                                 },
     {"a.json",  "[]",                                                       HONE_ERR_DATA,        "holds no rows"                                   },
-    {"a.csv",   "question,answer\na\n",                                     HONE_ERR_DATA,        "row 1: has 1 fields where the header has 2"      },
+    {"a.csv",   "question,answer\na\n",                                     HONE_ERR_DATA,
+     "row 1: has 1 fields where the header has 2. The row starts: a"                                                                                },
     {"a.csv",   "question,answer\na,\"b\n",                                 HONE_ERR_FORMAT,      "opened in line 2 is not closed"                  },
     {"a.csv",   "question,answer\na,\"b\"c\n",                              HONE_ERR_FORMAT,      "text after a closing quote"                      },
     {"a.csv",   "question,answer\n",                                        HONE_ERR_DATA,        "holds no rows"                                   },
