@@ -112,7 +112,8 @@ static void set_scores(float *scores, const scoring *s) {
     int32_t next = s->made;
     for (size_t id = 0; id < s->count; id++) {
         const hone_token *token = hone_vocab_at(s->vocab, (int32_t)id);
-        bool normal = token && token->kind == HONE_TOKEN_NORMAL;
+        bool normal = token && token->kind == HONE_TOKEN_NORMAL &&
+                      !hone_spells_byte(hone_vocab_text(s->vocab, token), token->length);
         scores[id] = 0;
         if (s->order[id] > 0) {
             scores[id] = (float)(1 - s->order[id]);

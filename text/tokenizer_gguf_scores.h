@@ -4,10 +4,17 @@
 #ifndef HONE_TEXT_TOKENIZER_GGUF_SCORES_H
 #define HONE_TEXT_TOKENIZER_GGUF_SCORES_H
 
+#include <string.h>
+
 #include "formats/json.h"
 #include "text/vocab.h"
 
-/* scores[id], id < count: 0 for what is no normal token; else falling in the order in which the merges make the tokens,
+/* Whether a token of a vocabulary with byte fallback is a byte: "<0x0A>". */
+static inline bool hone_spells_byte(const char *text, size_t length) {
+    return length == 6 && memcmp(text, "<0x", 3) == 0 && text[5] == '>';
+}
+
+/* scores[id], id < count: 0 for what is no normal token, or a byte; else falling in the order in which the merges make the tokens,
  * then by id. HONE_ERR_UNSUPPORTED when the merges are not those that scores would give: all splits of a token into two
  * tokens, token after token. */
 HONE_MUST_USE hone_status hone_scores_of_merges(float *scores, const hone_vocab *vocab,

@@ -253,16 +253,12 @@ static hone_status set_scores(const exporter *e) {
 
 /* --- Tokens --- */
 
-static bool is_byte(const char *text, size_t length) {
-    return length == 6 && memcmp(text, "<0x", 3) == 0 && text[5] == '>';
-}
-
 static int32_t type_of_token(const exporter *e, const hone_token *token, const char *text) {
     const char *unknown = json_string_value(json_object_get(e->model, "unk_token"));
     bool is_unknown =
         unknown && strlen(unknown) == token->length && memcmp(unknown, text, token->length) == 0;
     if (e->sentencepiece && is_unknown) return HONE_TOKEN_UNKNOWN;
-    if (e->sentencepiece && is_byte(text, token->length)) return HONE_TOKEN_BYTE;
+    if (e->sentencepiece && hone_spells_byte(text, token->length)) return HONE_TOKEN_BYTE;
     return token->kind;
 }
 
