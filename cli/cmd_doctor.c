@@ -82,9 +82,11 @@ static const struct {
 };
 enum { STORAGES = sizeof storages / sizeof *storages };
 
-static const char formula[] =
-    "weights + 28 bytes per factor of the adapter + 4 bytes x tokens x layers x "
-    "(7 width + 2 key/value width + 3 feed-forward) + 64 MiB";
+static const char formula[] = "weights + 28 bytes per factor of the adapter + 64 MiB + 4 bytes x "
+                              "tokens x layers x block, where "
+                              "block = 7 width + 2 key/value width + 3 feed-forward; with "
+                              "recompute=full layers x width + block "
+                              "instead of layers x block";
 
 static int64_t adapter_parameters(const hone_arch *arch, int64_t rank) {
     int64_t sum = 0;
@@ -98,13 +100,12 @@ static int64_t adapter_parameters(const hone_arch *arch, int64_t rank) {
 
 /* Memory of a run with the default options, by the formula. */
 static int64_t run_bytes(const hone_arch *arch, double weight_bytes,
-                         const hone_train_options *options) {
+                         const hone_train_options *options, bool recompute) {
     int64_t tokens = options->batch_size * options->seq_len;
-    int64_t per_token =
-        7 * arch->width + 2 * arch->kv_heads * arch->head_size + 3 * arch->feed_forward;
+    int64_t block = 7 * arch->width + 2 * arch->kv_heads * arch->head_size + 3 * arch->feed_forward;
+    int64_t per_token = recompute ? arch->layers * arch->width + block : arch->layers * block;
     return (int64_t)(weight_bytes * (double)hone_arch_parameters(arch)) +
-           28 * adapter_parameters(arch, options->rank) + 4 * tokens * arch->layers * per_token +
-           (64 << 20);
+           28 * adapter_parameters(arch, options->rank) + 4 * tokens * per_token + (64 << 20);
 }
 
 typedef struct examination {
@@ -113,21 +114,30 @@ typedef struct examination {
     hone_train_options options;
 } examination;
 
+/* "yes", or what it takes. */
+static const char *verdict(const examination *x, const hone_arch *arch, double weight_bytes) {
+    if (run_bytes(arch, weight_bytes, &x->options, false) <= x->machine.available) return "yes";
+    bool fits = run_bytes(arch, weight_bytes, &x->options, true) <= x->machine.available;
+    return fits ? "recompute" : "no";
+}
+
 static void print_models(const examination *x) {
-    printf("\nmemory of a run with the default options (rank %lld, %lld x %lld tokens), by the "
-           "type of the model's weights:\n  model",
-           (long long)x->options.rank, (long long)x->options.batch_size,
-           (long long)x->options.seq_len);
-    for (int s = 0; s < STORAGES; s++) printf("%18s", storages[s].name);
+    printf(
+        "\nmemory of a run with the default options (rank %lld, %lld x %lld tokens), and whether "
+        "it is free now:\n  model",
+        (long long)x->options.rank, (long long)x->options.batch_size,
+        (long long)x->options.seq_len);
+    for (int s = 0; s < STORAGES; s++) printf("  weights %-14s", storages[s].name);
     for (size_t i = 0; i < HONE_COUNT(shapes); i++) {
         printf("\n  %-5s", shapes[i].name);
         for (int s = 0; s < STORAGES; s++) {
-            int64_t bytes = run_bytes(&shapes[i].arch, storages[s].bytes, &x->options);
-            printf("%9s %-8s", hone_size(bytes).text,
-                   bytes <= x->machine.available ? "fits" : "too much");
+            const hone_arch *arch = &shapes[i].arch;
+            double bytes = storages[s].bytes;
+            printf("  %8s %-13s", hone_size(run_bytes(arch, bytes, &x->options, false)).text,
+                   verdict(x, arch, bytes));
         }
     }
-    printf("\n(%s;\n --set recompute=full and fewer rows need less)\n", formula);
+    printf("\n(recompute: with --set recompute=full. The numbers are estimates: %s.)\n", formula);
 }
 
 static void print_plain(const examination *x) {
@@ -143,20 +153,29 @@ static void print_plain(const examination *x) {
     print_models(x);
 }
 
+/* {"f32": bytes, ...} */
+static json_t *bytes_json(const examination *x, const hone_arch *arch, bool recompute) {
+    json_t *object = json_object();
+    for (int s = 0; s < STORAGES; s++)
+        json_object_set_new(
+            object, storages[s].name,
+            json_integer(run_bytes(arch, storages[s].bytes, &x->options, recompute)));
+    return object;
+}
+
 static json_t *models_json(const examination *x) {
     json_t *models = json_array();
     for (size_t i = 0; i < HONE_COUNT(shapes); i++) {
-        json_t *bytes = json_object();
+        const hone_arch *arch = &shapes[i].arch;
         json_t *fits = json_object();
-        for (int s = 0; s < STORAGES; s++) {
-            int64_t need = run_bytes(&shapes[i].arch, storages[s].bytes, &x->options);
-            json_object_set_new(bytes, storages[s].name, json_integer(need));
-            json_object_set_new(fits, storages[s].name, json_boolean(need <= x->machine.available));
-        }
-        json_array_append_new(models, json_pack("{s:s, s:I, s:o, s:o}", "name", shapes[i].name,
-                                                "parameters",
-                                                (json_int_t)hone_arch_parameters(&shapes[i].arch),
-                                                "bytes", bytes, "fits", fits));
+        for (int s = 0; s < STORAGES; s++)
+            json_object_set_new(fits, storages[s].name,
+                                json_string(verdict(x, arch, storages[s].bytes)));
+        json_array_append_new(models,
+                              json_pack("{s:s, s:I, s:o, s:o, s:o}", "name", shapes[i].name,
+                                        "parameters", (json_int_t)hone_arch_parameters(arch),
+                                        "bytes", bytes_json(x, arch, false), "bytes_recompute",
+                                        bytes_json(x, arch, true), "fits", fits));
     }
     return models;
 }

@@ -282,10 +282,10 @@ hone_status hone_train_options_assign(hone_train_options *options, const char *a
     return status;
 }
 
-/* The shortest decimal that reads back as the same number. */
+/* A short decimal that reads back as the same number. */
 static hone_status format_real(hone_buf *out, double number) {
     char text[40];
-    for (int digits = 1; digits <= 17; digits++) {
+    for (int digits = 6; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, number);
         if (strtod(text, NULL) == number) break;
     }
