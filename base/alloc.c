@@ -19,7 +19,10 @@ static void *report(void *block, size_t count, size_t size) {
 
 void *hone_alloc(size_t count, size_t size) {
     if (count == 0 || size == 0) count = size = 1;
-    return report(fails_now() ? NULL : calloc(count, size), count, size);
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes) || fails_now())
+        return report(NULL, count, size);
+    return report(calloc(count, size), count, size);
 }
 
 void *hone_realloc(void *block, size_t count, size_t size) {

@@ -63,12 +63,14 @@ static float largest_of(const float *scores, int64_t count) {
 
 /* Brings what was summed over earlier keys to a new maximum. */
 static void rescale_row(const block *b, int64_t row, float largest, int64_t padded) {
-    float rescale = vf_exp(vf_set(b->largest[row] - largest))[0];
+    float before = b->largest[row];
+    b->largest[row] = largest;
+    if (before == -INFINITY) return; /* nothing was summed yet */
+    float rescale = vf_exp(vf_set(before - largest))[0];
     float *o = b->o + row * padded;
     for (int64_t d = 0; d < padded; d += VW) vf_store(o + d, vf_load(o + d) * rescale);
     float *total = b->total + row * VW;
     vf_store(total, vf_load(total) * rescale);
-    b->largest[row] = largest;
 }
 
 /* One row of scores over a tile, of which the row sees `count`: scores become probabilities relative to the running

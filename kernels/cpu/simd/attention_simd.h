@@ -9,7 +9,7 @@
 #include "kernels/cpu/simd/tile.h"
 
 enum {
-    KEYS = 64,              /* keys of a tile */
+    KEYS = 128,             /* keys of a tile */
     KEYS_PADDED = KEYS + 16 /* row stride of scores; room for whole tiles of MR keys */
 };
 _Static_assert((KEYS + MR - 1) / MR * MR <= KEYS_PADDED, "scores are read by whole tiles of keys");

@@ -38,11 +38,29 @@ HONE_INLINE vl multiply_low(vl a, uint32_t b) {
 #endif
 }
 
+/* Writes the lanes of `low` and `high` in turn. */
+HONE_INLINE void store_pairs(uint32_t *words, vl low, vl high) {
+#if defined(__AVX512F__)
+    vl first = __builtin_shufflevector(low, high, 0, 8, 1, 9, 2, 10, 3, 11);
+    vl second = __builtin_shufflevector(low, high, 4, 12, 5, 13, 6, 14, 7, 15);
+#elif defined(__AVX2__)
+    vl first = __builtin_shufflevector(low, high, 0, 4, 1, 5);
+    vl second = __builtin_shufflevector(low, high, 2, 6, 3, 7);
+#else
+    vl first = __builtin_shufflevector(low, high, 0, 2);
+    vl second = __builtin_shufflevector(low, high, 1, 3);
+#endif
+    memcpy(words, &first, sizeof first);
+    memcpy(words + 2 * COUNTERS, &second, sizeof second);
+}
+
 /* words[WORDS] of counters first, first + 1, … High halves of lanes gather rubbish that no product reads. */
 static void draw_words(uint32_t *words, uint64_t key, uint32_t first, uint32_t position,
                        uint32_t record, uint32_t module) {
     vl c0;
-    for (uint32_t i = 0; i < COUNTERS; i++) c0[i] = first + i;
+#pragma GCC unroll 8
+    for (uint32_t i = 0; i < COUNTERS; i++) c0[i] = i;
+    c0 += (uint64_t)first;
     vl c1 = (vl){0} + (uint64_t)position;
     vl c2 = (vl){0} + (uint64_t)record;
     vl c3 = (vl){0} + (uint64_t)module;
@@ -58,12 +76,9 @@ static void draw_words(uint32_t *words, uint64_t key, uint32_t first, uint32_t p
         k0 += 0x9E3779B9u;
         k1 += 0xBB67AE85u;
     }
-    for (int i = 0; i < COUNTERS; i++) {
-        words[4 * i] = (uint32_t)c0[i];
-        words[4 * i + 1] = (uint32_t)c1[i];
-        words[4 * i + 2] = (uint32_t)c2[i];
-        words[4 * i + 3] = (uint32_t)c3[i];
-    }
+    vl low = (c0 & 0xffffffffu) | (c1 << 32); /* words 0 and 1 of each counter */
+    vl high = (c2 & 0xffffffffu) | (c3 << 32);
+    store_pairs(words, low, high);
 }
 
 HONE_INLINE vf drop(const dropout_call *call, vf x, const uint32_t *words) {

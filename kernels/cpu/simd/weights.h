@@ -35,17 +35,37 @@ HONE_INLINE vf weight_load_f16(const uint16_t *p) {
 }
 
 HONE_INLINE vf weight_load_bf16(const uint16_t *p) {
+#if defined(__AVX512F__)
+    vu wide = (vu)_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)p));
+#elif defined(__AVX2__)
+    vu wide = (vu)_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)p));
+#else
     vh half;
     memcpy(&half, p, sizeof half);
-    return (vf)(__builtin_convertvector(half, vu) << 16);
+    vu wide = __builtin_convertvector(half, vu);
+#endif
+    return (vf)(wide << 16);
+}
+
+/* Written out, because the compiler's own conversion of bytes goes through all widths between. */
+HONE_INLINE vf bytes_load(const char *p) {
+#if defined(__AVX512F__)
+    return (vf)_mm512_cvtepi32_ps(
+        _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
+#elif defined(__AVX2__)
+    return (vf)_mm256_cvtepi32_ps(
+        _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)));
+#else
+    vb bytes;
+    memcpy(&bytes, p, sizeof bytes);
+    return __builtin_convertvector(__builtin_convertvector(bytes, vi), vf);
+#endif
 }
 
 /* i is a multiple of VW, which divides the block. */
 HONE_INLINE vf weight_load_q8_0(const void *x, int64_t i) {
     const char *block = (const char *)x + i / 32 * 34;
-    vb bytes;
-    memcpy(&bytes, block + 2 + i % 32, sizeof bytes);
-    return __builtin_convertvector(__builtin_convertvector(bytes, vi), vf) * f16_scale(block);
+    return bytes_load(block + 2 + i % 32) * f16_scale(block);
 }
 
 /* Elements i to i + VW - 1. */
