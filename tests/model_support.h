@@ -32,7 +32,8 @@ static inline const char *test_text(const char *folder, const char *name) {
     static int next;
     char *path = paths[next++ % 16];
     char joined[sizeof paths[0]]; /* the folder may be one of `paths` */
-    snprintf(joined, sizeof joined, "%s/%s", folder, name);
+    int length = snprintf(joined, sizeof joined, "%s/%s", folder, name);
+    ck_assert_int_lt(length, (int)sizeof joined);
     return strcpy(path, joined);
 }
 

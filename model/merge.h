@@ -1,0 +1,59 @@
+/*
+ * Whole models out: a base, or a base with an adapter merged into it, or a model trained in full, as a GGUF file or as
+ * a Hugging Face folder.
+ *
+ * Merging is W + s B A in f32, weight by weight and in bands of rows, so that the whole model never lies in f32. A weight
+ * that nothing was added to and that keeps its type is copied byte for byte.
+ */
+#ifndef HONE_MODEL_MERGE_H
+#define HONE_MODEL_MERGE_H
+
+#include "model/lora.h"
+
+typedef struct hone_export_options {
+    hone_dtype type;            /* of the matrices; not read when own_types */
+    bool own_types;             /* every matrix keeps the type it has */
+    const char *tokenizer_path; /* model whose tokenizer goes along; NULL: the model's own path */
+    const char
+        *name; /* general.name of a GGUF from a Hugging Face base; NULL: the path's last part */
+} hone_export_options;
+
+/* Writes a GGUF file: F32, F16, BF16 or Q8_0 matrices (F16 in place of Q8_0 where a row is no multiple of 32), gains in
+ * F32. Metadata comes from a GGUF base, else from the config and the tokenizer as llama.cpp's converter sets it.
+ * `adapter` may be NULL. */
+HONE_MUST_USE hone_status hone_model_export_gguf(const hone_model *model,
+                                                 const hone_adapter *adapter, const char *path,
+                                                 const hone_export_options *options);
+
+/* Writes a Hugging Face folder, made when it is not there: model.safetensors, the tokenizer's files,
+ * generation_config.json, and config.json last. Types: F32, F16, BF16 for all tensors; with own_types the type of the
+ * base's matrices, F32 where that is a quantised one. */
+HONE_MUST_USE hone_status hone_model_export_safetensors(const hone_model *model,
+                                                        const hone_adapter *adapter,
+                                                        const char *folder,
+                                                        const hone_export_options *options);
+
+/* --- Between the files of this module --- */
+
+/* One weight. `which` is a hone_role, or with layer -1 a hone_outer. */
+typedef struct hone_weight {
+    int64_t layer;
+    int which;
+    const hone_tensor *tensor;
+    bool gain; /* of a norm */
+} hone_weight;
+
+/* All weights that files hold, in a fixed order: embedding, head unless tied, blocks, final norm. */
+size_t hone_weight_count(const hone_model *model);
+hone_weight hone_weight_at(const hone_model *model, size_t index);
+
+/* Takes the next bytes of a weight. */
+typedef hone_status (*hone_sink)(void *to, const void *bytes, size_t length);
+
+/* Gives a weight, merged, as `type` to `sink`, rows of q and k in GGUF's order when `interleaved`, else in Hugging
+ * Face's. HONE_ERR_NUMERIC, with the weight's name, for what the type cannot hold. */
+HONE_MUST_USE hone_status hone_merge_weight(const hone_model *model, const hone_adapter *adapter,
+                                            const hone_weight *weight, hone_dtype type,
+                                            bool interleaved, void *to, hone_sink sink);
+
+#endif
