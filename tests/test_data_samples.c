@@ -411,7 +411,7 @@ END_TEST
 START_TEST(samples_of_gsm8k_targets_are_the_answers) {
     const char *shared = hone_test_data("stories260K/hf");
     if (!shared) return;
-    char folder[512];
+    char folder[1024];
     snprintf(folder, sizeof folder, "%s", shared);
     add_file(hone_test_data("instruct/gsm8k-test.jsonl"));
     bench b = open_bench(folder);
