@@ -84,8 +84,10 @@ static hone_status split_piece(const hone_step *step, hone_split split, hone_wor
 
 static hone_status split_pieces(const hone_step *step, hone_split split, hone_work *work,
                                 hone_matcher *matcher) {
-    const char *view;
-    HONE_TRY(hone_unicode_view(&view, &work->view, work->data, work->length));
+    const char *view = work->data;
+    if (!step->as_is) {
+        HONE_TRY(hone_unicode_view(&view, &work->view, work->data, work->length));
+    }
     work->spare.count = 0;
     for (size_t i = 0; i < work->pieces.count; i++) {
         hone_piece piece = work->pieces.items[i];

@@ -31,6 +31,7 @@ struct hone_step {
     size_t text_length; /* of text */
     hone_split split;   /* what becomes of matches of regex */
     bool invert;        /* matches and the rest exchange roles */
+    bool as_is;         /* regex has tables of its own: no stand-ins for recent characters */
     hone_prefix prefix; /* when to put text, or a space, in front */
     bool spells_bytes;  /* pieces are rewritten in the byte-level alphabet */
     unsigned int form;  /* options of utf8proc */

@@ -240,21 +240,40 @@ static hone_status add_regex_split(component *part, const char *regex, hone_spli
     return hone_regex_new(&step->regex, regex, strlen(regex));
 }
 
+/* Numbers as Rust's standard library (Unicode 17) has them. */
 static hone_status load_digits(component *part) {
     bool individual = false;
     HONE_TRY(opt_bool(&individual, part, "individual_digits"));
-    return add_regex_split(part, "\\p{N}", individual ? HONE_SPLIT_ISOLATED : HONE_SPLIT_CONTIGUOUS,
-                           false);
+    return add_regex_split(part, "[\\p{N}\\x{11de0}-\\x{11de9}\\x{16ff4}-\\x{16ff6}]",
+                           individual ? HONE_SPLIT_ISOLATED : HONE_SPLIT_CONTIGUOUS, false);
 }
+
+/* Punctuation as the library's own tables (Unicode 8) have it: without what was added since. */
+#define LATER_PUNCTUATION                                                                          \
+    "\\x{61d}\\x{9fd}\\x{a76}\\x{c77}\\x{c84}\\x{1b4e}-\\x{1b4f}\\x{1b7d}-\\x{1b7f}"               \
+    "\\x{2e43}-\\x{2e4f}\\x{2e52}-\\x{2e5d}\\x{10d6e}\\x{10ead}\\x{10f55}-\\x{10f59}"              \
+    "\\x{10f86}-\\x{10f89}\\x{113d4}-\\x{113d5}\\x{113d7}-\\x{113d8}\\x{1144b}-\\x{1144f}"         \
+    "\\x{1145a}-\\x{1145b}\\x{1145d}\\x{11660}-\\x{1166c}\\x{116b9}\\x{1183b}"                     \
+    "\\x{11944}-\\x{11946}\\x{119e2}\\x{11a3f}-\\x{11a46}\\x{11a9a}-\\x{11a9c}"                    \
+    "\\x{11a9e}-\\x{11aa2}\\x{11b00}-\\x{11b09}\\x{11be1}\\x{11c41}-\\x{11c45}"                    \
+    "\\x{11c70}-\\x{11c71}\\x{11ef7}-\\x{11ef8}\\x{11f43}-\\x{11f4f}\\x{11fff}"                    \
+    "\\x{12ff1}-\\x{12ff2}\\x{16d6d}-\\x{16d6f}\\x{16e97}-\\x{16e9a}\\x{16fe2}\\x{1e5ff}"          \
+    "\\x{1e95e}-\\x{1e95f}"
 
 static hone_status load_punctuation(component *part) {
     hone_split split = HONE_SPLIT_ISOLATED;
     if (json_object_get(part->json, "behavior")) HONE_TRY(get_split(&split, part));
-    return add_regex_split(part, "[\\p{P}$+<=>^`|~]", split, false);
+    HONE_TRY(add_regex_split(
+        part, "(?![" LATER_PUNCTUATION "])[\\p{P}$+<=>^`|~\\x{166d}\\x{111c9}]", split, false));
+    part->steps->items[part->steps->count - 1].as_is = true;
+    return HONE_OK;
 }
 
+/* Words as Rust's regular expressions have them. */
+#define RUST_WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{200c}\\x{200d}"
+
 static hone_status load_whitespace(component *part) {
-    return add_regex_split(part, "\\w+|[^\\w\\s]+", HONE_SPLIT_REMOVED, true);
+    return add_regex_split(part, "[" RUST_WORD "]+|[^" RUST_WORD "\\s]+", HONE_SPLIT_REMOVED, true);
 }
 
 static hone_status load_whitespace_split(component *part) {

@@ -89,28 +89,43 @@ static bool is_added(const hone_token *token) {
     return is_control(token) || token->kind == HONE_TOKEN_USER;
 }
 
+/* The text that a token stands for: of an added token with `normalized`, what it was looked for by (tokenizers). */
+static const char *text_of(size_t *length, const hone_tokenizer *tokenizer,
+                           const hone_token *token) {
+    const hone_added *added = &tokenizer->normalized;
+    int32_t id = (int32_t)(token - tokenizer->vocab.tokens);
+    for (size_t i = 0; is_added(token) && i < added->count; i++) {
+        if (added->items[i].id != id) continue;
+        *length = added->items[i].length;
+        return added->items[i].pattern;
+    }
+    *length = token->length;
+    return hone_vocab_text(&tokenizer->vocab, token);
+}
+
 /* `first`: the token starts a text. */
 static hone_status put_piece(hone_buf *out, const hone_tokenizer *tokenizer,
                              const hone_token *token, bool first) {
     const hone_decoder *decoder = &tokenizer->decoder;
-    const char *text = hone_vocab_text(&tokenizer->vocab, token);
+    size_t length;
+    const char *text = text_of(&length, tokenizer, token);
     if (decoder->added_as_is && is_added(token)) {
-        return hone_buf_append(out, text, token->length);
+        return hone_buf_append(out, text, length);
     }
-    int byte = decoder->byte_fallback ? fallback_byte(text, token->length) : -1;
+    int byte = decoder->byte_fallback ? fallback_byte(text, length) : -1;
     if (byte >= 0) {
         char one = (char)byte;
         return hone_buf_append(out, &one, 1);
     }
-    if (decoder->byte_level && spells_bytes(text, token->length)) {
-        return hone_byte_level_decode(out, text, token->length);
+    if (decoder->byte_level && spells_bytes(text, length)) {
+        return hone_byte_level_decode(out, text, length);
     }
     size_t start = out->length;
     if (decoder->marker) {
-        HONE_TRY(replace_all(out, text, token->length, decoder->marker, decoder->marker_length, " ",
+        HONE_TRY(replace_all(out, text, length, decoder->marker, decoder->marker_length, " ",
                              first ? 0 : 1));
     } else {
-        HONE_TRY(hone_buf_append(out, text, token->length));
+        HONE_TRY(hone_buf_append(out, text, length));
     }
     for (size_t i = 0; i < decoder->replacement_count; i++) {
         HONE_TRY(replace_from(out, start, &decoder->replacements[i]));

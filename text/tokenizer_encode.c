@@ -29,6 +29,11 @@ static hone_status put(hone_encoding *out, int32_t id, hone_span span) {
         HONE_TRY(hone_grow(&out->spans, &capacity, out->count + 1, sizeof *out->spans));
         HONE_TRY(hone_grow(&out->ids, &out->capacity, out->count + 1, sizeof *out->ids));
     }
+    if (out->count > 0) { /* spans rise, also where a token lies in what another has swallowed */
+        size_t last = out->spans[out->count - 1].begin;
+        if (span.begin < last) span.begin = last;
+        if (span.end < span.begin) span.end = span.begin;
+    }
     out->ids[out->count] = id;
     out->spans[out->count++] = span;
     return HONE_OK;
@@ -122,7 +127,6 @@ static hone_status cut_normalized(run *r) {
         if (begin > done) HONE_TRY(hone_pieces_add(&work->spare, done, begin, -1));
         HONE_TRY(hone_pieces_add(&work->spare, begin, end, token->id));
         done = end;
-        if (at < end) at = end;
     }
     if (done < work->length) HONE_TRY(hone_pieces_add(&work->spare, done, work->length, -1));
     hone_work_take_spare(work);
@@ -159,8 +163,8 @@ static hone_status encode_text(run *r) {
         hone_added_strip(&begin, &end, token, r->text, r->length, done);
         HONE_TRY(encode_stretch(r, done, begin));
         HONE_TRY(put(r->out, token->id, origin_of(r, begin, end)));
-        done = end;
-        if (at < end) at = end;
+        done =
+            end; /* white space behind the token can still be a token, as in the tokenizers library */
     }
     return encode_stretch(r, done, r->length);
 }

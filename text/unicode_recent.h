@@ -19,6 +19,9 @@ typedef struct hone_unicode_range {
 extern const hone_unicode_range hone_unicode_recent[];
 extern const size_t hone_unicode_recent_count;
 
+/* The character that stands for `code`, or `code` itself. */
+int32_t hone_unicode_like(int32_t code);
+
 /* *view is `text`, valid UTF-8, or where it has recent characters a copy in `copy` with their stand-ins. Every byte
  * keeps its place. */
 HONE_MUST_USE hone_status hone_unicode_view(const char **view, hone_buf *copy, const char *text,

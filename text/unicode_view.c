@@ -21,6 +21,11 @@ static int32_t stand_in(int32_t code) {
     return -1;
 }
 
+int32_t hone_unicode_like(int32_t code) {
+    int32_t like = stand_in(code);
+    return like < 0 ? code : like;
+}
+
 /* The next recent character at or after `at`: its place, or `length`, and its stand-in. */
 static size_t next_recent(int32_t *like, const char *text, size_t length, size_t at) {
     while (at < length) {

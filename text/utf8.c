@@ -3,6 +3,8 @@
 #include <string.h>
 #include <utf8proc.h>
 
+#include "text/unicode_recent.h"
+
 /* The second byte is limited further after some lead bytes: no overlong forms, surrogates or codes above U+10FFFF. */
 static bool second_fits(unsigned char lead, unsigned char second) {
     switch (lead) {
@@ -82,7 +84,7 @@ bool hone_utf8_is_space(int32_t code) {
 }
 
 bool hone_utf8_is_word(int32_t code) {
-    switch (utf8proc_category(code)) {
+    switch (utf8proc_category(hone_unicode_like(code))) {
     case UTF8PROC_CATEGORY_LU:
     case UTF8PROC_CATEGORY_LL:
     case UTF8PROC_CATEGORY_LT:
