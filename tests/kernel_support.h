@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/parallel.h"
 #include "base/philox.h"
+#include "kernels/device.h"
 #include "kernels/kernels.h"
 #include "tests/support.h"
 
@@ -43,6 +44,16 @@ static inline float *floats_copy(const float *from, int64_t n) {
     ck_assert_ptr_nonnull(x);
     memcpy(x, from, (size_t)n * sizeof *x);
     return x;
+}
+
+/* Scratch of a kernel, aligned as its contract asks; to be freed with hone_buffer_free. */
+static inline hone_buffer workspace_new(size_t bytes) {
+    hone_device device;
+    hone_device_open_ref(&device);
+    hone_buffer buffer;
+    ck_ok(hone_buffer_new(&buffer, &device, bytes));
+    buffer.device = NULL; /* outlives this frame */
+    return buffer;
 }
 
 /* Fails where a and b differ by more than `relative` of b, or of `floor` where b is smaller. NaNs equal each other. */

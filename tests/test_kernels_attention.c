@@ -63,21 +63,18 @@ static void problem_free(problem *p) {
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) hone_free(all[i]);
 }
 
-static void *workspace_new(const hone_kernels *table, const problem *p, bool backward) {
-    size_t bytes = table->attention_workspace(p->shape, p->longest, p->longest, backward);
-    void *block = aligned_alloc(64, (bytes + 64) / 64 * 64);
-    ck_assert_ptr_nonnull(block);
-    return block;
+static hone_buffer workspace_for(const hone_kernels *table, const problem *p, bool backward) {
+    return workspace_new(table->attention_workspace(p->shape, p->longest, p->longest, backward));
 }
 
 static void run(const hone_kernels *table, problem *p) {
-    void *workspace = workspace_new(table, p, false);
-    table->attention_fwd(p->o, p->lse, p->q, p->k, p->v, p->segments, p->shape, workspace);
-    free(workspace);
-    workspace = workspace_new(table, p, true);
+    hone_buffer workspace = workspace_for(table, p, false);
+    table->attention_fwd(p->o, p->lse, p->q, p->k, p->v, p->segments, p->shape, workspace.base);
+    hone_buffer_free(&workspace);
+    workspace = workspace_for(table, p, true);
     table->attention_bwd(p->dq, p->dk, p->dv, p->do_, p->q, p->k, p->v, p->o, p->lse, p->segments,
-                         p->shape, workspace);
-    free(workspace);
+                         p->shape, workspace.base);
+    hone_buffer_free(&workspace);
 }
 
 static void compare(attention_case c, const hone_kernels *table) {
@@ -143,13 +140,14 @@ START_TEST(attention_fwd_cache_gives_last_rows) {
         const hone_kernels *table = level_table(level);
         if (!table) continue;
         problem p = problem_new((attention_case){6, 2, 20, 0, {150}});
-        void *workspace = workspace_new(table, &p, false);
-        hone_kernels_ref()->attention_fwd(p.o, NULL, p.q, p.k, p.v, p.segments, p.shape, workspace);
+        hone_buffer workspace = workspace_for(table, &p, false);
+        hone_kernels_ref()->attention_fwd(p.o, NULL, p.q, p.k, p.v, p.segments, p.shape,
+                                          workspace.base);
         int64_t start = (150 - fresh[_i]) * p.shape.heads * p.shape.head_size;
         hone_segment last = {0, fresh[_i], 0, 150};
-        table->attention_fwd(p.dq, NULL, p.q + start, p.k, p.v, &last, p.shape, workspace);
+        table->attention_fwd(p.dq, NULL, p.q + start, p.k, p.v, &last, p.shape, workspace.base);
         expect_close(p.dq, p.o + start, p.q_size - start, 1e-5, 1.0, "o");
-        free(workspace);
+        hone_buffer_free(&workspace);
         problem_free(&p);
     }
 }
@@ -161,11 +159,11 @@ START_TEST(attention_fwd_nan_key_reaches_later_queries_only) {
         if (!table) continue;
         problem p = problem_new((attention_case){2, 1, 8, 0, {90}});
         p.k[40 * 8] = NAN;
-        void *workspace = workspace_new(table, &p, false);
-        table->attention_fwd(p.o, p.lse, p.q, p.k, p.v, p.segments, p.shape, workspace);
+        hone_buffer workspace = workspace_for(table, &p, false);
+        table->attention_fwd(p.o, p.lse, p.q, p.k, p.v, p.segments, p.shape, workspace.base);
         for (int64_t i = 0; i < 90; i++) ck_assert_int_eq(isnan(p.o[i * 16]) != 0, i >= 40);
         for (int64_t i = 0; i < 90; i++) ck_assert_int_eq(isnan(p.lse[i * 2 + 1]) != 0, i >= 40);
-        free(workspace);
+        hone_buffer_free(&workspace);
         problem_free(&p);
     }
 }

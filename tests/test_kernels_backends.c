@@ -36,12 +36,6 @@ static void *weights_new(hone_dtype type, int64_t n, uint32_t seed) {
     return w;
 }
 
-static void *workspace_new(size_t bytes) {
-    void *block = aligned_alloc(64, (bytes + 64) / 64 * 64);
-    ck_assert_ptr_nonnull(block);
-    return block;
-}
-
 static void fill_nan(float *x, int64_t n) {
     for (int64_t i = 0; i < n; i++) x[i] = NAN;
 }
@@ -157,10 +151,10 @@ static void check_linear(const hone_kernels *table, int64_t number) {
     float *sizes = floats_new(l.in * l.out, 7);
     ref->dequantize(sizes, w, type, l.in * l.out);
     magnitudes(sizes, l.in * l.out);
-    void *space = workspace_new(table->linear_workspace(type, l.tokens, l.in, l.out));
+    hone_buffer space = workspace_new(table->linear_workspace(type, l.tokens, l.in, l.out));
 
     product f = product_new(l.tokens * l.in, l.tokens * l.out, beta);
-    table->linear_fwd(f.output, f.input, w, type, l.tokens, l.in, l.out, beta, space);
+    table->linear_fwd(f.output, f.input, w, type, l.tokens, l.in, l.out, beta, space.base);
     ref->linear_fwd(f.expected, f.input, w, type, l.tokens, l.in, l.out, beta, NULL);
     magnitudes(f.input, l.tokens * l.in);
     ref->linear_fwd(f.size, f.input, sizes, HONE_F32, l.tokens, l.in, l.out, beta, NULL);
@@ -168,13 +162,13 @@ static void check_linear(const hone_kernels *table, int64_t number) {
     product_free(&f);
 
     product b = product_new(l.tokens * l.out, l.tokens * l.in, beta);
-    table->linear_bwd(b.output, b.input, w, type, l.tokens, l.in, l.out, beta, space);
+    table->linear_bwd(b.output, b.input, w, type, l.tokens, l.in, l.out, beta, space.base);
     ref->linear_bwd(b.expected, b.input, w, type, l.tokens, l.in, l.out, beta, NULL);
     magnitudes(b.input, l.tokens * l.out);
     ref->linear_bwd(b.size, b.input, sizes, HONE_F32, l.tokens, l.in, l.out, beta, NULL);
     expect_product(b.output, b.expected, b.size, b.n, "linear_bwd");
     product_free(&b);
-    free(space);
+    hone_buffer_free(&space);
     hone_free(sizes);
     hone_free(w);
 }
@@ -192,12 +186,12 @@ static void check_linear_odd(const hone_kernels *table, int64_t in) {
         for (int64_t tokens = 1; tokens <= 10; tokens += 3) {
             void *w = weights_new(dtypes[d], in * 5, 6);
             product p = product_new(tokens * in, tokens * 5, 0.0f);
-            void *space = workspace_new(table->linear_workspace(dtypes[d], tokens, in, 5));
-            table->linear_fwd(p.output, p.input, w, dtypes[d], tokens, in, 5, 0.0f, space);
+            hone_buffer space = workspace_new(table->linear_workspace(dtypes[d], tokens, in, 5));
+            table->linear_fwd(p.output, p.input, w, dtypes[d], tokens, in, 5, 0.0f, space.base);
             ref->linear_fwd(p.expected, p.input, w, dtypes[d], tokens, in, 5, 0.0f, NULL);
             expect_close(p.output, p.expected, p.n, 1e-5, 1.0 + (double)in / 8, "linear_fwd");
             product_free(&p);
-            free(space);
+            hone_buffer_free(&space);
             hone_free(w);
         }
     }
