@@ -6,7 +6,6 @@
 #include "cli/token_print.h"
 #include "data/samples.h"
 #include "model/chat_choice.h"
-#include "model/model.h"
 #include "train/options.h"
 
 typedef struct show_options {
@@ -154,7 +153,7 @@ static hone_status run(int argc, char **argv) {
     hone_datafile *data;
     HONE_TRY(hone_datafile_open(&data, arguments.operands[0]));
     hone_tokenizer *tokenizer;
-    hone_status status = hone_model_tokenizer(&tokenizer, options.model);
+    hone_status status = hone_open_tokenizer(&tokenizer, options.model);
     if (status == HONE_OK) {
         status = show_file(data, tokenizer, &options);
         hone_tokenizer_free(tokenizer);

@@ -57,19 +57,21 @@ static hone_status inspect_file(json_t **out, const char *path) {
         path);
 }
 
+static bool holds(const char *folder, const char *name) {
+    char *path = hone_path_join(folder, name);
+    bool there = path && hone_path_exists(path);
+    hone_free(path);
+    return there;
+}
+
 /* A run folder stands for its adapter, or for the model it made. */
 static hone_status inspect_folder(json_t **out, const char *path) {
-    static const char *const inner[] = {"adapter", "model"};
-    for (size_t i = 0; i < HONE_COUNT(inner); i++) {
-        char *folder = hone_path_join(path, inner[i]);
-        if (!folder) return HONE_ERR_MEMORY;
-        hone_status status = HONE_OK;
-        bool there = hone_path_is_dir(folder);
-        if (there) status = hone_inspect_safetensors(out, folder);
-        hone_free(folder);
-        if (there) return status;
-    }
-    return hone_inspect_safetensors(out, path);
+    if (!holds(path, "run.yaml")) return hone_inspect_safetensors(out, path);
+    char *folder = hone_path_join(path, holds(path, "adapter") ? "adapter" : "model");
+    if (!folder) return HONE_ERR_MEMORY;
+    hone_status status = hone_inspect_safetensors(out, folder);
+    hone_free(folder);
+    return status;
 }
 
 static void print_value(const json_t *value) {

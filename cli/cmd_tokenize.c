@@ -8,7 +8,6 @@
 #include "cli/token_print.h"
 #include "formats/json.h"
 #include "model/chat_choice.h"
-#include "model/model.h"
 
 typedef struct tokenize_options {
     const char *model, *text, *file, *messages, *template;
@@ -200,7 +199,7 @@ static hone_status run(int argc, char **argv) {
     HONE_TRY(parse(&options, &arguments, argc, argv));
     if (arguments.help) return HONE_OK;
     hone_tokenizer *tokenizer;
-    HONE_TRY(hone_model_tokenizer(&tokenizer, options.model));
+    HONE_TRY(hone_open_tokenizer(&tokenizer, options.model));
     hone_status status = tokenize(tokenizer, &options);
     hone_tokenizer_free(tokenizer);
     return status;

@@ -2,7 +2,18 @@
 
 #include <stdio.h>
 
+#include "base/file.h"
 #include "cli/output.h"
+#include "model/model.h"
+
+hone_status hone_open_tokenizer(hone_tokenizer **out, const char *model) {
+    if (hone_path_exists(model)) return hone_model_tokenizer(out, model);
+    return hone_fail(
+        HONE_ERR_IO,
+        "%s: no such file; --model takes a Hugging Face folder, a .safetensors in one, "
+        "or a .gguf",
+        model);
+}
 
 /* What goes before token i. */
 static const char *mark_before(const uint8_t *mask, size_t i, bool colours) {

@@ -10,6 +10,9 @@
 #include "base/status.h"
 #include "text/tokenizer.h"
 
+/* The tokenizer of a model that was named on the command line. */
+HONE_MUST_USE hone_status hone_open_tokenizer(hone_tokenizer **out, const char *model);
+
 /* Prints the text of tokens and a line end: on a terminal supervised ones (mask 1) in green and every other token
  * underlined, elsewhere runs of supervised ones in ⟦ ⟧. */
 HONE_MUST_USE hone_status hone_print_tokens(const hone_tokenizer *tokenizer, const int32_t *ids,

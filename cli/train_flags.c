@@ -43,6 +43,17 @@ static hone_status make_flags(hone_flag *flags, size_t *count, hone_buf *default
     return HONE_OK;
 }
 
+/* "text (one, two) [default]" */
+static hone_status describe_key(hone_buf *out, const hone_train_option *option,
+                                const hone_train_options *options) {
+    HONE_TRY(hone_buf_puts(out, option->text));
+    for (int i = 0; option->words && option->words[i]; i++)
+        HONE_TRY(hone_buf_printf(out, "%s%s", i ? ", " : " (", option->words[i]));
+    HONE_TRY(hone_buf_puts(out, option->words ? ") [" : " ["));
+    HONE_TRY(hone_train_option_format(out, options, option));
+    return hone_buf_puts(out, "]");
+}
+
 /* The keys that are no flags, after the options. */
 static hone_status print_other_keys(const hone_train_options *options) {
     size_t rows;
@@ -52,9 +63,7 @@ static hone_status print_other_keys(const hone_train_options *options) {
     for (size_t i = 0; i < rows; i++) {
         if (list[i].flag) continue;
         hone_buf text = {0};
-        hone_status status = hone_buf_printf(&text, "%s [", list[i].text);
-        if (status == HONE_OK) status = hone_train_option_format(&text, options, &list[i]);
-        if (status == HONE_OK) status = hone_buf_puts(&text, "]");
+        hone_status status = describe_key(&text, &list[i], options);
         if (status == HONE_OK) hone_help_row(list[i].key, text.data);
         hone_buf_free(&text);
         HONE_TRY(status);
