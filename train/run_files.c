@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "model/adapter_gguf.h"
 #include "model/adapter_peft.h"
+#include "model/merge.h"
 #include "train/preview.h"
 #include "train/report.h"
 #include "train/run.h"
@@ -51,6 +52,19 @@ static hone_status write_adapter(const hone_run *run) {
     HONE_TRY(write_peft(run, &info));
     HONE_TRY(write_gguf(run, &info));
     return write_modelfile(run);
+}
+
+/* Every parameter was trained: a whole model, in f32 as it was trained, for Hugging Face and for llama.cpp. */
+static hone_status write_model(const hone_run *run) {
+    hone_export_options how = {.type = HONE_F32, .tokenizer_path = run->options->model};
+    char *folder = hone_run_path(run, "model"), *gguf = hone_run_path(run, "model.gguf");
+    hone_status status = folder && gguf ? HONE_OK : HONE_ERR_MEMORY;
+    const hone_model *model = run->session.model;
+    if (status == HONE_OK) status = hone_model_export_safetensors(model, NULL, folder, &how);
+    if (status == HONE_OK) status = hone_model_export_gguf(model, NULL, gguf, &how);
+    hone_free(folder);
+    hone_free(gguf);
+    return status;
 }
 
 /* --- The report --- */
@@ -127,21 +141,21 @@ static const hone_report_row adapter_files[] = {
 
 static hone_status write_report(hone_run *run, const hone_metrics_history *history,
                                 const hone_preview *preview) {
-    rows *tables = hone_alloc(3, sizeof *tables);
+    rows *tables = hone_alloc(4, sizeof *tables);
     if (!tables) return HONE_ERR_MEMORY;
     summary_rows(&tables[0], run);
     ledger_rows(&tables[1], run);
     hone_status status = setting_rows(&tables[2], run);
-    bool adapter = run->session.adapter != NULL;
+    if (status == HONE_OK) status = file_rows(&tables[3], run);
     hone_report report = {
         .title = run->options->out,
         .history = history,
         .samples = preview->samples,
         .sample_count = preview->count,
-        .summary = {tables[0].row, tables[0].count                                           },
-        .ledger = {tables[1].row, tables[1].count                                           },
-        .settings = {tables[2].row, tables[2].count                                           },
-        .files = {adapter_files, adapter ? sizeof adapter_files / sizeof *adapter_files : 0},
+        .summary = {tables[0].row, tables[0].count},
+        .ledger = {tables[1].row, tables[1].count},
+        .settings = {tables[2].row, tables[2].count},
+        .files = {tables[3].row, tables[3].count},
     };
     char *path = hone_run_path(run, "report.html");
     if (status == HONE_OK) status = path ? hone_report_write(path, &report) : HONE_ERR_MEMORY;
@@ -151,10 +165,7 @@ static hone_status write_report(hone_run *run, const hone_metrics_history *histo
 }
 
 hone_status hone_run_write_files(hone_run *run) {
-    if (run->session.adapter) {
-        HONE_TRY(write_adapter(run));
-        run->session.adapter->dropout = 0;
-    }
+    HONE_TRY(run->session.adapter ? write_adapter(run) : write_model(run));
     hone_metrics_history history = {0};
     hone_preview preview = {0};
     hone_status status = hone_metrics_sync(run->metrics);

@@ -367,7 +367,7 @@ static hone_status run_all(hone_run *run, bool resume) {
     HONE_TRY(open_data(run));
     HONE_TRY(open_engine(run));
     HONE_TRY(hone_run_state_prepare(run));
-    HONE_TRY(hone_run_restore(run));
+    if (resume) HONE_TRY(hone_run_restore(run));
     HONE_TRY(hone_metrics_resume(run->options->out, run->result.resumed_from));
     if (run->result.resumed_from >= 0) HONE_TRY(recall(run));
     HONE_TRY(hone_metrics_open(&run->metrics, run->options->out));
