@@ -130,14 +130,27 @@ static hone_status setting_rows(rows *out, const hone_run *run) {
     return HONE_OK;
 }
 
-static const hone_report_row adapter_files[] = {
-    {"adapter/",      "the adapter for PEFT and transformers"            },
+/* What a run folder may hold, for the report's list of those that are there. */
+static const hone_report_row known_files[] = {
+    {"adapter",       "the adapter for PEFT and transformers"            },
     {"adapter.gguf",  "the adapter for llama.cpp and what is built on it"},
+    {"model",         "the model for transformers"                       },
+    {"model.gguf",    "the model for llama.cpp and what is built on it"  },
     {"Modelfile",     "for runtimes that read one"                       },
     {"run.yaml",      "every setting of this run; a config for the next" },
     {"metrics.jsonl", "the numbers of every step"                        },
-    {"checkpoints/",  "what --resume goes on from"                       },
+    {"checkpoints",   "what --resume goes on from"                       },
 };
+
+static hone_status file_rows(rows *out, const hone_run *run) {
+    for (size_t i = 0; i < sizeof known_files / sizeof *known_files; i++) {
+        char *path = hone_run_path(run, known_files[i].name);
+        if (!path) return HONE_ERR_MEMORY;
+        if (hone_path_exists(path)) add_row(out, known_files[i].name, "%s", known_files[i].value);
+        hone_free(path);
+    }
+    return HONE_OK;
+}
 
 static hone_status write_report(hone_run *run, const hone_metrics_history *history,
                                 const hone_preview *preview) {
