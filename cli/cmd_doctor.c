@@ -13,64 +13,32 @@
 #include "train/checkpoint.h"
 #include "train/options.h"
 
-/* Shapes that small models of the Llama family have. */
-static const struct {
+typedef struct shape {
     const char *name;
-    hone_arch arch;
-} shapes[] = {
-    {"135M",
-     {.layers = 30,
-      .width = 576,
-      .heads = 9,
-      .kv_heads = 3,
-      .head_size = 64,
-      .feed_forward = 1536,
-      .vocabulary = 49152,
-      .tied = true}        },
-    {"360M",
-     {.layers = 32,
-      .width = 960,
-      .heads = 15,
-      .kv_heads = 5,
-      .head_size = 64,
-      .feed_forward = 2560,
-      .vocabulary = 49152,
-      .tied = true}        },
-    {"1.1B",
-     {.layers = 22,
-      .width = 2048,
-      .heads = 32,
-      .kv_heads = 4,
-      .head_size = 64,
-      .feed_forward = 5632,
-      .vocabulary = 32000} },
-    {"1.7B",
-     {.layers = 24,
-      .width = 2048,
-      .heads = 32,
-      .kv_heads = 32,
-      .head_size = 64,
-      .feed_forward = 8192,
-      .vocabulary = 49152,
-      .tied = true}        },
-    {"3B",
-     {.layers = 28,
-      .width = 3072,
-      .heads = 24,
-      .kv_heads = 8,
-      .head_size = 128,
-      .feed_forward = 8192,
-      .vocabulary = 128256,
-      .tied = true}        },
-    {"8B",
-     {.layers = 32,
-      .width = 4096,
-      .heads = 32,
-      .kv_heads = 8,
-      .head_size = 128,
-      .feed_forward = 14336,
-      .vocabulary = 128256}},
+    int64_t layers, width, heads, kv_heads, head_size, feed_forward, vocabulary;
+    bool tied;
+} shape;
+
+/* Shapes that small models of the Llama family have. */
+static const shape shapes[] = {
+    {"135M", 30, 576,  9,  3,  64,  1536,  49152,  true },
+    {"360M", 32, 960,  15, 5,  64,  2560,  49152,  true },
+    {"1.1B", 22, 2048, 32, 4,  64,  5632,  32000,  false},
+    {"1.7B", 24, 2048, 32, 32, 64,  8192,  49152,  true },
+    {"3B",   28, 3072, 24, 8,  128, 8192,  128256, true },
+    {"8B",   32, 4096, 32, 8,  128, 14336, 128256, false},
 };
+
+static hone_arch arch_of(const shape *s) {
+    return (hone_arch){.layers = s->layers,
+                       .width = s->width,
+                       .heads = s->heads,
+                       .kv_heads = s->kv_heads,
+                       .head_size = s->head_size,
+                       .feed_forward = s->feed_forward,
+                       .vocabulary = s->vocabulary,
+                       .tied = s->tied};
+}
 
 static const struct {
     const char *name;
@@ -131,10 +99,10 @@ static void print_models(const examination *x) {
     for (size_t i = 0; i < HONE_COUNT(shapes); i++) {
         printf("\n  %-5s", shapes[i].name);
         for (int s = 0; s < STORAGES; s++) {
-            const hone_arch *arch = &shapes[i].arch;
+            hone_arch arch = arch_of(&shapes[i]);
             double bytes = storages[s].bytes;
-            printf("  %8s %-13s", hone_size(run_bytes(arch, bytes, &x->options, false)).text,
-                   verdict(x, arch, bytes));
+            printf("  %8s %-13s", hone_size(run_bytes(&arch, bytes, &x->options, false)).text,
+                   verdict(x, &arch, bytes));
         }
     }
     printf("\n(recompute: with --set recompute=full. The numbers are estimates: %s.)\n", formula);
@@ -166,16 +134,16 @@ static json_t *bytes_json(const examination *x, const hone_arch *arch, bool reco
 static json_t *models_json(const examination *x) {
     json_t *models = json_array();
     for (size_t i = 0; i < HONE_COUNT(shapes); i++) {
-        const hone_arch *arch = &shapes[i].arch;
+        hone_arch arch = arch_of(&shapes[i]);
         json_t *fits = json_object();
         for (int s = 0; s < STORAGES; s++)
             json_object_set_new(fits, storages[s].name,
-                                json_string(verdict(x, arch, storages[s].bytes)));
+                                json_string(verdict(x, &arch, storages[s].bytes)));
         json_array_append_new(models,
                               json_pack("{s:s, s:I, s:o, s:o, s:o}", "name", shapes[i].name,
-                                        "parameters", (json_int_t)hone_arch_parameters(arch),
-                                        "bytes", bytes_json(x, arch, false), "bytes_recompute",
-                                        bytes_json(x, arch, true), "fits", fits));
+                                        "parameters", (json_int_t)hone_arch_parameters(&arch),
+                                        "bytes", bytes_json(x, &arch, false), "bytes_recompute",
+                                        bytes_json(x, &arch, true), "fits", fits));
     }
     return models;
 }

@@ -81,7 +81,7 @@ START_TEST(metrics_step_with_nan_writes_null) {
     hone_metrics *metrics;
     ck_ok(hone_metrics_open(&metrics, folder));
     hone_step_metrics step = step_of(1);
-    step.loss = NAN;
+    step.loss = (double)NAN;
     ck_ok(hone_metrics_step(metrics, &step));
     hone_metrics_free(metrics);
     hone_metrics_history history;

@@ -156,7 +156,7 @@ static const struct {
     {"rank: 8\n---\nrank: 8\n",      "a second document"                                        },
     {"a: *b\n",                      "shop.yaml:1:"                                             },
     {"rank: &x 8\nalpha: *x\n",      "shop.yaml:2: anchors and aliases"                         },
-    {"targets: [q\n",                   "not YAML"                                                 },
+    {"targets: [q\n",                "not YAML"                                                 },
     {"model: \"a\\0b\"\n",           "shop.yaml:1: a zero byte"                                 },
     {"model: \xff\n",                "not YAML"                                                 },
     {"? [a]\n: b\n",                 "shop.yaml:1: a key must be a word"                        },

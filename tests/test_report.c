@@ -26,7 +26,7 @@ END_TEST
 
 START_TEST(chart_without_points_draws_nothing) {
     const double x[] = {1, 2};
-    const double y[] = {NAN, INFINITY};
+    const double y[] = {(double)NAN, (double)INFINITY};
     const hone_chart_line line = {"a", "a", x, y, 2, true};
     ck_ok(hone_chart(&page, "t", &line, 1));
     ck_ok(hone_chart(&page, "t", &line, 0));
@@ -75,9 +75,9 @@ END_TEST
 
 START_TEST(report_format_holds_every_part_and_nothing_that_is_fetched) {
     hone_step_metrics steps[] = {
-        {.step = 1, .loss = 3,   .lr = 1e-4},
-        {.step = 2, .loss = NAN, .lr = 2e-4},
-        {.step = 3, .loss = 1,   .lr = 0   }
+        {.step = 1, .loss = 3,           .lr = 1e-4},
+        {.step = 2, .loss = (double)NAN, .lr = 2e-4},
+        {.step = 3, .loss = 1,           .lr = 0   }
     };
     hone_eval_metrics evals[] = {
         {.step = 0, .eval_loss = 3.5},

@@ -96,7 +96,7 @@ static herr_t make_groups(const writer *out, char *name) {
 
 static herr_t put_dataset(const writer *out, const char *name,
                           const hone_checkpoint_tensor *tensor) {
-    hsize_t shape[4], chunk[4], inner = 1;
+    hsize_t shape[4] = {1}, chunk[4], inner = 1;
     for (int i = 0; i < tensor->dims; i++) {
         chunk[i] = shape[i] = (hsize_t)tensor->shape[i];
         if (i > 0) inner *= shape[i];
