@@ -26,10 +26,13 @@ def read_jsonl(path):
 
 
 def add_data(hone, folder, rows, name="data"):
-    """A data file of the records `rows`."""
-    source = write_jsonl(Path(folder) / f"{name}.jsonl", rows)
+    """A data file of the records `rows`: one input file for each shape among them."""
+    shapes = {}
+    for row in rows:
+        shapes.setdefault("-".join(row), []).append(row)
+    sources = [write_jsonl(Path(folder) / f"{name}-{shape}.jsonl", part) for shape, part in shapes.items()]
     target = Path(folder) / f"{name}.h5"
-    hone("data", "add", target, source)
+    hone("data", "add", target, *sources)
     return target
 
 
