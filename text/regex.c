@@ -172,6 +172,7 @@ static hone_status compile(hone_regex **out, const char *text, size_t length, ui
     if (!regex) return HONE_ERR_MEMORY;
     if (!regex->code) {
         hone_free(regex);
+        if (error == PCRE2_ERROR_HEAP_FAILED) return HONE_ERR_MEMORY; /* hone_alloc has said it */
         PCRE2_UCHAR why[128] = "";
         pcre2_get_error_message(error, why, sizeof why);
         return hone_fail(HONE_ERR_UNSUPPORTED,
@@ -262,6 +263,7 @@ hone_status hone_regex_find(size_t *begin, size_t *end, const hone_regex *regex,
     }
     *begin = *end = SIZE_MAX;
     if (count == PCRE2_ERROR_NOMATCH) return HONE_OK;
+    if (count == PCRE2_ERROR_NOMEMORY) return HONE_ERR_MEMORY;
     if (count < 0) return match_fails(count, from);
     const PCRE2_SIZE *found = pcre2_get_ovector_pointer(matcher->data);
     *begin = found[0];
