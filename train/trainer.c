@@ -194,11 +194,10 @@ static hone_status refuse_numbers(const hone_run *run, int64_t step, double loss
 
 static double rate_of(const hone_run *run, int64_t step) {
     const hone_train_options *o = run->options;
-    int64_t automatic = run->steps / 20 < 50 ? run->steps / 20 : 50;
     hone_schedule schedule = {
         .kind = (hone_schedule_kind)o->schedule,
         .lr = o->lr,
-        .warmup = o->warmup >= 0 ? o->warmup : automatic,
+        .warmup = hone_schedule_warmup(o->warmup, run->steps),
         .steps = run->steps,
         .min_lr_ratio = o->min_lr_ratio,
     };
