@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -95,16 +96,37 @@ static hone_status take_row_record(void *context, const hone_buf *record) {
     return import->take(import->context, record->data, record->length, import->row);
 }
 
+/* Adds another shape's name to the report: "text + messages". */
+static void report_shape(hone_data_report_file *report, const hone_row_shape *shape) {
+    char name[sizeof report->shape];
+    hone_row_describe(name, sizeof name, shape);
+    if (strstr(report->shape, name)) return;
+    size_t used = strlen(report->shape);
+    snprintf(report->shape + used, sizeof report->shape - used, "%s%s", used ? " + " : "", name);
+}
+
+/* The shape of the first row, for as long as rows have its fields; a row of another known shape has that one. */
+static hone_status find_shape(hone_row_shape *out, hone_import *import, const json_t *row) {
+    *out = import->shape;
+    if (!out->kind) {
+        HONE_TRY(hone_row_find_shape(out, row));
+        import->shape = *out;
+    } else if (!hone_row_fits(out, row)) {
+        hone_row_shape other = *out;
+        if (hone_row_find_shape(&other, row) == HONE_OK) *out = other;
+    }
+    report_shape(import->report, out);
+    return HONE_OK;
+}
+
 hone_status hone_import_row(hone_import *import, const json_t *row) {
     if (!json_is_object(row)) return hone_fail(HONE_ERR_DATA, "is not an object with named fields");
     import->report->rows++;
-    if (!import->shape.kind) {
-        HONE_TRY(hone_row_find_shape(&import->shape, row));
-        hone_row_describe(import->report->shape, sizeof import->report->shape, &import->shape);
-    }
+    hone_row_shape shape;
+    HONE_TRY(find_shape(&shape, import, row));
     int64_t made;
     hone_status status =
-        hone_row_records(&made, &import->shape, row, &import->record, take_row_record, import);
+        hone_row_records(&made, &shape, row, &import->record, take_row_record, import);
     if (status == HONE_ERR_DATA)
         return hone_fail_context(status, "shape %s", import->report->shape);
     if (status == HONE_OK && made == 0) hone_import_empty(import);

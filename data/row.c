@@ -407,6 +407,10 @@ static hone_status refuse_shape(const json_t *row) {
     return status;
 }
 
+bool hone_row_fits(const hone_row_shape *shape, const json_t *row) {
+    return shape->kind == &mapped_kind || has_needs(shape->kind, row);
+}
+
 hone_status hone_row_find_shape(hone_row_shape *shape, const json_t *row) {
     if (shape->map_count > 0) {
         shape->kind = &mapped_kind;

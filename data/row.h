@@ -1,5 +1,5 @@
 /*
- * Rows of named fields to records: the shapes that people's files have, found by looking at the first row.
+ * Rows of named fields to records: the shapes that people's files have, found by looking at the rows.
  */
 #ifndef HONE_DATA_ROW_H
 #define HONE_DATA_ROW_H
@@ -26,6 +26,9 @@ HONE_MUST_USE hone_status hone_row_check_map(const hone_data_map *map, size_t co
 
 /* Sets the shape by the fields of `row`, or by the map; the message lists the fields found and the shapes known. */
 HONE_MUST_USE hone_status hone_row_find_shape(hone_row_shape *shape, const json_t *row);
+
+/* Whether the row has the fields that make the shape what it is. A mapped shape fits every row. */
+bool hone_row_fits(const hone_row_shape *shape, const json_t *row);
 
 /* The shape in words: "question/answer", "q=prompt a=completion". */
 void hone_row_describe(char *out, size_t size, const hone_row_shape *shape);

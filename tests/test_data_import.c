@@ -82,6 +82,16 @@ START_TEST(add_gzip_without_suffix_found_by_magic) {
 }
 END_TEST
 
+START_TEST(add_rows_of_several_shapes_each_read_as_its_own) {
+    hone_data_report_file file = add_file(put_file(
+        "a.jsonl", "{\"text\":\"x\"}\n{\"question\":\"p\",\"answer\":\"c\"}\n{\"text\":\"y\"}\n"));
+    ck_assert_str_eq(file.shape, "text + question/answer");
+    ck_assert_int_eq(file.added, 3);
+    check_record(0, "{\"text\":\"x\"}");
+    check_record(1, QA("p", "c"));
+}
+END_TEST
+
 START_TEST(add_map_names_the_fields) {
     const char *input = put_file("a.jsonl", "{\"Q\":\"p\",\"ctx\":\"x\",\"A\":\"c\"}\n");
     hone_data_map map[] = {
@@ -275,6 +285,7 @@ int main(void) {
     tcase_add_loop_test(values, add_each_shape_gives_records, 0, count);
     tcase_add_loop_test(values, add_each_shape_gzipped_gives_the_same, 0, count);
     tcase_add_test(values, add_gzip_without_suffix_found_by_magic);
+    tcase_add_test(values, add_rows_of_several_shapes_each_read_as_its_own);
     tcase_add_test(values, add_map_names_the_fields);
     tcase_add_test(values, add_map_text_joins_columns);
     tcase_add_test(values, add_empty_rows_counted_and_left_out);
