@@ -9,6 +9,8 @@
 /* --- tokenizer.json with one fault --- */
 
 #define VOCAB "\"vocab\":{\"a\":0,\"b\":1,\"ab\":2,\"<e>\":3}"
+#define AROUND                                                                                     \
+    "\"post_processor\":{\"type\":\"BertProcessing\",\"cls\":[\"<e>\",3],\"sep\":[\"b\",1]}"
 #define MODEL "\"model\":{\"type\":\"BPE\"," VOCAB ",\"merges\":[\"a b\"]}"
 
 typedef struct bad_file {
@@ -113,24 +115,24 @@ START_TEST(load_folder_configs_set_bos_eos_and_ends) {
     hone_tokenizer *tokenizer;
     hone_encoding out = {0};
     hone_encode_options options = {.add_special = true};
-    put("tokenizer.json", "{" MODEL "}");
+    put("tokenizer.json", "{" MODEL "," AROUND "}");
     put("tokenizer_config.json",
-        "{\"bos_token\":{\"content\":\"<e>\"},\"eos_token\":\"<n>\",\"add_bos_token\":true,"
-        "\"add_eos_token\":true,\"added_tokens_decoder\":{\"4\":{\"content\":\"<n>\","
+        "{\"bos_token\":{\"content\":\"<e>\"},\"eos_token\":\"<n>\",\"add_bos_token\":false,"
+        "\"added_tokens_decoder\":{\"4\":{\"content\":\"<n>\","
         "\"special\":true}}}");
     put("generation_config.json", "{\"eos_token_id\":[4,2]}");
     ck_ok(hone_tokenizer_load_folder(&tokenizer, folder));
     ck_assert_int_eq(hone_tokenizer_size(tokenizer), 5);
     ck_assert_int_eq(hone_tokenizer_bos(tokenizer), 3);
     ck_assert_int_eq(hone_tokenizer_eos(tokenizer), 4);
-    ck_assert(hone_tokenizer_adds_bos(tokenizer) && hone_tokenizer_adds_eos(tokenizer));
+    ck_assert(hone_tokenizer_adds_bos(tokenizer) && !hone_tokenizer_adds_eos(tokenizer));
     ck_assert(hone_tokenizer_ends(tokenizer, 4) && hone_tokenizer_ends(tokenizer, 2));
     ck_assert(!hone_tokenizer_ends(tokenizer, 0));
     ck_ok(hone_tokenizer_encode(tokenizer, &out, "ab", 2, &options));
     ck_assert_uint_eq(out.count, 3);
     ck_assert_int_eq(out.ids[0], 3);
     ck_assert_int_eq(out.ids[1], 2);
-    ck_assert_int_eq(out.ids[2], 4);
+    ck_assert_int_eq(out.ids[2], 1);
     ck_assert_uint_eq(out.spans[2].begin, 2);
     hone_encoding_free(&out);
     hone_tokenizer_free(tokenizer);

@@ -18,7 +18,9 @@
 
 typedef struct hone_tokenizer hone_tokenizer;
 
-/* From a Hugging Face folder: tokenizer.json, and tokenizer_config.json where it is there (bos, eos, add_bos). */
+/* From a Hugging Face folder: tokenizer.json, and where they are there tokenizer_config.json (bos, eos, added tokens),
+ * generation_config.json and config.json (ends of generation). What add_special puts is said by tokenizer.json alone, as
+ * in transformers 5. */
 HONE_MUST_USE hone_status hone_tokenizer_load_folder(hone_tokenizer **out, const char *folder);
 
 /* From one tokenizer.json, without a tokenizer_config.json. */

@@ -1,6 +1,7 @@
 /*
- * What a Hugging Face folder says about its tokenizer outside tokenizer.json: bos, eos and whether they are added
- * (tokenizer_config.json), further ends of generation (config.json, generation_config.json).
+ * What a Hugging Face folder says about its tokenizer outside tokenizer.json: bos, eos and further added tokens
+ * (tokenizer_config.json), further ends of generation (config.json, generation_config.json). Whether bos and eos are put
+ * around a text is the post-processor's: transformers 5 ignores add_bos_token and add_eos_token beside a tokenizer.json.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -61,25 +62,6 @@ static hone_status named_token(int32_t *out, const hone_tokenizer *tokenizer, co
                      path, key, text);
 }
 
-/* add_bos_token and add_eos_token, where one is given, stand in for the post-processor (transformers). */
-static hone_status set_around(hone_tokenizer *tokenizer, const json_t *config, const char *path) {
-    bool given = false;
-    static const char *const keys[] = {"add_bos_token", "add_eos_token"};
-    for (int i = 0; i < 2; i++) {
-        const json_t *value = json_object_get(config, keys[i]);
-        if (value && !json_is_null(value)) given = true;
-    }
-    if (!given) return HONE_OK;
-    bool bos = false;
-    bool eos = false;
-    HONE_TRY(hone_json_opt_bool(&bos, config, keys[0], path));
-    HONE_TRY(hone_json_opt_bool(&eos, config, keys[1], path));
-    tokenizer->prefix.count = tokenizer->suffix.count = 0;
-    if (bos && tokenizer->bos >= 0) HONE_TRY(hone_ids_add(&tokenizer->prefix, tokenizer->bos));
-    if (eos && tokenizer->eos >= 0) HONE_TRY(hone_ids_add(&tokenizer->suffix, tokenizer->eos));
-    return HONE_OK;
-}
-
 /* eos_token_id: a number, a list, or null; bos_token_id where nothing else says it. */
 static hone_status model_ends(hone_tokenizer *tokenizer, const json_t *config, const char *path) {
     const json_t *eos = json_object_get(config, "eos_token_id");
@@ -127,7 +109,6 @@ static hone_status read_tokenizer_config(hone_tokenizer *tokenizer, const json_t
     HONE_TRY(add_tokens(tokenizer, config, path));
     HONE_TRY(named_token(&tokenizer->bos, tokenizer, config, "bos_token", path));
     HONE_TRY(named_token(&tokenizer->eos, tokenizer, config, "eos_token", path));
-    HONE_TRY(set_around(tokenizer, config, path));
     return rehash(tokenizer, config);
 }
 

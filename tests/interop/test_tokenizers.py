@@ -384,3 +384,22 @@ def test_every_character_normalises_alike(tokenize, tmp_path):
         ]
         print(f"{form}: {len(got)} blocks of 100 characters, {len(wrong)} differ")
         assert not wrong, f"{form}: {[hex(codes[i]) for i in wrong[:20]]}"
+
+
+# --- Folders against transformers ---
+
+
+@pytest.mark.parametrize("around", [{}, {"add_bos_token": False}, {"add_eos_token": True, "add_bos_token": True}])
+def test_folder_same_ids_as_transformers(tokenize, test_data, tmp_path, around):
+    from transformers import AutoTokenizer
+
+    source = test_data / "stories260K/hf"
+    config = json.loads((source / "tokenizer_config.json").read_text(encoding="utf-8"))
+    added = {str(512): {"content": "<|turn|>", "special": True, "normalized": False}}
+    config |= {"tokenizer_class": "PreTrainedTokenizerFast", "added_tokens_decoder": added, **around}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+    (tmp_path / "tokenizer.json").write_bytes((source / "tokenizer.json").read_bytes())
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    texts = ["Once upon a time", "", "a <|turn|> b</s>", *random_texts("folder", 500)]
+    for text, mine in zip(texts, tokenize(tmp_path, texts, "add"), strict=True):
+        assert tokenizer(text).input_ids == mine["ids"], text
