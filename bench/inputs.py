@@ -122,7 +122,7 @@ def model_folder(cache, name):
 
 
 def records(cache, name, kind, length=0):
-    """Path stem of the records, made when they are not there."""
+    """Path of the records without its ending, made when they are not there."""
     stem = os.path.join(cache, f"{name}-{kind}" + (f"-{length}" if kind == "full" else ""))
     if not os.path.exists(stem + ".samples.jsonl"):
         tokenizer = Tokenizer.from_file(os.path.join(model_folder(cache, name), "tokenizer.json"))

@@ -1,0 +1,100 @@
+"""One measurement of either side: runs a program and gives its speed, memory and times."""
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(HERE)
+HONE = os.environ.get("HONE_BIN", os.path.join(ROOT, "build", "release", "cli", "hone"))
+THREADS = 2
+WARMUP = 1
+
+
+def run(command, env=None, watch=None):
+    """Runs a command; gives standard output, peak resident bytes, wall seconds, and the seconds until a line of standard
+    error began with `watch`."""
+    began = time.time()
+    seen = []
+    process = subprocess.Popen(
+        [str(part) for part in command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **(env or {})},
+    )
+    said = []
+
+    def listen():
+        for line in process.stderr:
+            said.append(line)
+            if watch and line.startswith(watch) and not seen:
+                seen.append(time.time() - began)
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    out = process.stdout.read()
+    listener.join()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        sys.exit(f"{' '.join(map(str, command))}\n{''.join(said)[-4000:]}")
+    return out, usage.ru_maxrss * 1024, time.time() - began, seen[0] if seen else None
+
+
+def peft(model, samples, **options):
+    """A measurement by peft_train.py."""
+    flags = []
+    for key, value in options.items():
+        flags += [f"--{key}"] if value is True else [] if value is False else [f"--{key}", value]
+    command = [sys.executable, os.path.join(HERE, "peft_train.py"), "--model", model, "--samples", samples]
+    out, _, _, _ = run([*command, "--threads", THREADS, *flags])
+    return json.loads(out.splitlines()[-1])
+
+
+def hone_train(model, records, steps, batch, seq_len, uneven=False, **sets):
+    """A training run of hone. Speed: median over the steps after the warm-up; over all of their tokens when `uneven`."""
+    folder = tempfile.mkdtemp(prefix="hone-bench-")
+    out = os.path.join(folder, "run")
+    sets = {"eval_fraction": 0, "checkpoint_every": 0, "checkpoint_minutes": 0, **sets}
+    flags = [part for key, value in sets.items() for part in ("--set", f"{key}={value}")]
+    command = [HONE, "train", "--model", model, "--data", records, "--out", out, "--steps", steps + WARMUP]
+    command += ["--batch-size", batch, "--seq-len", seq_len, "--threads", THREADS, "--json", *flags]
+    try:
+        _, peak, wall, planned = run(command, watch="plan:")
+        with open(os.path.join(out, "metrics.jsonl"), encoding="utf-8") as file:
+            lines = [row for row in map(json.loads, file) if "grad_norm" in row][WARMUP:]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    if uneven:
+        speed = sum(row["tokens"] for row in lines) / sum(row["seconds"] for row in lines)
+    else:
+        speed = statistics.median(row["tokens"] / row["seconds"] for row in lines)
+    return {
+        "tokens_per_second": round(speed, 1),
+        "tokens_per_step": sum(row["tokens"] for row in lines) / len(lines),
+        "peak_bytes": peak,
+        "seconds": round(wall, 2),
+        "seconds_to_plan": planned and round(planned, 2),
+        "losses": [row["loss"] for row in lines],
+    }
+
+
+def gemm_limit():
+    """Best rate of an f32 product of this machine in FLOP/s, two threads, through PyTorch."""
+    code = (
+        "import torch, time\n"
+        f"torch.set_num_threads({THREADS})\n"
+        "a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)\n"
+        "best = 1e9\n"
+        "for _ in range(20):\n"
+        "    t = time.time(); a @ b; best = min(best, time.time() - t)\n"
+        "print(2 * 2048**3 / best)\n"
+    )
+    return float(run([sys.executable, "-c", code])[0])

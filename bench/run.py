@@ -1,0 +1,224 @@
+#!/usr/bin/env python3
+"""Measures hone and its peers and prints a table, goal beside figure, as Markdown; the figures also as JSON.
+
+Run by bench/run.sh. Results lie in build/bench: results.json, results.md; models and records are kept in
+build/bench/cache. Rows that a version of hone has no code for are left out and said so.
+"""
+
+import datetime
+import json
+import os
+import platform
+import sys
+
+import measure
+import shapes
+
+OUT = os.path.join(measure.ROOT, "build", "bench")
+CACHE = os.environ.get("HONE_BENCH_CACHE", os.path.join(OUT, "cache"))
+SHAPE = "llama-135m"
+DATA = os.environ.get("HONE_TEST_DATA")
+NOT_YET = ["int8 and bf16 products", "the 0.5B Qwen2 shape"]
+
+
+class Table:
+    """Rows of (what, peer, hone, ratio, goal, held), and every figure behind them."""
+
+    def __init__(self):
+        self.rows, self.figures = [], {}
+
+    def add(self, what, peer, own, ratio, goal, held):
+        self.rows.append((what, peer, own, ratio, goal, "yes" if held else "no"))
+        print(f"  {what}: {peer} | {own} | {ratio} | {goal}", file=sys.stderr, flush=True)
+
+    def keep(self, name, figure):
+        self.figures[name] = figure
+        return figure
+
+    def at_least(self, what, peer, own, goal, unit):
+        ratio = own / peer
+        self.add(what, f"{peer:.4g} {unit}", f"{own:.4g} {unit}", f"{ratio:.2f}×", f"≥ {goal}×", ratio >= goal)
+
+    def at_most(self, what, peer, own, goal):
+        ratio = own / peer
+        self.add(what, gigabytes(peer), gigabytes(own), f"{ratio:.2f}×", f"≤ {goal}×", ratio <= goal)
+
+    def markdown(self):
+        head = ["what", "peer", "hone", "ratio", "goal", "held"]
+        lines = ["| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *self.rows]]
+        return "\n".join(lines)
+
+
+def make(*arguments):
+    """What bench/inputs.py makes, in a process of its own: the peak of a program that is started counts the memory of the
+    one that starts it, so that this one must stay small."""
+    command = [sys.executable, os.path.join(measure.HERE, "inputs.py"), CACHE, SHAPE, *arguments]
+    return measure.run(command)[0].splitlines()[-1]
+
+
+def gigabytes(value):
+    return f"{value / 1e9:.2f} GB"
+
+
+def lora(table, all_variants):
+    """LoRA r=16 on every linear layer, 4 rows of 512 tokens, f32."""
+    model = make()
+    stem = make("full", 512)
+    peer = table.keep("peft f32", measure.peft(model, stem + ".samples.jsonl", steps=4))
+    own = table.keep("hone f32", measure.hone_train(model, stem + ".jsonl", 6, 4, 512))
+    saving = table.keep("hone f32, recompute", measure.hone_train(model, stem + ".jsonl", 4, 4, 512, recompute="full"))
+    table.keep("peft f32, recompute", measure.peft(model, stem + ".samples.jsonl", steps=2, recompute=True))
+    if all_variants:
+        for name, options in [("bf16", {"dtype": "bfloat16"}), ("compile", {"compile": True})]:
+            table.keep(f"peft {name}", measure.peft(model, stem + ".samples.jsonl", steps=3, warmup=2, **options))
+    best = max(row["tokens_per_second"] for name, row in table.figures.items() if name.startswith("peft"))
+    table.at_least("135M, 4×512, f32: speed", best, own["tokens_per_second"], 2.0, "tokens/s")
+    table.at_most("135M, 4×512, f32: memory", peer["peak_bytes"], own["peak_bytes"], 0.3)
+    table.at_most("the same with recomputation: memory", peer["peak_bytes"], saving["peak_bytes"], 0.15)
+    limit = table.keep("f32 GEMM limit, FLOP/s", measure.gemm_limit())
+    part = own["tokens_per_second"] * shapes.flops_per_token(SHAPE, 512) / limit
+    peer_part = best * shapes.flops_per_token(SHAPE, 512) / limit
+    table.add(f"part of the f32 GEMM limit ({limit / 1e9:.0f} GFLOP/s)", f"{peer_part:.2f}", f"{part:.2f}", "", "≥ 0.75", part >= 0.75)
+
+
+def q8_0(table, _):
+    """The same on a Q8_0 base: memory."""
+    model = make()
+    stem = make("full", 512)
+    base = os.path.join(CACHE, SHAPE + "-q8_0.gguf")
+    if not os.path.exists(base):
+        measure.run([measure.HONE, "export", "--model", model, "--out", base, "--format", "gguf", "--type", "q8_0"])
+    peer = table.figures.get("peft f32") or table.keep("peft f32", measure.peft(model, stem + ".samples.jsonl", steps=2))
+    own = table.keep("hone on q8_0", measure.hone_train(base, stem + ".jsonl", 3, 4, 512, recompute="full"))
+    table.at_most("135M, 4×512 on a Q8_0 base, recomputation: memory", peer["peak_bytes"], own["peak_bytes"], 0.1)
+
+
+def short(table, _):
+    """Short real records: 8 a step for the peer, as many tokens in packed rows for hone."""
+    model = make()
+    stem = make("gsm8k")
+    samples = stem + ".samples.jsonl"
+    padded = table.keep("peft, short records, padded", measure.peft(model, samples, batch=8, steps=12))
+    grouped = table.keep("peft, short records, grouped by length", measure.peft(model, samples, batch=8, steps=12, group=True))
+    with open(samples, encoding="utf-8") as file:
+        lengths = [len(json.loads(line)["ids"]) for line in file]
+    row = max(max(lengths), round(4 * sum(lengths) / len(lengths)))
+    own = table.keep("hone, short records", measure.hone_train(model, stem + ".jsonl", 12, 2, row, uneven=True))
+    best = max(padded["tokens_per_second"], grouped["tokens_per_second"])
+    table.at_least("short records (gsm8k), f32: speed", best, own["tokens_per_second"], 3.0, "tokens/s")
+
+
+def long(table, _):
+    """8,192 tokens against 512, both with recomputation: time per token, and memory."""
+    model = make()
+    few, many = (make("full", n) + ".jsonl" for n in (512, 8192))
+    at_512 = table.figures.get("hone f32, recompute")
+    at_512 = at_512 or table.keep("hone f32, recompute", measure.hone_train(model, few, 3, 4, 512, recompute="full"))
+    own = table.keep("hone, 8192 tokens", measure.hone_train(model, many, 1, 1, 8192, recompute="full"))
+    ratio = at_512["tokens_per_second"] / own["tokens_per_second"]
+    speed = f"{own['tokens_per_second']:.4g} tokens/s"
+    table.add("8,192 tokens, recomputation: time per token", f"{at_512['tokens_per_second']:.4g} tokens/s at 512", speed, f"{ratio:.2f}×", "≤ 3×", ratio <= 3)
+    table.add("8,192 tokens, recomputation: memory", "", gigabytes(own["peak_bytes"]), "", "< 2.5 GB", own["peak_bytes"] < 2.5e9)
+
+
+def tokenize(table, _):
+    """tinyshakespeare.txt with the GPT-2 vocabulary."""
+    folder = os.path.join(DATA, "hf-tokenizers", "gpt-2")
+    text = os.path.join(DATA, "text", "tinyshakespeare.txt")
+    code = (
+        "import json, sys, time, tokenizers\n"
+        "t = tokenizers.Tokenizer.from_file(sys.argv[1] + '/tokenizer.json')\n"
+        "s = open(sys.argv[2], encoding='utf-8').read()\n"
+        "out = {}\n"
+        "for name, parts in [('whole', [s]), ('by_paragraph', s.split('\\n\\n'))]:\n"
+        "    b = time.time(); [t.encode(p) for p in parts]; out[name] = len(s.encode()) / 1e6 / (time.time() - b)\n"
+        "print(json.dumps(out))\n"
+    )
+    one = {"RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    peer = table.keep("tokenizers", json.loads(measure.run([sys.executable, "-c", code, folder, text], env=one)[0]))
+    tool = os.path.join(os.path.dirname(measure.HONE), os.pardir, "tests", "time_tokenizer")
+    own = table.keep("hone tokenizer", json.loads(measure.run([tool, folder, text, 1])[0]))
+    two = table.keep("hone tokenizer, 2 threads", json.loads(measure.run([tool, folder, text, 2])[0]))
+    for kind in ["whole", "by_paragraph"]:
+        table.at_least(f"tokenizing, one thread, {kind.replace('_', ' ')}", peer[kind], own[kind], 3.0, "MB/s")
+    ratio = two["by_paragraph"] / own["by_paragraph"]
+    table.add("tokenizing, two threads against one", f"{own['by_paragraph']:.4g} MB/s", f"{two['by_paragraph']:.4g} MB/s", f"{ratio:.2f}×", "in proportion", ratio >= 1.8)
+
+
+def start(table, _):
+    """From exec until the plan stands, which is when step 1 begins; tokens and file cached by a run before."""
+    model = make()
+    stem = make("full", 512)
+    data = stem + ".h5"
+    if not os.path.exists(data):
+        measure.run([measure.HONE, "data", "add", data, stem + ".jsonl"])
+    runs = [measure.hone_train(model, data, 1, 1, 512) for _ in range(2)]
+    own = table.keep("hone, seconds to the plan", min(row["seconds_to_plan"] for row in runs))
+    peer = table.figures.get("peft f32", {}).get("seconds_to_first_step")
+    table.add("exec to step 1", f"{peer} s" if peer else "", f"{own} s", "", "≤ 0.5 s", own <= 0.5)
+
+
+def memory(table, all_variants):
+    """Resident memory of a training run by the size of its data file."""
+    model = os.path.join(measure.ROOT, "tests", "fixtures", "models", "grouped-tied")
+    found = {}
+    for megabytes in [1, 64, 2048] if all_variants else [1, 64]:
+        data = os.path.join(CACHE, f"text-{megabytes}.h5")
+        if not os.path.exists(data):
+            add_text(data, megabytes)
+        found[megabytes] = measure.hone_train(model, data, 3, 2, 512, too_long="split")["peak_bytes"]
+    table.keep("peak bytes by megabytes of data", found)
+    small, large = min(found), max(found)
+    ratio = found[large] / found[small]
+    table.add(f"memory with {large} MB of data against {small} MB", gigabytes(found[small]), gigabytes(found[large]), f"{ratio:.2f}×", "flat", ratio <= 1.1)
+
+
+def add_text(data, megabytes):
+    """A data file of records that are all different."""
+    source = data.removesuffix(".h5") + ".jsonl"
+    with open(os.path.join(measure.ROOT, "tests", "fixtures", "text", "harbour.txt"), encoding="utf-8") as file:
+        text = file.read()
+    with open(source, "w", encoding="utf-8") as file:
+        for number in range(megabytes * 1_000_000 // len(text)):
+            file.write(json.dumps({"text": f"{number}. {text[: 200 + number % 1200]}"}) + "\n")
+    measure.run([measure.HONE, "data", "add", data, source])
+    os.remove(source)
+
+
+ROWS = {"lora": lora, "q8_0": q8_0, "short": short, "long": long, "tokenize": tokenize, "start": start, "memory": memory}
+NEED_DATA = {"short", "tokenize"}
+
+
+def machine():
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start"
+
+
+def main():
+    words = sys.argv[1:]
+    chosen = [word for word in words if not word.startswith("-")] or list(ROWS)
+    unknown = set(chosen) - set(ROWS)
+    if unknown:
+        sys.exit(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
+    os.makedirs(CACHE, exist_ok=True)
+    os.makedirs(OUT, exist_ok=True)
+    table = Table()
+    about = {"machine": machine(), "date": datetime.date.today().isoformat(), "threads": measure.THREADS}
+    for name in chosen:
+        if name in NEED_DATA and not DATA:
+            print(f"left out: {name} needs HONE_TEST_DATA", file=sys.stderr)
+            continue
+        print(name, file=sys.stderr, flush=True)
+        ROWS[name](table, "--all" in words)
+    with open(os.path.join(OUT, "results.json"), "w", encoding="utf-8") as file:
+        json.dump({**about, "figures": table.figures, "rows": table.rows}, file, indent=1)
+    text = f"{about['machine']}; {about['threads']} threads a side; {about['date']}\n\n{table.markdown()}\n"
+    text += f"\nNot in this version: {', '.join(NOT_YET)}.\n"
+    with open(os.path.join(OUT, "results.md"), "w", encoding="utf-8") as file:
+        file.write(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

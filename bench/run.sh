@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Measures hone against its peers on this machine and prints the table of goals: bench/run.sh [--all] [row ...]
+# Installs the peers from packages into the tests' Python environment and builds the release, when they are not there.
+# Rows: lora, q8_0, short, long, tokenize, start, memory (default: all of them; --all adds slow variants).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+python=$(tools/python_env.sh)
+cmake --preset release >/dev/null
+cmake --build --preset release -j "$(nproc)" >/dev/null
+exec "$python" bench/run.py "$@"
