@@ -14,7 +14,8 @@ typedef struct hone_adapter_info {
     const char *chat_template; /* name of the template it was trained with (text/chat.h) */
 } hone_adapter_info;
 
-/* The keys for them: in adapter_config.json, and in GGUF metadata. Other programs ignore them. */
+/* The keys for them: in the metadata of adapter_model.safetensors (PEFT warns of keys it does not know in its config),
+ * and in GGUF metadata. Other programs ignore them. */
 #define HONE_PEFT_BASE_HASH     "hone_base_sha256"
 #define HONE_PEFT_CHAT_TEMPLATE "hone_chat_template"
 #define HONE_PEFT_VERSION       "hone_version"

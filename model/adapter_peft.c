@@ -115,6 +115,12 @@ static hone_status open_tensors(reader *r, const char *folder) {
     return status;
 }
 
+static hone_status check_base(const reader *r, const char *base_hash) {
+    const char *recorded = hone_safetensors_metadata(r->tensors, HONE_PEFT_BASE_HASH);
+    return hone_adapter_check_base(recorded, base_hash, hone_safetensors_path(r->tensors),
+                                   r->model->path);
+}
+
 static hone_status take_tensors(reader *r) {
     HONE_TRY(hone_factors_new(&r->factors, r->model, hone_safetensors_path(r->tensors), false));
     for (size_t i = 0; i < hone_safetensors_count(r->tensors); i++) {
@@ -123,14 +129,11 @@ static hone_status take_tensors(reader *r) {
     return hone_factors_check(&r->factors);
 }
 
-static hone_status read_config(reader *r, const char *folder, const char *base_hash) {
+static hone_status read_config(reader *r, const char *folder) {
     r->config_path = hone_path_join(folder, "adapter_config.json");
     if (!r->config_path) return HONE_ERR_MEMORY;
     HONE_TRY(hone_json_load(&r->config, r->config_path));
     HONE_TRY(hone_peft_check_config(r->config, r->config_path));
-    const char *recorded = NULL;
-    HONE_TRY(hone_json_opt_string(&recorded, r->config, HONE_PEFT_BASE_HASH, r->config_path));
-    HONE_TRY(hone_adapter_check_base(recorded, base_hash, r->config_path, r->model->path));
     HONE_TRY(hone_patterns_new(&r->ranks, r->config, "rank_pattern", r->config_path));
     return hone_patterns_new(&r->alphas, r->config, "alpha_pattern", r->config_path);
 }
@@ -175,8 +178,9 @@ hone_status hone_adapter_open_peft(hone_adapter **out, const hone_model *model, 
                                    const char *base_hash) {
     reader r = {.model = model};
     hone_adapter *adapter = NULL;
-    hone_status status = read_config(&r, folder, base_hash);
+    hone_status status = read_config(&r, folder);
     if (status == HONE_OK) status = open_tensors(&r, folder);
+    if (status == HONE_OK) status = check_base(&r, base_hash);
     if (status == HONE_OK) status = take_tensors(&r);
     if (status == HONE_OK) status = hone_adapter_new_empty(&adapter, model);
     if (status == HONE_OK) status = fill_adapter(adapter, &r);

@@ -33,7 +33,4 @@ HONE_MUST_USE hone_status hone_peft_check_config(const json_t *config, const cha
 HONE_MUST_USE hone_status hone_peft_config(json_t **out, const hone_adapter *adapter,
                                            const hone_adapter_info *info);
 
-/* A number as PEFT writes it: an integer when it is one up to rounding. A new reference. */
-json_t *hone_peft_number(double value);
-
 #endif

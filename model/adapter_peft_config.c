@@ -37,9 +37,6 @@ static const char *const allowed[] = {
     "task_type",
     "unsloth_fixed",
     "use_rslora",
-    HONE_PEFT_BASE_HASH,
-    HONE_PEFT_CHAT_TEMPLATE,
-    HONE_PEFT_VERSION,
 };
 
 static bool is_allowed(const char *key) {
@@ -123,7 +120,8 @@ hone_status hone_peft_check_config(const json_t *config, const char *file) {
 
 /* --- Writing --- */
 
-json_t *hone_peft_number(double value) {
+/* As PEFT writes it: an integer when it is one up to rounding. */
+static json_t *number(double value) {
     double whole = round(value);
     bool integer = fabs(value - whole) <= 1e-9 * fabs(value) && fabs(whole) < 1e15;
     return integer ? json_integer((json_int_t)whole) : json_real(value);
@@ -208,8 +206,7 @@ static json_t *exceptions(const hone_adapter *adapter, const hone_lora_pair *usu
             char path[HONE_NAME];
             module_path(path, l, role, true);
             json_object_set_new(object, path,
-                                of_rank ? json_integer(pair->rank)
-                                        : hone_peft_number(alpha_of(pair)));
+                                of_rank ? json_integer(pair->rank) : number(alpha_of(pair)));
         }
     }
     return object;
@@ -227,14 +224,12 @@ hone_status hone_peft_config(json_t **out, const hone_adapter *adapter,
     if (!usual) return hone_fail(HONE_ERR_USAGE, "the adapter adapts no layer");
     const char *base = info->base_name ? info->base_name : adapter->model->path;
     json_t *config = json_pack(
-        "{s:o, s:n, s:o, s:s, s:n, s:b, s:o, s:o, s:o, s:b, s:b, s:n, s:n, s:o, s:b, s:o, s:n,"
-        " s:s, s:I, s:o, s:n, s:o, s:s, s:b, s:b}",
+        "{s:o, s:n, s:o, s:s, s:n, s:b, s:b, s:b, s:n, s:n, s:o, s:b, s:o, s:n, s:s, s:I, s:o,"
+        " s:n, s:o, s:s, s:b, s:b}",
         "alpha_pattern", exceptions(adapter, usual, false), "auto_mapping",
         "base_model_name_or_path", text_or_null(base), "bias", "none", "exclude_modules",
-        "fan_in_fan_out", 0, HONE_PEFT_BASE_HASH, text_or_null(info->base_hash),
-        HONE_PEFT_CHAT_TEMPLATE, text_or_null(info->chat_template), HONE_PEFT_VERSION,
-        json_string(HONE_VERSION), "inference_mode", 1, "init_lora_weights", 1, "layers_pattern",
-        "layers_to_transform", "lora_alpha", hone_peft_number(alpha_of(usual)), "lora_bias", 0,
+        "fan_in_fan_out", 0, "inference_mode", 1, "init_lora_weights", 1, "layers_pattern",
+        "layers_to_transform", "lora_alpha", number(alpha_of(usual)), "lora_bias", 0,
         "lora_dropout", json_real(adapter->dropout), "modules_to_save", "peft_type", "LORA", "r",
         (json_int_t)usual->rank, "rank_pattern", exceptions(adapter, usual, true), "revision",
         "target_modules", target_modules(adapter), "task_type", "CAUSAL_LM", "use_dora", 0,

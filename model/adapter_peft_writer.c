@@ -45,10 +45,22 @@ static hone_status put(hone_safetensors_writer *writer, const hone_adapter *adap
     return status;
 }
 
-static hone_status write_tensors(const hone_adapter *adapter, const char *path) {
+static hone_status set_text(hone_safetensors_writer *writer, const char *key, const char *text) {
+    return text ? hone_safetensors_set_metadata(writer, key, text) : HONE_OK;
+}
+
+static hone_status set_metadata(hone_safetensors_writer *writer, const hone_adapter_info *info) {
+    HONE_TRY(set_text(writer, "format", "pt"));
+    HONE_TRY(set_text(writer, HONE_PEFT_BASE_HASH, info->base_hash));
+    HONE_TRY(set_text(writer, HONE_PEFT_CHAT_TEMPLATE, info->chat_template));
+    return set_text(writer, HONE_PEFT_VERSION, HONE_VERSION);
+}
+
+static hone_status write_tensors(const hone_adapter *adapter, const char *path,
+                                 const hone_adapter_info *info) {
     hone_safetensors_writer *writer;
     HONE_TRY(hone_safetensors_writer_new(&writer));
-    hone_status status = hone_safetensors_set_metadata(writer, "format", "pt");
+    hone_status status = set_metadata(writer, info);
     if (status == HONE_OK) status = visit_factors(writer, adapter, declare);
     if (status == HONE_OK) status = hone_safetensors_begin(writer, path);
     if (status == HONE_OK) status = visit_factors(writer, adapter, put);
@@ -61,12 +73,13 @@ hone_status hone_adapter_write_peft(const hone_adapter *adapter, const char *fol
                                     const hone_adapter_info *info) {
     static const hone_adapter_info nothing = {0};
     json_t *config;
-    HONE_TRY(hone_peft_config(&config, adapter, info ? info : &nothing));
+    if (!info) info = &nothing;
+    HONE_TRY(hone_peft_config(&config, adapter, info));
     char *tensors = hone_path_join(folder, "adapter_model.safetensors");
     char *settings = hone_path_join(folder, "adapter_config.json");
     hone_status status = tensors && settings ? HONE_OK : HONE_ERR_MEMORY;
     if (status == HONE_OK) status = hone_dir_make(folder);
-    if (status == HONE_OK) status = write_tensors(adapter, tensors);
+    if (status == HONE_OK) status = write_tensors(adapter, tensors, info);
     if (status == HONE_OK) status = hone_json_save(config, settings);
     json_decref(config);
     hone_free(tensors);

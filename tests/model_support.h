@@ -11,6 +11,10 @@
 #include "model/transformer.h"
 #include "tests/support.h"
 
+#ifndef HONE_TEST_FIXTURES
+#define HONE_TEST_FIXTURES "tests/fixtures" /* the build says where */
+#endif
+
 static char test_folder[64];
 static hone_device test_device;
 

@@ -317,7 +317,7 @@ END_TEST
 
 START_TEST(adapter_open_settings_of_training_only_are_fine) {
     edited_config("{\"init_lora_weights\": \"gaussian\", \"target_modules\": null, "
-                  "\"layers_to_transform\": [0], \"hone_version\": \"9\", \"eva_config\": {}, "
+                  "\"layers_to_transform\": [0], \"eva_config\": {}, "
                   "\"megatron_core\": \"x\", \"peft_version\": \"0.3\"}");
     hone_model *model = small_model();
     hone_adapter_free(open_adapter(model, test_path("peft")));

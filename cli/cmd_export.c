@@ -1,0 +1,125 @@
+#include <string.h>
+
+#include "base/file.h"
+#include "cli/command.h"
+#include "cli/flags.h"
+#include "cli/output.h"
+#include "model/adapter_gguf.h"
+#include "model/adapter_peft.h"
+#include "model/merge.h"
+#include "train/session.h"
+
+enum { FORMAT_PEFT, FORMAT_GGUF_ADAPTER, FORMAT_GGUF, FORMAT_SAFETENSORS };
+
+typedef struct settings {
+    const char *model, *adapter, *out, *chat;
+    int format; /* FORMAT_… */
+    int type;   /* 0: as the base has it; else one above its place in `types` */
+    int64_t threads;
+    bool json;
+} settings;
+
+static const char *const formats[] = {"peft", "gguf-adapter", "gguf", "safetensors", NULL};
+static const char *const type_words[] = {"base", "f32", "f16", "bf16", "q8_0", NULL};
+static const hone_dtype types[] = {HONE_F32, HONE_F16, HONE_BF16, HONE_Q8_0};
+
+static bool is_adapter(int format) {
+    return format == FORMAT_PEFT || format == FORMAT_GGUF_ADAPTER;
+}
+
+static hone_status require(const char *value, const char *flag) {
+    if (value) return HONE_OK;
+    return hone_fail(HONE_ERR_USAGE, "--%s is missing", flag);
+}
+
+/* All that can be known to be wrong before anything is read. */
+static hone_status check(const settings *s) {
+    HONE_TRY(require(s->model, "model"));
+    HONE_TRY(require(s->out, "out"));
+    if (is_adapter(s->format) && !s->adapter) {
+        return hone_fail(HONE_ERR_USAGE, "--format %s needs --adapter", formats[s->format]);
+    }
+    if (is_adapter(s->format) && s->type > 1) {
+        return hone_fail(HONE_ERR_USAGE,
+                         "--type %s: adapters are written as f32; --type is for whole models",
+                         type_words[s->type]);
+    }
+    if (s->format == FORMAT_SAFETENSORS && s->type > 0 && types[s->type - 1] == HONE_Q8_0) {
+        return hone_fail(HONE_ERR_USAGE,
+                         "--type q8_0 is for --format gguf; safetensors take f32, f16 or bf16");
+    }
+    if (!hone_path_exists(s->out)) return HONE_OK;
+    return hone_fail(HONE_ERR_USAGE, "%s exists; remove it or give another --out", s->out);
+}
+
+static hone_status write_adapter(hone_session *session, const settings *s) {
+    HONE_TRY(hone_session_hash_model(session));
+    hone_adapter_info info = {
+        .base_hash = session->model_hash,
+        .chat_template = hone_chat_template_name(session->chat),
+    };
+    if (s->format == FORMAT_PEFT) return hone_adapter_write_peft(session->adapter, s->out, &info);
+    return hone_adapter_write_gguf(session->adapter, s->out, &info);
+}
+
+static hone_status write_model(const hone_session *session, const settings *s) {
+    hone_export_options options = {.own_types = s->type == 0};
+    if (s->type > 0) options.type = types[s->type - 1];
+    if (s->format == FORMAT_GGUF) {
+        return hone_model_export_gguf(session->model, session->adapter, s->out, &options);
+    }
+    return hone_model_export_safetensors(session->model, session->adapter, s->out, &options);
+}
+
+static hone_status report(const settings *s) {
+    const char *type = is_adapter(s->format) ? "f32" : type_words[s->type];
+    hone_say("wrote %s (%s, %s)", s->out, formats[s->format], type);
+    if (!s->json) return HONE_OK;
+    return hone_print_json(json_pack(
+        "{s:o, s:s, s:s, s:b}", "path", hone_json_text(s->out, strlen(s->out)), "format",
+        formats[s->format], "type", type, "merged", s->adapter && !is_adapter(s->format)));
+}
+
+static hone_status export(hone_session *session, const settings *s) {
+    HONE_TRY(hone_session_open(session, s->model, NULL, s->chat, s->threads, 0));
+    if (s->adapter) HONE_TRY(hone_session_open_adapter(session, s->adapter));
+    HONE_TRY(is_adapter(s->format) ? write_adapter(session, s) : write_model(session, s));
+    return report(s);
+}
+
+static hone_status run(int argc, char **argv) {
+    settings s = {.chat = "auto", .format = FORMAT_GGUF};
+    const hone_flag flags[] = {
+        {"model",                                                             HONE_FLAG_TEXT, &s.model,                    .unit = "PATH",                                                  .text = "the base model"},
+        {"adapter",                                                                   HONE_FLAG_TEXT,                                                                         &s.adapter,                    .unit = "PATH",
+         .text = "a run folder, a PEFT folder or an adapter .gguf"},
+        {"out",           HONE_FLAG_TEXT,                         &s.out,                                                .unit = "PATH",                                                                                       .text = "file or folder to write"},
+        {"format",                                                     HONE_FLAG_CHOICE,                                  &s.format,              .words = formats,.shown = "gguf",
+         .text =
+             "an adapter (peft, gguf-adapter), or a whole model with the adapter merged into it "
+             "(gguf, safetensors)"},
+        {"type",                                                          HONE_FLAG_CHOICE,                       &s.type,                      .words = type_words,                                                                                                                                                         .shown = "base",
+         .text = "how a whole model's weights are stored; base: as they are"},
+        {"template",                                                              HONE_FLAG_TEXT,   &s.chat, .unit = "NAME",                        .shown = "auto",
+         .text = "chat template to record in an adapter"},
+        {"threads", HONE_FLAG_INT,               &s.threads,                                 .unit = "N",                     .maximum = 4096,
+         .text = "threads; 0: every core"},
+        {"json",                                                     HONE_FLAG_SWITCH,                                                    &s.json,                                                                  .text = "print one JSON object"                                                                                                                                },
+    };
+    hone_arguments arguments = {0};
+    HONE_TRY(
+        hone_flags_parse(&arguments, &hone_command_export, flags, HONE_COUNT(flags), argc, argv));
+    if (arguments.help) return HONE_OK;
+    HONE_TRY(check(&s));
+    hone_session session = {0};
+    hone_status status = export(&session, &s);
+    hone_session_close(&session);
+    return status;
+}
+
+const hone_command hone_command_export = {
+    .name = "export",
+    .usage = "--model PATH [--adapter PATH] --out PATH [options]",
+    .summary = "write an adapter, or a model with it merged in, for other runtimes",
+    .run = run,
+};
