@@ -33,7 +33,7 @@ loss() {
 }
 
 say() {
-    "$hone" generate --model "$base" --prompt "$1" --max-tokens 48 --temperature 0 -q "${@:2}" | tr -s '\n' ' '
+    "$hone" generate --model "$base" --prompt "$1" --chat --max-tokens 48 --temperature 0 -q "${@:2}" | tr -s '\n' ' '
 }
 
 # Question, answer before, answer after, and what the file says.
