@@ -21,7 +21,7 @@ tidied=("$@")
 "$(tool clang-format)" --dry-run -Werror "${code[@]}" || fail "clang-format: run clang-format -i on these files"
 python3 tools/check_lengths.py "${code[@]}" || fail "lengths"
 shellcheck "${scripts[@]}" || fail "shellcheck"
-if git grep -nIE '[[:blank:]]+$' -- . ':!tests/fixtures'; then
+if git grep -nIE '[[:blank:]]+$' -- . ':!tests/fixtures' ':!tests/fuzz/corpus'; then
     fail "white space at the end of lines"
 fi
 if [[ -e docs/hone.1 ]] && ! groff -man -Tutf8 -Kutf8 -ww -z docs/hone.1 2>&1 | tee /dev/stderr | wc -c | grep -qx 0; then
