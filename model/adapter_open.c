@@ -32,6 +32,11 @@ static hone_status refuse_folder(const char *folder) {
                          "convert it to PEFT's form",
                          folder);
     }
+    if (holds(folder, "model")) {
+        return hone_fail(HONE_ERR_USAGE,
+                         "%s: holds a whole model, no adapter; give %s/model as the model itself",
+                         folder, folder);
+    }
     if (holds(folder, "run.yaml")) {
         return hone_fail(HONE_ERR_DATA,
                          "%s: the run has no adapter yet; finish it with train --resume, or give "

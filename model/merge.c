@@ -102,7 +102,11 @@ static hone_status convert_band(const band_work *w, int64_t begin, int64_t rows,
     HONE_TRY(hone_device_copy_out(w->model->device, w->host, w->floats.base,
                                   (size_t)rows * float_bytes));
     const float *values = turn(w, w->host, rows, float_bytes);
-    HONE_TRY(hone_quantize(w->bytes, w->type, values, rows, w->columns));
+    hone_status status = hone_quantize(w->bytes, w->type, values, rows, w->columns);
+    if (status != HONE_OK && begin > 0) {
+        return hone_fail_context(status, "counted from row %lld", (long long)begin);
+    }
+    HONE_TRY(status);
     return sink(to, w->bytes, (size_t)rows * hone_dtype_row_bytes(w->type, w->columns));
 }
 

@@ -534,6 +534,9 @@ START_TEST(adapter_open_path_without_adapter_says_what_to_give) {
     ck_ok(hone_file_put(test_path("run.yaml"), "", 0));
     ck_fails(hone_adapter_open(&adapter, model, test_folder, NULL), HONE_ERR_DATA,
              "the run has no adapter yet");
+    ck_ok(hone_dir_make(test_path("model")));
+    ck_fails(hone_adapter_open(&adapter, model, test_folder, NULL), HONE_ERR_USAGE,
+             "holds a whole model");
     ck_ok(hone_file_put(test_path("adapters.safetensors"), "", 0));
     ck_fails(hone_adapter_open(&adapter, model, test_folder, NULL), HONE_ERR_UNSUPPORTED,
              "holds an MLX adapter");
