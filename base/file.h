@@ -53,7 +53,7 @@ HONE_MUST_USE hone_status hone_file_get(hone_buf *out, const char *path);
 bool hone_path_exists(const char *path);
 bool hone_path_is_dir(const char *path);
 
-/* Makes one folder (0700); an existing one is fine. */
+/* Makes a folder and those above it (0700); existing ones are fine. */
 HONE_MUST_USE hone_status hone_dir_make(const char *path);
 
 /* "dir/name", newly allocated; NULL when memory is out. */
