@@ -53,7 +53,7 @@ static void ck_same_ids(const hone_tokenizer *a, const hone_tokenizer *b, const 
         hone_encoding x = encode(a, text, length, special), y = encode(b, text, length, special);
         ck_assert_msg(x.count == y.count, "%zu and %zu ids for: %.*s", x.count, y.count,
                       (int)length, text);
-        ck_assert_mem_eq(x.ids, y.ids, x.count * sizeof *x.ids);
+        if (x.count > 0) ck_assert_mem_eq(x.ids, y.ids, x.count * sizeof *x.ids);
         hone_encoding_free(&x);
         hone_encoding_free(&y);
     }
