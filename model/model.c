@@ -104,7 +104,29 @@ static hone_status load_layer(hone_model *model, int64_t l) {
     return HONE_OK;
 }
 
+static hone_status refuse_surplus(const hone_model *model, const char *name) {
+    return hone_fail(
+        HONE_ERR_UNSUPPORTED,
+        "%s: tensor %s has no place in a %s model as hone knows it; leaving it out would "
+        "change what the model says",
+        model->path, name, model->arch.family);
+}
+
+/* A bias, say, that the description does not speak of. */
+static hone_status check_surplus(const hone_model *model) {
+    for (size_t i = 0; model->gguf && i < hone_gguf_tensor_count(model->gguf); i++) {
+        const char *name = hone_gguf_tensor_at(model->gguf, i)->name;
+        if (!hone_weight_is_known(name, true)) return refuse_surplus(model, name);
+    }
+    for (size_t i = 0; model->safetensors && i < hone_safetensors_count(model->safetensors); i++) {
+        const char *name = hone_safetensors_at(model->safetensors, i)->name;
+        if (!hone_weight_is_known(name, false)) return refuse_surplus(model, name);
+    }
+    return HONE_OK;
+}
+
 static hone_status load_weights(hone_model *model) {
+    HONE_TRY(check_surplus(model));
     const hone_arch *arch = &model->arch;
     size_t norm_bytes = (size_t)((2 * arch->layers + 1) * arch->width) * sizeof(hone_real);
     HONE_TRY(hone_buffer_new(&model->norms, model->device, norm_bytes));

@@ -90,6 +90,9 @@ enum { HONE_NAME = 128 };
 void hone_weight_name_hf(char out[HONE_NAME], int64_t layer, int role_or_outer);
 void hone_weight_name_gguf(char out[HONE_NAME], int64_t layer, int role_or_outer);
 
+/* Whether a file's tensor is one that the model uses, or one that only repeats its settings (rope frequencies). */
+bool hone_weight_is_known(const char *name, bool gguf);
+
 /* Reorders the rows of q or k, [heads * head_size, columns], between Hugging Face's order and GGUF's. `to` and `from`
  * are apart. Row h D + 2i + j of GGUF is row h D + j D/2 + i of Hugging Face, with j 0 or 1. */
 void hone_rows_to_gguf(void *to, const void *from, int64_t heads, int64_t head_size,

@@ -191,6 +191,20 @@ START_TEST(model_open_bad_paths_are_refused) {
 }
 END_TEST
 
+START_TEST(weight_names_outside_of_the_description_are_unknown) {
+    ck_assert(hone_weight_is_known("blk.12.attn_q.weight", true));
+    ck_assert(hone_weight_is_known("token_embd.weight", true));
+    ck_assert(hone_weight_is_known("rope_freqs.weight", true));
+    ck_assert(hone_weight_is_known("model.layers.0.mlp.down_proj.weight", false));
+    ck_assert(hone_weight_is_known("model.layers.0.self_attn.rotary_emb.inv_freq", false));
+    ck_assert(!hone_weight_is_known("blk.12.attn_q.bias", true));
+    ck_assert(!hone_weight_is_known("blk.attn_q.weight", true));
+    ck_assert(!hone_weight_is_known("blk.0.attn_q_norm.weight", true));
+    ck_assert(!hone_weight_is_known("model.layers.0.self_attn.q_proj.bias", false));
+    ck_assert(!hone_weight_is_known("blk.0.attn_q.weight", false));
+}
+END_TEST
+
 START_TEST(model_create_same_seed_same_weights) {
     open_device();
     char path[] = "/tmp/hone-config-XXXXXX.json";
@@ -252,6 +266,7 @@ int main(void) {
     tcase_add_loop_test(values, model_every_form_gives_the_published_loss, 0, FORMS);
     tcase_add_test(values, generator_greedy_gives_the_published_tokens);
     tcase_add_test(values, rows_to_gguf_and_back_is_the_identity);
+    tcase_add_test(values, weight_names_outside_of_the_description_are_unknown);
     tcase_add_test(values, arch_config_defaults_are_those_of_transformers);
     tcase_add_test(values, model_create_same_seed_same_weights);
     tcase_add_test(values, adapter_new_changes_nothing_until_trained);
