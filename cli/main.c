@@ -1,5 +1,7 @@
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/command.h"
 #include "cli/help.h"
@@ -43,7 +45,16 @@ static hone_status run(int argc, char **argv) {
     return hone_command_dispatch(commands, NULL, argc - 1, argv + 1);
 }
 
+/* Threads of libgomp that wait spin for some milliseconds before they sleep. On a machine that has other work too they
+ * take the processor from the very thread they wait for, and the program crawls. libgomp reads its setting before main
+ * begins, so the program starts itself again with a shorter one; a setting of the user's own is left alone. */
+static void shorten_spins(char **argv) {
+    if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY")) return;
+    if (setenv("GOMP_SPINCOUNT", "1000", 0) == 0) execv("/proc/self/exe", argv);
+}
+
 int main(int argc, char **argv) {
+    shorten_spins(argv);
     setvbuf(stdout, NULL, _IOFBF, 1 << 16);
     hone_status status = run(argc, argv);
     /* the first failure is the one to tell of */
