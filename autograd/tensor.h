@@ -29,14 +29,12 @@ static inline int64_t hone_tensor_count(const hone_tensor *t) {
 /* A tensor over memory from outside any tape: weights, parameters, caches. */
 static inline hone_tensor hone_tensor_over(const char *name, hone_dtype dtype, int64_t rows,
                                            int64_t columns, void *data) {
-    return (hone_tensor){
-        .name = name,
-        .dtype = dtype,
-        .dims = columns > 0 ? 2 : 1,
-        .shape = {rows, columns > 0 ? columns : 1, 1, 1},
-        .data = data,
-        .block = -1
-    };
+    return (hone_tensor){.name = name,
+                         .dtype = dtype,
+                         .dims = columns > 0 ? 2 : 1,
+                         .shape = {rows, columns > 0 ? columns : 1, 1, 1},
+                         .data = data,
+                         .block = -1};
 }
 
 #endif

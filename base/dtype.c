@@ -4,11 +4,8 @@
 #include <strings.h>
 
 static const hone_dtype_info types[] = {
-    {HONE_F32,  "f32",  1,  4 },
-    {HONE_F16,  "f16",  1,  2 },
-    {HONE_BF16, "bf16", 1,  2 },
-    {HONE_Q8_0, "q8_0", 32, 34},
-    {HONE_I32,  "i32",  1,  4 },
+    {HONE_F32, "f32", 1, 4},     {HONE_F16, "f16", 1, 2}, {HONE_BF16, "bf16", 1, 2},
+    {HONE_Q8_0, "q8_0", 32, 34}, {HONE_I32, "i32", 1, 4},
 };
 enum { TYPE_COUNT = sizeof types / sizeof types[0] };
 

@@ -25,9 +25,7 @@ static inline hone_philox hone_philox_draw(uint64_t key, uint32_t c0, uint32_t c
         k0 += 0x9E3779B9u;
         k1 += 0xBB67AE85u;
     }
-    return (hone_philox){
-        {c0, c1, c2, c3}
-    };
+    return (hone_philox){{c0, c1, c2, c3}};
 }
 
 /* Uniform in [0, 1): the top 24 bits of a word, exact in f32. */

@@ -15,22 +15,22 @@ hone_answer_settings hone_answer_defaults(void) {
 
 void hone_answer_flags(hone_flag out[HONE_ANSWER_FLAGS], hone_answer_settings *s) {
     const hone_flag flags[HONE_ANSWER_FLAGS] = {
-        {"model",                                                                         HONE_FLAG_TEXT, &s->model,       .unit = "PATH",                                                                         .text = "the base model"},
-        {          "adapter",                                                                 HONE_FLAG_TEXT,    &s->adapter,  .unit = "PATH",
-         .text = "a run folder, a PEFT folder or an adapter .gguf"                                                                                                                                                                       },
-        { "template",                                                                       HONE_FLAG_TEXT,                                                                       &s->chat, .unit = "NAME",                                                                                                                                                                                  .shown = "auto",
+        {"model", HONE_FLAG_TEXT, &s->model, .unit = "PATH", .text = "the base model"},
+        {"adapter", HONE_FLAG_TEXT, &s->adapter, .unit = "PATH",
+         .text = "a run folder, a PEFT folder or an adapter .gguf"},
+        {"template", HONE_FLAG_TEXT, &s->chat, .unit = "NAME", .shown = "auto",
          .text = "chat template"},
-        {                                                                                                                                                                                                        "max-tokens",                                                                 HONE_FLAG_INT,                                                                    &s->max_tokens,    .unit = "N",                                                                     .minimum = 1,                                                                                                                                                                                                                     .maximum = 1 << 24,
+        {"max-tokens", HONE_FLAG_INT, &s->max_tokens, .unit = "N", .minimum = 1, .maximum = 1 << 24,
          .shown = "256", .text = "most tokens of an answer"},
-        {                                                                                                                                                                                            "temperature",                                                                   HONE_FLAG_REAL, &s->temperature, .unit = "T",                                                                            .maximum = 100,
+        {"temperature", HONE_FLAG_REAL, &s->temperature, .unit = "T", .maximum = 100,
          .shown = "0.7", .text = "0: always the likeliest token"},
-        {                                                                                                                                                                                                                                "top-p",                                                                               HONE_FLAG_REAL,                                                                                       &s->top_p,          .unit = "P", .maximum = 1,     .shown = "0.95",
+        {"top-p", HONE_FLAG_REAL, &s->top_p, .unit = "P", .maximum = 1, .shown = "0.95",
          .text = "choose among the likeliest tokens that have this probability together"},
-        {"seed", HONE_FLAG_INT,               &s->seed,                         .unit = "N",                                                                                                  .maximum = 9007199254740992.0,                                                                                                    .shown = "42",
+        {"seed", HONE_FLAG_INT, &s->seed, .unit = "N", .maximum = 9007199254740992.0, .shown = "42",
          .text = "of the choices"},
-        {                                                                                                                                                                                                                                                                                                        "context",                                                                  HONE_FLAG_INT,                                                                        &s->context,                                                                                       .unit = "N",                                                                                                                                                                     .maximum = 1 << 24,
+        {"context", HONE_FLAG_INT, &s->context, .unit = "N", .maximum = 1 << 24,
          .text = "most tokens held, prompt included; 0: up to 4096 of the model's"},
-        {"threads",                                                             HONE_FLAG_INT,                       &s->threads,                                      .unit = "N",                                                                                                                    .maximum = 4096,
+        {"threads", HONE_FLAG_INT, &s->threads, .unit = "N", .maximum = 4096,
          .text = "threads; 0: every core"},
     };
     memcpy(out, flags, sizeof flags);

@@ -133,7 +133,7 @@ static hone_status parse(show_options *out, hone_arguments *arguments, int argc,
         {.name = "json",
          .type = HONE_FLAG_SWITCH,
          .target = &out->json,
-         .text = "one JSON object a line: record, sample, source, split, ids, mask, text"                                         },
+         .text = "one JSON object a line: record, sample, source, split, ids, mask, text"},
     };
     HONE_TRY(
         hone_flags_parse(arguments, &hone_command_data_show, flags, HONE_COUNT(flags), argc, argv));

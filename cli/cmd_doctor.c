@@ -21,12 +21,12 @@ typedef struct shape {
 
 /* Shapes that small models of the Llama family have. */
 static const shape shapes[] = {
-    {"135M", 30, 576,  9,  3,  64,  1536,  49152,  true },
-    {"360M", 32, 960,  15, 5,  64,  2560,  49152,  true },
-    {"1.1B", 22, 2048, 32, 4,  64,  5632,  32000,  false},
-    {"1.7B", 24, 2048, 32, 32, 64,  8192,  49152,  true },
-    {"3B",   28, 3072, 24, 8,  128, 8192,  128256, true },
-    {"8B",   32, 4096, 32, 8,  128, 14336, 128256, false},
+    {"135M", 30, 576, 9, 3, 64, 1536, 49152, true},
+    {"360M", 32, 960, 15, 5, 64, 2560, 49152, true},
+    {"1.1B", 22, 2048, 32, 4, 64, 5632, 32000, false},
+    {"1.7B", 24, 2048, 32, 32, 64, 8192, 49152, true},
+    {"3B", 28, 3072, 24, 8, 128, 8192, 128256, true},
+    {"8B", 32, 4096, 32, 8, 128, 14336, 128256, false},
 };
 
 static hone_arch arch_of(const shape *s) {
@@ -44,8 +44,8 @@ static const struct {
     const char *name;
     double bytes; /* of a weight */
 } storages[] = {
-    {"f32",  4     },
-    {"f16",  2     },
+    {"f32", 4},
+    {"f16", 2},
     {"q8_0", 1.0625},
 };
 enum { STORAGES = sizeof storages / sizeof *storages };

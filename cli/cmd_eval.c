@@ -59,23 +59,23 @@ static hone_status run(int argc, char **argv) {
     settings s = {.chat = "auto", .eval_fraction = 0.1};
     int compute = 0;
     const hone_flag flags[] = {
-        {"model",                                                   HONE_FLAG_TEXT,       &s.model,                     .unit = "PATH",                                       .text = "the base model"},
-        {"adapter",                                                         HONE_FLAG_TEXT,                                                                     &s.adapter,                           .unit = "PATH",
+        {"model", HONE_FLAG_TEXT, &s.model, .unit = "PATH", .text = "the base model"},
+        {"adapter", HONE_FLAG_TEXT, &s.adapter, .unit = "PATH",
          .text = "a run folder, a PEFT folder or an adapter .gguf"},
-        {"data", HONE_FLAG_TEXT,                     &s.data,                                            .unit = "PATH",                                                                                  .text = "the records"},
-        {"split",                                           HONE_FLAG_CHOICE,                                          &s.split,                           .words = splits,.shown = "all",
+        {"data", HONE_FLAG_TEXT, &s.data, .unit = "PATH", .text = "the records"},
+        {"split", HONE_FLAG_CHOICE, &s.split, .words = splits, .shown = "all",
          .text = "all, train or eval: which part of the records"},
-        {"eval-fraction",                                                 HONE_FLAG_REAL,             &s.eval_fraction, .unit = "PART",                                                                                                             .maximum = 1,
+        {"eval-fraction", HONE_FLAG_REAL, &s.eval_fraction, .unit = "PART", .maximum = 1,
          .shown = "0.1", .text = "part of the records that the run held out"},
-        {"train-on",                                           HONE_FLAG_CHOICE, &s.train_on, .words = train_ons,                                       .shown = "assistant",
+        {"train-on", HONE_FLAG_CHOICE, &s.train_on, .words = train_ons, .shown = "assistant",
          .text = "which tokens count: the assistant's, or all"},
-        {"template",                                            HONE_FLAG_TEXT,             &s.chat,                                         .unit = "NAME",                                                                                    .shown = "auto",
+        {"template", HONE_FLAG_TEXT, &s.chat, .unit = "NAME", .shown = "auto",
          .text = "chat template"},
-        {"compute",                                              HONE_FLAG_CHOICE,                                                &compute,                                                        .words = computes,                                                                                                               .shown = "auto",
+        {"compute", HONE_FLAG_CHOICE, &compute, .words = computes, .shown = "auto",
          .text = "precision of the products"},
-        {"threads",                                                HONE_FLAG_INT,           &s.threads,                    .unit = "N",                  .maximum = 4096,
+        {"threads", HONE_FLAG_INT, &s.threads, .unit = "N", .maximum = 4096,
          .text = "threads; 0: every core"},
-        {"json",                                   HONE_FLAG_SWITCH,                                                       &s.json,                                                                           .text = "print one JSON object"                                                                 },
+        {"json", HONE_FLAG_SWITCH, &s.json, .text = "print one JSON object"},
     };
     hone_arguments arguments = {0};
     HONE_TRY(

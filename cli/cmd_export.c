@@ -90,21 +90,21 @@ static hone_status export(hone_session *session, const settings *s) {
 static hone_status run(int argc, char **argv) {
     settings s = {.chat = "auto", .format = FORMAT_GGUF};
     const hone_flag flags[] = {
-        {"model",                                                             HONE_FLAG_TEXT, &s.model,                    .unit = "PATH",                                                  .text = "the base model"},
-        {"adapter",                                                                   HONE_FLAG_TEXT,                                                                         &s.adapter,                    .unit = "PATH",
+        {"model", HONE_FLAG_TEXT, &s.model, .unit = "PATH", .text = "the base model"},
+        {"adapter", HONE_FLAG_TEXT, &s.adapter, .unit = "PATH",
          .text = "a run folder, a PEFT folder or an adapter .gguf"},
-        {"out",           HONE_FLAG_TEXT,                         &s.out,                                                .unit = "PATH",                                                                                       .text = "file or folder to write"},
-        {"format",                                                     HONE_FLAG_CHOICE,                                  &s.format,              .words = formats,.shown = "gguf",
+        {"out", HONE_FLAG_TEXT, &s.out, .unit = "PATH", .text = "file or folder to write"},
+        {"format", HONE_FLAG_CHOICE, &s.format, .words = formats, .shown = "gguf",
          .text =
              "an adapter (peft, gguf-adapter), or a whole model with the adapter merged into it "
              "(gguf, safetensors)"},
-        {"type",                                                          HONE_FLAG_CHOICE,                       &s.type,                      .words = type_words,                                                                                                                                                         .shown = "base",
+        {"type", HONE_FLAG_CHOICE, &s.type, .words = type_words, .shown = "base",
          .text = "how a whole model's weights are stored; base: as they are"},
-        {"template",                                                              HONE_FLAG_TEXT,   &s.chat, .unit = "NAME",                        .shown = "auto",
+        {"template", HONE_FLAG_TEXT, &s.chat, .unit = "NAME", .shown = "auto",
          .text = "chat template to record in an adapter"},
-        {"threads", HONE_FLAG_INT,               &s.threads,                                 .unit = "N",                     .maximum = 4096,
+        {"threads", HONE_FLAG_INT, &s.threads, .unit = "N", .maximum = 4096,
          .text = "threads; 0: every core"},
-        {"json",                                                     HONE_FLAG_SWITCH,                                                    &s.json,                                                                  .text = "print one JSON object"                                                                                                                                },
+        {"json", HONE_FLAG_SWITCH, &s.json, .text = "print one JSON object"},
     };
     hone_arguments arguments = {0};
     HONE_TRY(

@@ -59,7 +59,7 @@ static hone_status run(int argc, char **argv) {
     hone_flag flags[HONE_ANSWER_FLAGS + 2] = {
         {"prompt", HONE_FLAG_TEXT, &prompt, .unit = "TEXT",
          .text = "what the text begins with; -: read standard input"},
-        {"chat",        HONE_FLAG_SWITCH,                 &as_message,
+        {"chat", HONE_FLAG_SWITCH, &as_message,
          .text = "put the prompt through the chat template, as a user's message"},
     };
     hone_answer_flags(flags + 2, &s);

@@ -170,19 +170,19 @@ static hone_status parse(tokenize_options *out, hone_arguments *arguments, int a
         {.name = "generation",
          .type = HONE_FLAG_SWITCH,
          .target = &out->generation,
-         .text = "--messages: end with the header of the assistant's next turn"        },
+         .text = "--messages: end with the header of the assistant's next turn"},
         {.name = "parse-special",
          .type = HONE_FLAG_SWITCH,
          .target = &out->parse_special,
-         .text = "--text, --file: control tokens written in the text become their ids"                                          },
+         .text = "--text, --file: control tokens written in the text become their ids"},
         {.name = "no-special",
          .type = HONE_FLAG_SWITCH,
          .target = &out->no_special,
-         .text = "--text, --file: do not add the model's own first and last tokens"                                       },
+         .text = "--text, --file: do not add the model's own first and last tokens"},
         {.name = "json",
          .type = HONE_FLAG_SWITCH,
          .target = &out->json,
-         .text = "one JSON object on standard output: ids, pieces, mask"                                          },
+         .text = "one JSON object on standard output: ids, pieces, mask"},
     };
     HONE_TRY(
         hone_flags_parse(arguments, &hone_command_tokenize, flags, HONE_COUNT(flags), argc, argv));

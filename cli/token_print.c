@@ -18,10 +18,8 @@ hone_status hone_open_tokenizer(hone_tokenizer **out, const char *model) {
 /* What goes before token i. */
 static const char *mark_before(const uint8_t *mask, size_t i, bool colours) {
     if (colours) {
-        static const char *const styles[2][2] = {
-            {"\033[0m",    "\033[0;4m"   },
-            {"\033[0;32m", "\033[0;32;4m"}
-        };
+        static const char *const styles[2][2] = {{"\033[0m", "\033[0;4m"},
+                                                 {"\033[0;32m", "\033[0;32;4m"}};
         return styles[mask[i] != 0][i % 2];
     }
     bool before = i > 0 && mask[i - 1];

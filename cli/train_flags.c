@@ -122,11 +122,11 @@ static hone_status parse(hone_train_flags *out, spoken *words, hone_buf *default
         {.name = "resume",
          .type = HONE_FLAG_SWITCH,
          .target = &out->resume,
-         .text = "go on from the newest checkpoint of --out"  },
+         .text = "go on from the newest checkpoint of --out"},
         {.name = "json",
          .type = HONE_FLAG_SWITCH,
          .target = &out->json,
-         .text = "end with one JSON object on standard output"  },
+         .text = "end with one JSON object on standard output"},
     };
     size_t count = OWN_FLAGS;
     HONE_TRY(make_flags(flags, &count, defaults, &words->settings, &out->options));

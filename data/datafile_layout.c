@@ -152,9 +152,7 @@ static uint64_t word_of(const char *digits) {
 hone_data_hash hone_data_hash_of(const char *json, size_t length) {
     char digits[HONE_SHA256_TEXT];
     hone_sha256_bytes(digits, json, length);
-    return (hone_data_hash){
-        {word_of(digits), word_of(digits + 16)}
-    };
+    return (hone_data_hash){{word_of(digits), word_of(digits + 16)}};
 }
 
 void hone_data_generation_step(char generation[HONE_SHA256_TEXT], hone_data_hash hash,

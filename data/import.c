@@ -49,14 +49,12 @@ static hone_status read_input(addition *add, hone_data_report_file *file) {
     HONE_TRY(hone_reader_open(&reader, file->path));
     file->importer = importer->name;
     file->gzipped = reader.gzipped;
-    hone_import import = {
-        .reader = &reader,
-        .options = add->options,
-        .report = file,
-        .shape = {.map = add->options->map, .map_count = add->options->map_count},
-        .take = take_record,
-        .context = add
-    };
+    hone_import import = {.reader = &reader,
+                          .options = add->options,
+                          .report = file,
+                          .shape = {.map = add->options->map, .map_count = add->options->map_count},
+                          .take = take_record,
+                          .context = add};
     hone_status status = importer->read(&import);
     hone_buf_free(&import.record);
     hone_reader_close(&reader);

@@ -5,11 +5,9 @@
 #include "data/importer.h"
 
 static const hone_importer importers[] = {
-    {"jsonl",    ".jsonl .ndjson", hone_import_jsonl},
-    {"json",     ".json",          hone_import_json },
-    {"csv",      ".csv .tsv",      hone_import_csv  },
-    {"text",     ".txt .text",     hone_import_text },
-    {"markdown", ".md .markdown",  hone_import_text },
+    {"jsonl", ".jsonl .ndjson", hone_import_jsonl},  {"json", ".json", hone_import_json},
+    {"csv", ".csv .tsv", hone_import_csv},           {"text", ".txt .text", hone_import_text},
+    {"markdown", ".md .markdown", hone_import_text},
 };
 
 const char *hone_data_importer_list(void) {

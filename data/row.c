@@ -170,19 +170,11 @@ static hone_status make_instances(int64_t *made, const hone_row_shape *shape, co
 /* --- conversations --------------------------------------------------------------------------------------------- */
 
 static const char *const roles[][2] = {
-    {"system",    "system"   },
-    {"developer", "system"   },
-    {"user",      "user"     },
-    {"human",     "user"     },
-    {"prompter",  "user"     },
-    {"assistant", "assistant"},
-    {"gpt",       "assistant"},
-    {"chatgpt",   "assistant"},
-    {"bing",      "assistant"},
-    {"bard",      "assistant"},
-    {"bot",       "assistant"},
-    {"model",     "assistant"},
-    {"tool",      "tool"     },
+    {"system", "system"},  {"developer", "system"},  {"user", "user"},
+    {"human", "user"},     {"prompter", "user"},     {"assistant", "assistant"},
+    {"gpt", "assistant"},  {"chatgpt", "assistant"}, {"bing", "assistant"},
+    {"bard", "assistant"}, {"bot", "assistant"},     {"model", "assistant"},
+    {"tool", "tool"},
 };
 
 static const char *role_of(const char *name) {
@@ -266,12 +258,8 @@ static hone_status make_messages(int64_t *made, const hone_row_shape *shape, con
 /* --- fields named by the person -------------------------------------------------------------------------------- */
 
 static const char *const map_roles[][2] = {
-    {"text",       "text"     },
-    {"system",     "system"   },
-    {"prompt",     "user"     },
-    {"user",       "user"     },
-    {"completion", "assistant"},
-    {"assistant",  "assistant"},
+    {"text", "text"}, {"system", "system"},        {"prompt", "user"},
+    {"user", "user"}, {"completion", "assistant"}, {"assistant", "assistant"},
 };
 
 static const char *map_role_of(const char *role) {
@@ -358,21 +346,25 @@ static hone_status make_mapped(int64_t *made, const hone_row_shape *shape, const
 
 /* The first whose needed fields are all there. */
 static const hone_row_kind kinds[] = {
-    {"messages",                  {"messages"},                 .make = make_messages },
-    {"conversations",             {"conversations"},            .make = make_messages },
-    {"instruction/instances",     {"instruction", "instances"}, .make = make_instances},
+    {"messages", {"messages"}, .make = make_messages},
+    {"conversations", {"conversations"}, .make = make_messages},
+    {"instruction/instances", {"instruction", "instances"}, .make = make_instances},
     {"instruction/input/output",
      {"instruction", "output"},
-     "instruction",                                                                     "input",
-     "output", make_flat},
+     "instruction",
+     "input",
+     "output",
+     make_flat},
     {"instruction/context/response",
      {"instruction", "response"},
-     "instruction",                                                             "context",
-     "response", make_flat},
-    {"prompt/completion", {"prompt", "completion"},                                             "prompt",NULL, "completion", make_flat},
-    {"prompt/response",                  {"prompt", "response"},                                              "prompt",                                                  NULL, "response", make_flat},
-    {"question/answer",                   {"question", "answer"},"question",            NULL, "answer", make_flat},
-    {"text",                           {"text"},                                       .make = make_text                     },
+     "instruction",
+     "context",
+     "response",
+     make_flat},
+    {"prompt/completion", {"prompt", "completion"}, "prompt", NULL, "completion", make_flat},
+    {"prompt/response", {"prompt", "response"}, "prompt", NULL, "response", make_flat},
+    {"question/answer", {"question", "answer"}, "question", NULL, "answer", make_flat},
+    {"text", {"text"}, .make = make_text},
 };
 
 static const hone_row_kind mapped_kind = {.name = "mapped", .make = make_mapped};

@@ -50,10 +50,7 @@ void hone_spool_free(hone_spool *spool) {
 }
 
 static hone_status push_hash(hone_spool *spool, hone_data_hash hash) {
-    hone_sort_entry entry = {
-        .key = {hash.word[0], hash.word[1]},
-          .value = spool->count++
-    };
+    hone_sort_entry entry = {.key = {hash.word[0], hash.word[1]}, .value = spool->count++};
     return hone_extsort_push(spool->hashes, entry);
 }
 
@@ -86,10 +83,7 @@ static hone_status find_duplicates(hone_spool *spool) {
         HONE_TRY(hone_extsort_next(&entry, &more, spool->hashes));
         if (!more) return HONE_OK;
         if (!first && memcmp(entry.key, last.key, sizeof entry.key) == 0) {
-            hone_sort_entry found = {
-                .key = {(uint64_t)entry.value, 0},
-                  .value = entry.value
-            };
+            hone_sort_entry found = {.key = {(uint64_t)entry.value, 0}, .value = entry.value};
             HONE_TRY(hone_extsort_push(spool->duplicates, found));
         }
         last = entry;

@@ -433,9 +433,7 @@ const hone_gguf_value *hone_gguf_key_at(const hone_gguf *gguf, size_t index) {
 }
 
 const hone_gguf_value *hone_gguf_find(const hone_gguf *gguf, const char *key) {
-    const hone_gguf_value wanted = {
-        .key = {key, strlen(key)}
-    };
+    const hone_gguf_value wanted = {.key = {key, strlen(key)}};
     const hone_gguf_value *pointer = &wanted;
     const hone_gguf_value **found = bsearch(&pointer, gguf->values_by_key, gguf->value_count,
                                             sizeof(hone_gguf_value *), by_key);

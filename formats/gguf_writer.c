@@ -247,9 +247,7 @@ hone_status hone_gguf_add_tensor(hone_gguf_writer *writer, const char *name, uin
     for (size_t i = 0; i < writer->tensor_count; i++) {
         if (strcmp(writer->tensors[i].name, name) == 0) return refuse(name, "declared twice");
     }
-    declared tensor = {
-        .type = type, .n_dims = n_dims, .sizes = {1, 1, 1, 1}
-    };
+    declared tensor = {.type = type, .n_dims = n_dims, .sizes = {1, 1, 1, 1}};
     memcpy(tensor.name, name, length);
     for (int d = 0; d < n_dims; d++) tensor.sizes[d] = sizes[d];
     HONE_TRY(measure(&tensor, writer->alignment));

@@ -67,9 +67,9 @@ static hone_status check_metadata(const hone_gguf *gguf, const hone_model *model
 
 static hone_status refuse_tensor(const char *file, const char *name) {
     static const char *const reasons[][2] = {
-        {"token_embd.", "LoRA on embeddings is not supported"     },
-        {"output.",     "LoRA on the output head is not supported"},
-        {"_norm.",      "norms trained in full are not supported" },
+        {"token_embd.", "LoRA on embeddings is not supported"},
+        {"output.", "LoRA on the output head is not supported"},
+        {"_norm.", "norms trained in full are not supported"},
     };
     for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++) {
         const char *at = strstr(name, reasons[i][0]);

@@ -35,14 +35,14 @@ static void reader_free(reader *r) {
 
 static hone_status refuse_tensor(const char *file, const char *name) {
     static const char *const reasons[][2] = {
-        {"lora_embedding_",       "LoRA on embeddings is not supported"       },
-        {"lora_magnitude_vector", "DoRA is not supported"                     },
-        {"base_layer.",           "the adapter brings base weights of its own"},
-        {"modules_to_save",       "modules trained in full are not supported" },
-        {".bias",                 "trained biases are not supported"          },
-        {"embed_tokens",          "changed embeddings are not supported"      },
-        {"lm_head",               "a changed output head is not supported"    },
-        {"norm.weight",           "norms trained in full are not supported"   },
+        {"lora_embedding_", "LoRA on embeddings is not supported"},
+        {"lora_magnitude_vector", "DoRA is not supported"},
+        {"base_layer.", "the adapter brings base weights of its own"},
+        {"modules_to_save", "modules trained in full are not supported"},
+        {".bias", "trained biases are not supported"},
+        {"embed_tokens", "changed embeddings are not supported"},
+        {"lm_head", "a changed output head is not supported"},
+        {"norm.weight", "norms trained in full are not supported"},
     };
     for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++) {
         if (!strstr(name, reasons[i][0])) continue;

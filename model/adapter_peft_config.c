@@ -55,16 +55,16 @@ static bool is_empty(const json_t *value) {
 /* What a setting asks for, where a word helps. */
 static const char *meaning(const char *key) {
     static const char *const words[][2] = {
-        {"use_dora",                "DoRA"                                            },
-        {"modules_to_save",         "modules trained in full"                         },
-        {"lora_bias",               "trained biases"                                  },
-        {"layer_replication",       "repeated layers"                                 },
-        {"target_parameters",       "LoRA on bare parameters"                         },
-        {"trainable_token_indices", "trained token embeddings"                        },
+        {"use_dora", "DoRA"},
+        {"modules_to_save", "modules trained in full"},
+        {"lora_bias", "trained biases"},
+        {"layer_replication", "repeated layers"},
+        {"target_parameters", "LoRA on bare parameters"},
+        {"trainable_token_indices", "trained token embeddings"},
         {"alora_invocation_tokens", "an adapter that is active after some tokens only"},
-        {"use_qalora",              "QALoRA"                                          },
-        {"use_bdlora",              "block-diagonal LoRA"                             },
-        {"arrow_config",            "routing between adapters"                        },
+        {"use_qalora", "QALoRA"},
+        {"use_bdlora", "block-diagonal LoRA"},
+        {"arrow_config", "routing between adapters"},
     };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
         if (strcmp(words[i][0], key) == 0) return words[i][1];

@@ -6,15 +6,15 @@
 #include "base/alloc.h"
 
 const hone_role_names hone_roles[HONE_ROLES] = {
-    [HONE_ROLE_ATTN_NORM] = {"input_layernorm",          "attn_norm",   NULL  },
-    [HONE_ROLE_MLP_NORM] = {"post_attention_layernorm", "ffn_norm",    NULL  },
-    [HONE_ROLE_Q] = {"self_attn.q_proj",         "attn_q",      "q"   },
-    [HONE_ROLE_K] = {"self_attn.k_proj",         "attn_k",      "k"   },
-    [HONE_ROLE_V] = {"self_attn.v_proj",         "attn_v",      "v"   },
-    [HONE_ROLE_O] = {"self_attn.o_proj",         "attn_output", "o"   },
-    [HONE_ROLE_GATE] = {"mlp.gate_proj",            "ffn_gate",    "gate"},
-    [HONE_ROLE_UP] = {"mlp.up_proj",              "ffn_up",      "up"  },
-    [HONE_ROLE_DOWN] = {"mlp.down_proj",            "ffn_down",    "down"},
+    [HONE_ROLE_ATTN_NORM] = {"input_layernorm", "attn_norm", NULL},
+    [HONE_ROLE_MLP_NORM] = {"post_attention_layernorm", "ffn_norm", NULL},
+    [HONE_ROLE_Q] = {"self_attn.q_proj", "attn_q", "q"},
+    [HONE_ROLE_K] = {"self_attn.k_proj", "attn_k", "k"},
+    [HONE_ROLE_V] = {"self_attn.v_proj", "attn_v", "v"},
+    [HONE_ROLE_O] = {"self_attn.o_proj", "attn_output", "o"},
+    [HONE_ROLE_GATE] = {"mlp.gate_proj", "ffn_gate", "gate"},
+    [HONE_ROLE_UP] = {"mlp.up_proj", "ffn_up", "up"},
+    [HONE_ROLE_DOWN] = {"mlp.down_proj", "ffn_down", "down"},
 };
 
 void hone_arch_linear(const hone_arch *arch, hone_role role, int64_t *out, int64_t *in) {

@@ -12,10 +12,10 @@
 static const struct {
     const char *mark, *name;
 } marks[] = {
-    {"<|im_start|>",        "chatml" },
+    {"<|im_start|>", "chatml"},
     {"<|start_header_id|>", "llama-3"},
-    {"[INST]",              "llama-2"},
-    {"<|assistant|>",       "zephyr" },
+    {"[INST]", "llama-2"},
+    {"<|assistant|>", "zephyr"},
 };
 
 static hone_status from_gguf(hone_buf *out, const char *path) {

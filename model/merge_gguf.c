@@ -64,16 +64,16 @@ typedef struct count_key {
 static hone_status set_architecture(const gguf_out *g) {
     const hone_arch *a = &g->model->arch;
     const count_key counts[] = {
-        {"llama.block_count",             a->layers      },
-        {"llama.context_length",          a->context     },
-        {"llama.embedding_length",        a->width       },
-        {"llama.feed_forward_length",     a->feed_forward},
-        {"llama.attention.head_count",    a->heads       },
-        {"llama.attention.head_count_kv", a->kv_heads    },
-        {"llama.attention.key_length",    a->head_size   },
-        {"llama.attention.value_length",  a->head_size   },
-        {"llama.rope.dimension_count",    a->head_size   },
-        {"llama.vocab_size",              a->vocabulary  },
+        {"llama.block_count", a->layers},
+        {"llama.context_length", a->context},
+        {"llama.embedding_length", a->width},
+        {"llama.feed_forward_length", a->feed_forward},
+        {"llama.attention.head_count", a->heads},
+        {"llama.attention.head_count_kv", a->kv_heads},
+        {"llama.attention.key_length", a->head_size},
+        {"llama.attention.value_length", a->head_size},
+        {"llama.rope.dimension_count", a->head_size},
+        {"llama.vocab_size", a->vocabulary},
     };
     HONE_TRY(set_text(g, "general.architecture", a->family));
     HONE_TRY(set_text(g, "general.type", "model"));

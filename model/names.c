@@ -4,9 +4,9 @@
 #include "model/model.h"
 
 static const hone_role_names outer[] = {
-    [HONE_OUTER_EMBEDDING] = {"model.embed_tokens", "token_embd",  NULL},
-    [HONE_OUTER_NORM] = {"model.norm",         "output_norm", NULL},
-    [HONE_OUTER_HEAD] = {"lm_head",            "output",      NULL},
+    [HONE_OUTER_EMBEDDING] = {"model.embed_tokens", "token_embd", NULL},
+    [HONE_OUTER_NORM] = {"model.norm", "output_norm", NULL},
+    [HONE_OUTER_HEAD] = {"lm_head", "output", NULL},
 };
 
 void hone_weight_name_hf(char out[HONE_NAME], int64_t layer, int role_or_outer) {

@@ -185,13 +185,7 @@ static void check_gradients(problem *p) {
     for (int i = 0; i < p->leaves; i++) check_leaf(p, i, grads[i]);
 }
 
-static const int64_t sizes[][3] = {
-    {1, 1,  1 },
-    {3, 5,  2 },
-    {7, 8,  9 },
-    {8, 15, 16},
-    {9, 17, 3 }
-};
+static const int64_t sizes[][3] = {{1, 1, 1}, {3, 5, 2}, {7, 8, 9}, {8, 15, 16}, {9, 17, 3}};
 enum { SIZES = sizeof sizes / sizeof sizes[0] };
 
 static hone_tensor *build_add(problem *p) {
@@ -249,8 +243,7 @@ END_TEST
 
 static hone_tensor *build_linear(problem *p) {
     hone_lora lora = {
-        &p->leaf[2], &p->leaf[3], 0.7, {&p->key, p->records, p->positions, 3, p->rate}
-    };
+        &p->leaf[2], &p->leaf[3], 0.7, {&p->key, p->records, p->positions, 3, p->rate}};
     hone_tensor *y, *z, *s, *x = on_tape(p, 0);
     ck_ok(hone_linear(&y, p->tape, x, &p->leaf[1], &lora));
     ck_ok(hone_linear(&z, p->tape, x, &p->leaf[1], NULL)); /* x and w are used twice */
@@ -304,30 +297,19 @@ START_TEST(rope_both_layouts_grad_matches) {
 END_TEST
 
 static hone_tensor *build_attention(problem *p) {
-    hone_attention_call call = {
-        p->segments,
-        {p->segment_count, p->H, p->K, p->D, 1 / sqrt((double)p->D)},
-        p->max_len,
-        p->max_len
-    };
+    hone_attention_call call = {p->segments,
+                                {p->segment_count, p->H, p->K, p->D, 1 / sqrt((double)p->D)},
+                                p->max_len,
+                                p->max_len};
     hone_tensor *o, *q = on_tape(p, 0), *k = on_tape(p, 1), *v = on_tape(p, 2);
     ck_ok(hone_attention(&o, p->tape, q, k, v, &call));
     return o;
 }
 
-static const hone_segment packed[] = {
-    {0, 1, 0, 1},
-    {1, 5, 1, 5},
-    {6, 3, 6, 3}
-};
+static const hone_segment packed[] = {{0, 1, 0, 1}, {1, 5, 1, 5}, {6, 3, 6, 3}};
 
 START_TEST(attention_packed_documents_grad_matches) {
-    static const int64_t heads[][3] = {
-        {1, 1, 1},
-        {2, 1, 3},
-        {4, 2, 8},
-        {3, 3, 5}
-    };
+    static const int64_t heads[][3] = {{1, 1, 1}, {2, 1, 3}, {4, 2, 8}, {3, 3, 5}};
     problem p;
     open_problem(&p);
     p.H = heads[_i][0];
@@ -406,10 +388,7 @@ END_TEST
 static hone_tensor *build_block(problem *p, hone_tensor *x, uint32_t module) {
     hone_dropout dropout = {&p->key, p->records, p->positions, module, p->rate};
     hone_lora lora = {&p->leaf[6], &p->leaf[7], 2, dropout};
-    hone_attention_call call = {
-        packed, {3, 2, 1, 4, 0.5},
-         5, 5
-    };
+    hone_attention_call call = {packed, {3, 2, 1, 4, 0.5}, 5, 5};
     hone_rope_shape q_shape = {9, 2, 4, 4, false}, k_shape = {9, 1, 4, 4, false};
     hone_tensor *h, *q, *k, *v, *o, *y, *g, *u;
     if (p->recompute) ck_ok(hone_tape_segment_begin(p->tape));

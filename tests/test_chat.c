@@ -69,19 +69,23 @@ static const spans_case spans_cases[] = {
     {"chatml",
      "<|im_start|>system\n S \n<|im_end|>\n<|im_start|>user\nU1<|im_end|>\n"
      "<|im_start|>assistant\n A1<|im_end|>\n<|im_start|>user\nU2<|im_end|>\n"
-     "<|im_start|>assistant\nA2\n<|im_end|>\n",                                              {" A1<|im_end|>", "A2\n<|im_end|>"}},
+     "<|im_start|>assistant\nA2\n<|im_end|>\n",
+     {" A1<|im_end|>", "A2\n<|im_end|>"}},
     {"llama-2",
-     "<s>[INST] <<SYS>>\n S \n\n<</SYS>>\n\nU1 [/INST] A1 </s><s>[INST] U2 [/INST] A2 </s>", {" A1 </s>", " A2 </s>"}           },
+     "<s>[INST] <<SYS>>\n S \n\n<</SYS>>\n\nU1 [/INST] A1 </s><s>[INST] U2 [/INST] A2 </s>",
+     {" A1 </s>", " A2 </s>"}},
     {"llama-3",
      "<s><|start_header_id|>system<|end_header_id|>\n\nS<|eot_id|>"
      "<|start_header_id|>user<|end_header_id|>\n\nU1<|eot_id|>"
      "<|start_header_id|>assistant<|end_header_id|>\n\nA1<|eot_id|>"
      "<|start_header_id|>user<|end_header_id|>\n\nU2<|eot_id|>"
-     "<|start_header_id|>assistant<|end_header_id|>\n\nA2<|eot_id|>",                        {"A1<|eot_id|>", "A2<|eot_id|>"}   },
+     "<|start_header_id|>assistant<|end_header_id|>\n\nA2<|eot_id|>",
+     {"A1<|eot_id|>", "A2<|eot_id|>"}},
     {"zephyr",
      "<|system|>\n S \n</s>\n<|user|>\nU1</s>\n<|assistant|>\n A1</s>\n<|user|>\nU2</s>\n"
-     "<|assistant|>\nA2\n</s>\n",                                                            {" A1</s>", "A2\n</s>"}            },
-    {"plain",   "<s> S \n\nU1\n A1</s>\nU2\nA2\n</s>",                                       {" A1</s>", "A2\n</s>"}            },
+     "<|assistant|>\nA2\n</s>\n",
+     {" A1</s>", "A2\n</s>"}},
+    {"plain", "<s> S \n\nU1\n A1</s>\nU2\nA2\n</s>", {" A1</s>", "A2\n</s>"}},
 };
 
 START_TEST(render_two_turns_supervises_content_and_end_token) {
@@ -147,10 +151,10 @@ END_TEST
 
 START_TEST(render_generation_ends_with_assistant_header) {
     static const char *const want[][2] = {
-        {"chatml",  "<|im_start|>user\nU<|im_end|>\n<|im_start|>assistant\n"},
-        {"llama-2", "<s>[INST] U [/INST]"                                   },
-        {"zephyr",  "<|user|>\nU</s>\n<|assistant|>\n"                      },
-        {"plain",   "<s>U\n"                                                },
+        {"chatml", "<|im_start|>user\nU<|im_end|>\n<|im_start|>assistant\n"},
+        {"llama-2", "<s>[INST] U [/INST]"},
+        {"zephyr", "<|user|>\nU</s>\n<|assistant|>\n"},
+        {"plain", "<s>U\n"},
     };
     hone_message message = say("user", "U");
     hone_rendering got = {0};

@@ -21,9 +21,9 @@ static float a[6] = {1, -0.0f, 3e-42f, 4, 5, 6}; /* a negative zero, a subnormal
 static float b[1] = {7};
 static float c[300000]; /* more than one chunk */
 static hone_checkpoint_tensor tensors[] = {
-    {.name = "parameter/blk.0.q.a", .data = a, .dims = 2, .shape = {2, 3}        },
-    {.name = "adam_m/b",            .data = b, .dims = 1, .shape = {1}           },
-    {.name = "adam_m/c",            .data = c, .dims = 3, .shape = {3, 1000, 100}},
+    {.name = "parameter/blk.0.q.a", .data = a, .dims = 2, .shape = {2, 3}},
+    {.name = "adam_m/b", .data = b, .dims = 1, .shape = {1}},
+    {.name = "adam_m/c", .data = c, .dims = 3, .shape = {3, 1000, 100}},
 };
 enum { COUNT = 3 };
 

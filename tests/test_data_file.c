@@ -331,10 +331,7 @@ START_TEST(extsort_random_entries_come_in_order) {
             state ^= state >> 7;
             state ^= state << 17;
             sum += state;
-            ck_ok(hone_extsort_push(sort, (hone_sort_entry){
-                                              {state % 1000, state},
-                                              i
-            }));
+            ck_ok(hone_extsort_push(sort, (hone_sort_entry){{state % 1000, state}, i}));
         }
         ck_ok(hone_extsort_finish(sort));
         hone_sort_entry last = {0};

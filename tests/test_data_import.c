@@ -12,43 +12,46 @@ typedef struct import_case {
 } import_case;
 
 static const import_case cases[] = {
-    {"a.jsonl",                                              "{\"text\": \"h\\u00e9 \\\"x\\\"\\n\"}\n\n{\"text\":\"b\"}", "jsonl",                                                                      "text",2, 2,
+    {"a.jsonl", "{\"text\": \"h\\u00e9 \\\"x\\\"\\n\"}\n\n{\"text\":\"b\"}", "jsonl", "text", 2, 2,
      "{\"text\":\"h\xc3\xa9 \\\"x\\\"\\n\"}"},
-    {"a.jsonl",                                              "\xef\xbb\xbf{\"prompt\":\"p\",\"completion\":\"c\"}\r\n",   "jsonl",
-     "prompt/completion",1, 1,         QA("p", "c")},
-    {"a.jsonl",                                                      "{\"question\":\"p\",\"answer\":\"c\",\"id\":7}\n",                                                                                                         "jsonl",                                                                              "question/answer",1,
-     1,QA("p","c")},
-    {"a.jsonl",                                                  "{\"instruction\":\"do\",\"input\":\"this\",\"output\":\"c\"}\n",                                                                                                             "jsonl",
-     "instruction/input/output",1,1,QA("do\\n\\nthis",                                                                                                                              "c")},
-    {"a.jsonl",                                     "{\"instruction\":\"do\",\"input\":\"\",\"output\":\"c\"}\n",                                                                                            "jsonl",
-     "instruction/input/output",1,1,QA("do","c")},
-    {"a.jsonl",                                                     "{\"instruction\":\"do\",\"output\":\"c\",\"system\":\"s\"}\n",                                                                                                         "jsonl",
-     "instruction/input/output",1,                                                                                                          1,
+    {"a.jsonl", "\xef\xbb\xbf{\"prompt\":\"p\",\"completion\":\"c\"}\r\n", "jsonl",
+     "prompt/completion", 1, 1, QA("p", "c")},
+    {"a.jsonl", "{\"question\":\"p\",\"answer\":\"c\",\"id\":7}\n", "jsonl", "question/answer", 1,
+     1, QA("p", "c")},
+    {"a.jsonl", "{\"instruction\":\"do\",\"input\":\"this\",\"output\":\"c\"}\n", "jsonl",
+     "instruction/input/output", 1, 1, QA("do\\n\\nthis", "c")},
+    {"a.jsonl", "{\"instruction\":\"do\",\"input\":\"\",\"output\":\"c\"}\n", "jsonl",
+     "instruction/input/output", 1, 1, QA("do", "c")},
+    {"a.jsonl", "{\"instruction\":\"do\",\"output\":\"c\",\"system\":\"s\"}\n", "jsonl",
+     "instruction/input/output", 1, 1,
      "{\"messages\":[{\"role\":\"system\",\"content\":\"s\"},{\"role\":\"user\",\"content\":\"do\"}"
      ","
-     "{\"role\":\"assistant\",\"content\":\"c\"}]}"                                                                                                                                                                                                         },
+     "{\"role\":\"assistant\",\"content\":\"c\"}]}"},
     {"a.jsonl",
      "{\"instruction\":\"do\",\"instances\":[{\"input\":\"\",\"output\":\"c\"},"
-     "{\"input\":\"x\",\"output\":\"d\"}]}\n",                                                                                                               "jsonl",                                                                                                                                                    "instruction/instances",1,2,QA("do","c")},
+     "{\"input\":\"x\",\"output\":\"d\"}]}\n",
+     "jsonl", "instruction/instances", 1, 2, QA("do", "c")},
     {"a.json",
      "[{\"messages\":[{\"role\":\"user\",\"content\":\"p\"},"
-     "{\"role\":\"assistant\",\"content\":[{\"type\":\"text\",\"text\":\"c\"}]}]}]",                                                                                                               "json",                                                                                                                                                                                    "messages",                             1,                                                                                                                                                                                   1,                                                                                                                                                                                                                                                                                                             QA("p","c")},
+     "{\"role\":\"assistant\",\"content\":[{\"type\":\"text\",\"text\":\"c\"}]}]}]",
+     "json", "messages", 1, 1, QA("p", "c")},
     {"a.json",
      "[\n {\"conversations\": [{\"from\":\"human\",\"value\":\"p]}\"},"
      "{\"from\":\"gpt\",\"value\":\"c\"}]}\n,\n{\"conversations\":[{\"from\":\"human\","
-     "\"value\":\"q\"},{\"from\":\"gpt\",\"value\":\"c\"}]} ]\n",                                                                                                      "json","conversations",2,2,QA("p]}","c")},
-    {"a.json",                                                "{\n \"text\": \"one\"\n}\n{\"text\":\"two\"}","json",                                                                     "text",                                                                                                         2,                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                             2,
-     "{\"text\":\"one\"}"                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                              },
-    {"a.jsonl","[{\"text\":\"one\"},{\"text\":\"two\"}]",                        "jsonl",                          "text",2,2,
+     "\"value\":\"q\"},{\"from\":\"gpt\",\"value\":\"c\"}]} ]\n",
+     "json", "conversations", 2, 2, QA("p]}", "c")},
+    {"a.json", "{\n \"text\": \"one\"\n}\n{\"text\":\"two\"}", "json", "text", 2, 2,
      "{\"text\":\"one\"}"},
-    {"noname",                                                     "{\"text\":\"one\"}\n",                                                                                  "jsonl",                                                                                                                               "text",                                                                                                                                                                                                              1,                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                           1,"{\"text\":\"one\"}"                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                              },
-    {"a.csv","Question,Answer\r\n\"a, \"\"b\"\"\nc\",d\r\n\r\ne,f","csv","question/answer",2,2,
-     QA("a, \\\"b\\\"\\nc","d")},
-    {"a.csv",                      "id;prompt;completion\n1;p;c\n",                                                                                                                              "csv",                                                                                                                                                                                                                                                                                                   "prompt/completion",                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                          1,                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                             1,QA("p",                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                "c")},
-    {"a.tsv",                                                "text\tid\nhello, you\t1\n",                                                       "csv", "text",1,1,"{\"text\":\"hello, you\"}"},
-    {"a.txt",                                                      "\xef\xbb\xbfone\r\n\r\ntwo\n\n",                                                                                                           "text",                                                                                                             "one document",1,1,
-     "{\"text\":\"one\\n\\ntwo\"}"                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                             },
-    {"a.MD",                                                      "# T\n\nbody",                                                                                                           "markdown",                                                                                                  "one document",1,1,"{\"text\":\"# T\\n\\nbody\"}"                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                       },
+    {"a.jsonl", "[{\"text\":\"one\"},{\"text\":\"two\"}]", "jsonl", "text", 2, 2,
+     "{\"text\":\"one\"}"},
+    {"noname", "{\"text\":\"one\"}\n", "jsonl", "text", 1, 1, "{\"text\":\"one\"}"},
+    {"a.csv", "Question,Answer\r\n\"a, \"\"b\"\"\nc\",d\r\n\r\ne,f", "csv", "question/answer", 2, 2,
+     QA("a, \\\"b\\\"\\nc", "d")},
+    {"a.csv", "id;prompt;completion\n1;p;c\n", "csv", "prompt/completion", 1, 1, QA("p", "c")},
+    {"a.tsv", "text\tid\nhello, you\t1\n", "csv", "text", 1, 1, "{\"text\":\"hello, you\"}"},
+    {"a.txt", "\xef\xbb\xbfone\r\n\r\ntwo\n\n", "text", "one document", 1, 1,
+     "{\"text\":\"one\\n\\ntwo\"}"},
+    {"a.MD", "# T\n\nbody", "markdown", "one document", 1, 1, "{\"text\":\"# T\\n\\nbody\"}"},
 };
 
 START_TEST(add_each_shape_gives_records) {
@@ -94,11 +97,7 @@ END_TEST
 
 START_TEST(add_map_names_the_fields) {
     const char *input = put_file("a.jsonl", "{\"Q\":\"p\",\"ctx\":\"x\",\"A\":\"c\"}\n");
-    hone_data_map map[] = {
-        {"Q",   "prompt"    },
-        {"A",   "completion"},
-        {"ctx", "user"      }
-    };
+    hone_data_map map[] = {{"Q", "prompt"}, {"A", "completion"}, {"ctx", "user"}};
     hone_data_add_options options = {.map = map, .map_count = 3};
     hone_data_report report;
     ck_ok(hone_data_add(&report, test_path("data.h5"), &input, 1, &options));
@@ -110,10 +109,7 @@ END_TEST
 
 START_TEST(add_map_text_joins_columns) {
     const char *input = put_file("a.csv", "Title,Body\nT,B\n");
-    hone_data_map map[] = {
-        {"Title", "text"},
-        {"Body",  "text"}
-    };
+    hone_data_map map[] = {{"Title", "text"}, {"Body", "text"}};
     hone_data_add_options options = {.map = map, .map_count = 2};
     hone_data_report report;
     ck_ok(hone_data_add(&report, test_path("data.h5"), &input, 1, &options));
@@ -137,9 +133,9 @@ START_TEST(add_shared_instruction_files_all_read) {
         const char *name, *shape;
         int64_t rows, records;
     } files[] = {
-        {"instruct/gsm8k-test.jsonl",               "question/answer",       1319, 1319},
-        {"instruct/self-instruct-seed-tasks.jsonl", "instruction/instances", 175,  175 },
-        {"instruct/wikisql-mlx/train.jsonl",        "text",                  1000, 1000},
+        {"instruct/gsm8k-test.jsonl", "question/answer", 1319, 1319},
+        {"instruct/self-instruct-seed-tasks.jsonl", "instruction/instances", 175, 175},
+        {"instruct/wikisql-mlx/train.jsonl", "text", 1000, 1000},
     };
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         const char *input = hone_test_data(files[i].name);
@@ -159,44 +155,45 @@ typedef struct bad_case {
 } bad_case;
 
 static const bad_case bad_cases[] = {
-    {"a.jsonl", "{\"text\":\"x\"}\n{\"text\": \"y\n",                       HONE_ERR_FORMAT,      "row 2: the row: line 1"                          },
-    {"a.jsonl", "{\"text\":\"x\"}\n\n{\"txt\":\"y\"}\n",                    HONE_ERR_DATA,
-     "row 3: shape text: lacks the field \"text\". The row starts: {\"txt\":\"y\"}"                                                                 },
-    {"a.jsonl", "{\"question\":\"x\",\"answer\":42}\n",                     HONE_ERR_DATA,
-     "row 1: shape question/answer: the field \"answer\" is integer"                                                                                },
-    {"a.jsonl", "{\"foo\":\"x\",\"bar\":1}\n",                              HONE_ERR_DATA,        "its fields (foo, bar) are none"                  },
-    {"a.jsonl", "7\n",                                                      HONE_ERR_DATA,        "row 1: is not an object"                         },
+    {"a.jsonl", "{\"text\":\"x\"}\n{\"text\": \"y\n", HONE_ERR_FORMAT, "row 2: the row: line 1"},
+    {"a.jsonl", "{\"text\":\"x\"}\n\n{\"txt\":\"y\"}\n", HONE_ERR_DATA,
+     "row 3: shape text: lacks the field \"text\". The row starts: {\"txt\":\"y\"}"},
+    {"a.jsonl", "{\"question\":\"x\",\"answer\":42}\n", HONE_ERR_DATA,
+     "row 1: shape question/answer: the field \"answer\" is integer"},
+    {"a.jsonl", "{\"foo\":\"x\",\"bar\":1}\n", HONE_ERR_DATA, "its fields (foo, bar) are none"},
+    {"a.jsonl", "7\n", HONE_ERR_DATA, "row 1: is not an object"},
     {"a.jsonl", "{\"messages\":[{\"role\":\"king\",\"content\":\"x\"}]}\n", HONE_ERR_DATA,
-     "message 1: the role \"king\""                                                                                                                 },
-    {"a.jsonl", "{\"messages\":[{\"role\":\"user\",\"content\":null}]}\n",  HONE_ERR_DATA,
-     "message 1: lacks \"content\""                                                                                                                 },
-    {"a.jsonl", "{\"text\":\"\xff\"}\n",                                    HONE_ERR_FORMAT,      "row 1"                                           },
-    {"a.jsonl", "",                                                         HONE_ERR_DATA,        "holds no rows"                                   },
-    {"a.jsonl", "\n \n",                                                    HONE_ERR_DATA,        "holds no rows"                                   },
-    {"a.jsonl", "{\"text\":\"\"}\n",                                        HONE_ERR_DATA,        "every row is empty"                              },
-    {"a.json",  "[{\"text\":\"x\"}",                                        HONE_ERR_FORMAT,      "after row 1"                                     },
-    {"a.json",  "[{\"text\":\"x\"},]",                                      HONE_ERR_FORMAT,      "a row is missing"                                },
-    {"a.json",  "[{\"text\":\"x\"}] x",                                     HONE_ERR_FORMAT,      "more after the end"                              },
-    {"a.json",  "[{\"text\":\"x\"} {\"text\":\"y\"}]",                      HONE_ERR_FORMAT,      "neither a comma"                                 },
-    {"a.json",  "[{\"text\":\"x",                                           HONE_ERR_FORMAT,      "row 1: the row: line 1"                          },
-    {"a.json",  "]",                                                        HONE_ERR_FORMAT,      "a stray bracket"                                 },
-    {"a.json",  "[]",                                                       HONE_ERR_DATA,        "holds no rows"                                   },
-    {"a.csv",   "question,answer\na\n",                                     HONE_ERR_DATA,
-     "row 1: has 1 fields where the header has 2. The row starts: a"                                                                                },
-    {"a.csv",   "question,answer\na,\"b\n",                                 HONE_ERR_FORMAT,      "opened in line 2 is not closed"                  },
-    {"a.csv",   "question,answer\na,\"b\"c\n",                              HONE_ERR_FORMAT,      "text after a closing quote"                      },
-    {"a.csv",   "question,answer\n",                                        HONE_ERR_DATA,        "holds no rows"                                   },
-    {"a.csv",   "question,answer\ncaf\xe9,x\n",                             HONE_ERR_FORMAT,      "byte 3 (0xe9) is not UTF-8"                      },
-    {"a.csv",   "text,Text\nx,y\n",                                         HONE_ERR_DATA,        "the column \"text\" twice"                       },
-    {"a.csv",   "x,y\n1,2\n",                                               HONE_ERR_DATA,        "its fields (x, y) are none"                      },
-    {"a.txt",   "caf\xe9",                                                  HONE_ERR_FORMAT,      "the text: byte 3 (0xe9) is not UTF-8"            },
+     "message 1: the role \"king\""},
+    {"a.jsonl", "{\"messages\":[{\"role\":\"user\",\"content\":null}]}\n", HONE_ERR_DATA,
+     "message 1: lacks \"content\""},
+    {"a.jsonl", "{\"text\":\"\xff\"}\n", HONE_ERR_FORMAT, "row 1"},
+    {"a.jsonl", "", HONE_ERR_DATA, "holds no rows"},
+    {"a.jsonl", "\n \n", HONE_ERR_DATA, "holds no rows"},
+    {"a.jsonl", "{\"text\":\"\"}\n", HONE_ERR_DATA, "every row is empty"},
+    {"a.json", "[{\"text\":\"x\"}", HONE_ERR_FORMAT, "after row 1"},
+    {"a.json", "[{\"text\":\"x\"},]", HONE_ERR_FORMAT, "a row is missing"},
+    {"a.json", "[{\"text\":\"x\"}] x", HONE_ERR_FORMAT, "more after the end"},
+    {"a.json", "[{\"text\":\"x\"} {\"text\":\"y\"}]", HONE_ERR_FORMAT, "neither a comma"},
+    {"a.json", "[{\"text\":\"x", HONE_ERR_FORMAT, "row 1: the row: line 1"},
+    {"a.json", "]", HONE_ERR_FORMAT, "a stray bracket"},
+    {"a.json", "[]", HONE_ERR_DATA, "holds no rows"},
+    {"a.csv", "question,answer\na\n", HONE_ERR_DATA,
+     "row 1: has 1 fields where the header has 2. The row starts: a"},
+    {"a.csv", "question,answer\na,\"b\n", HONE_ERR_FORMAT, "opened in line 2 is not closed"},
+    {"a.csv", "question,answer\na,\"b\"c\n", HONE_ERR_FORMAT, "text after a closing quote"},
+    {"a.csv", "question,answer\n", HONE_ERR_DATA, "holds no rows"},
+    {"a.csv", "question,answer\ncaf\xe9,x\n", HONE_ERR_FORMAT, "byte 3 (0xe9) is not UTF-8"},
+    {"a.csv", "text,Text\nx,y\n", HONE_ERR_DATA, "the column \"text\" twice"},
+    {"a.csv", "x,y\n1,2\n", HONE_ERR_DATA, "its fields (x, y) are none"},
+    {"a.txt", "caf\xe9", HONE_ERR_FORMAT, "the text: byte 3 (0xe9) is not UTF-8"},
     {"a.txt",
      "\xff\xfe"
-     "a",                                                                   HONE_ERR_FORMAT,      "UTF-16"                                          },
-    {"a.txt",   " \n",                                                      HONE_ERR_DATA,        "every row is empty"                              },
-    {"a.pdf",   "%PDF",                                                     HONE_ERR_UNSUPPORTED, ".pdf files cannot be imported; these can: .jsonl"},
-    {"noname",  "hello",                                                    HONE_ERR_UNSUPPORTED, "without a suffix"                                },
-    {"a.txt",   "x",                                                        HONE_OK,              ""                                                },
+     "a",
+     HONE_ERR_FORMAT, "UTF-16"},
+    {"a.txt", " \n", HONE_ERR_DATA, "every row is empty"},
+    {"a.pdf", "%PDF", HONE_ERR_UNSUPPORTED, ".pdf files cannot be imported; these can: .jsonl"},
+    {"noname", "hello", HONE_ERR_UNSUPPORTED, "without a suffix"},
+    {"a.txt", "x", HONE_OK, ""},
 };
 
 START_TEST(add_bad_input_refused_and_nothing_written) {
@@ -257,9 +254,7 @@ END_TEST
 
 START_TEST(add_bad_map_or_path_refused) {
     const char *input = put_file("a.jsonl", "{\"a\":\"x\"}\n");
-    hone_data_map map[] = {
-        {"a", "answer"}
-    };
+    hone_data_map map[] = {{"a", "answer"}};
     hone_data_add_options options = {.map = map, .map_count = 1};
     hone_data_report report;
     const char *path = test_path("data.h5");

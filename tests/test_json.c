@@ -125,15 +125,9 @@ START_TEST(append_number_common_values_are_short) {
         double value;
         const char *text;
     } cases[] = {
-        {0.1,              "0.1"    },
-        {1e-3,             "0.001"  },
-        {100.0,            "100.0"  },
-        {2e-4,             "0.0002" },
-        {(double)NAN,      "null"   },
-        {-0.0,             "-0.0"   },
-        {(double)INFINITY, "null"   },
-        {1e-7,             "1e-07"  },
-        {10000,            "10000.0"},
+        {0.1, "0.1"},          {1e-3, "0.001"}, {100.0, "100.0"},           {2e-4, "0.0002"},
+        {(double)NAN, "null"}, {-0.0, "-0.0"},  {(double)INFINITY, "null"}, {1e-7, "1e-07"},
+        {10000, "10000.0"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         hone_buf text = {0};
@@ -150,16 +144,17 @@ START_TEST(append_string_escapes_and_replaces_what_is_not_utf8) {
         size_t length;
         const char *out;
     } cases[] = {
-        {"a\"b\\c",                              5, "\"a\\\"b\\\\c\""                         },
-        {"\n\t\x01\x7f",                         4, "\"\\n\\t\\u0001\\u007f\""                },
-        {"a\0b",                                 3, "\"a\\u0000b\""                           },
+        {"a\"b\\c", 5, "\"a\\\"b\\\\c\""},
+        {"\n\t\x01\x7f", 4, "\"\\n\\t\\u0001\\u007f\""},
+        {"a\0b", 3, "\"a\\u0000b\""},
         {"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", 9, "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\""},
         {"\xff"
-         "a\xc3",                       3,
+         "a\xc3",
+         3,
          "\"\xef\xbf\xbd"
-         "a\xef\xbf\xbd\""                                                                    },
-        {"\xed\xa0\x80",                         3, "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\""},
-        {"\xc0\x80",                             2, "\"\xef\xbf\xbd\xef\xbf\xbd\""            },
+         "a\xef\xbf\xbd\""},
+        {"\xed\xa0\x80", 3, "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\""},
+        {"\xc0\x80", 2, "\"\xef\xbf\xbd\xef\xbf\xbd\""},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         hone_buf text = {0};
@@ -209,15 +204,15 @@ static const struct {
     const char *text;
     const char *message;
 } malformed[] = {
-    {"",                                        "x.json: line 1: empty"   },
-    {"{\n \"a\": 1,\n \"b\" 2}",                "x.json: line 3, column 6"},
-    {"{\"a\": 1",                               "cut short"               },
-    {"{\"a\": 1, \"a\": 2}",                    "duplicate"               },
-    {"[1] x",                                   "line 1, column 5"        },
-    {"\"\xff\"",                                "line 1"                  },
-    {"[1e999]",                                 "line 1"                  },
-    {"{\"a\": 99999999999999999999, \n\"b\" }", "line 2"                  },
-    {"nul",                                     "line 1"                  },
+    {"", "x.json: line 1: empty"},
+    {"{\n \"a\": 1,\n \"b\" 2}", "x.json: line 3, column 6"},
+    {"{\"a\": 1", "cut short"},
+    {"{\"a\": 1, \"a\": 2}", "duplicate"},
+    {"[1] x", "line 1, column 5"},
+    {"\"\xff\"", "line 1"},
+    {"[1e999]", "line 1"},
+    {"{\"a\": 99999999999999999999, \n\"b\" }", "line 2"},
+    {"nul", "line 1"},
 };
 
 START_TEST(parse_malformed_text_names_the_place) {

@@ -120,10 +120,7 @@ END_TEST
 START_TEST(attention_documents_do_not_see_each_other) {
     float q[] = {1, 1};
     float v[] = {3, 7};
-    hone_segment runs[] = {
-        {0, 1, 0, 1},
-        {1, 1, 1, 1}
-    };
+    hone_segment runs[] = {{0, 1, 0, 1}, {1, 1, 1, 1}};
     hone_attention_shape shape = {2, 1, 1, 1, 1.0};
     double workspace[8];
     float o[2];

@@ -8,18 +8,18 @@ typedef struct attention_case {
 } attention_case;
 
 static const attention_case cases[] = {
-    {1,  1, 1,   0, {1}                   },
-    {1,  1, 8,   0, {5, 1, 3}             },
-    {2,  1, 12,  3, {16, 17, 15}          },
-    {4,  2, 7,   0, {127, 128, 129, 1}    },
-    {8,  4, 8,   0, {130, 2, 31}          },
-    {3,  1, 80,  1, {100, 33}             },
-    {9,  3, 64,  0, {157, 70, 129}        },
-    {2,  2, 64,  0, {385}                 },
-    {2,  2, 16,  2, {700, 5, 20}          },
-    {14, 2, 64,  0, {200}                 },
-    {5,  1, 128, 0, {97}                  },
-    {1,  1, 13,  0, {1, 1, 2, 193, 192, 6}},
+    {1, 1, 1, 0, {1}},
+    {1, 1, 8, 0, {5, 1, 3}},
+    {2, 1, 12, 3, {16, 17, 15}},
+    {4, 2, 7, 0, {127, 128, 129, 1}},
+    {8, 4, 8, 0, {130, 2, 31}},
+    {3, 1, 80, 1, {100, 33}},
+    {9, 3, 64, 0, {157, 70, 129}},
+    {2, 2, 64, 0, {385}},
+    {2, 2, 16, 2, {700, 5, 20}},
+    {14, 2, 64, 0, {200}},
+    {5, 1, 128, 0, {97}},
+    {1, 1, 13, 0, {1, 1, 2, 193, 192, 6}},
 };
 enum { CASES = sizeof cases / sizeof cases[0] };
 
@@ -31,9 +31,7 @@ typedef struct problem {
 } problem;
 
 static problem problem_new(attention_case c) {
-    problem p = {
-        .shape = {0, c.heads, c.kv_heads, c.head_size, 1.0 / sqrt((double)c.head_size)}
-    };
+    problem p = {.shape = {0, c.heads, c.kv_heads, c.head_size, 1.0 / sqrt((double)c.head_size)}};
     int32_t at = c.lead;
     for (int i = 0; i < 6 && c.lengths[i]; i++) {
         p.segments[i] = (hone_segment){at, c.lengths[i], at, c.lengths[i]};
@@ -105,11 +103,7 @@ START_TEST(attention_bwd_many_threads_matches_reference) {
     ck_ok(hone_kernels_cpu(&table));
     hone_threads_set(_i);
     compare((attention_case){3, 1, 16, 0, {400}}, table);
-    compare(
-        (attention_case){
-            2, 1, 8, 0, {3, 500, 40, 20}
-    },
-        table);
+    compare((attention_case){2, 1, 8, 0, {3, 500, 40, 20}}, table);
     hone_threads_set(0);
 }
 END_TEST
@@ -117,9 +111,7 @@ END_TEST
 START_TEST(attention_bwd_run_twice_gives_same_bits) {
     const hone_kernels *table;
     ck_ok(hone_kernels_cpu(&table));
-    attention_case c = {
-        9, 3, 64, 0, {300, 40}
-    };
+    attention_case c = {9, 3, 64, 0, {300, 40}};
     problem first = problem_new(c);
     problem second = problem_new(c);
     run(table, &first);

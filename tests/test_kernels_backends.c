@@ -60,13 +60,7 @@ typedef struct gemm_case {
 } gemm_case;
 
 static const gemm_case gemms[] = {
-    {1,   1,   1  },
-    {1,   17,  5  },
-    {3,   2,   0  },
-    {7,   16,  64 },
-    {33,  65,  31 },
-    {64,  100, 17 },
-    {129, 5,   300},
+    {1, 1, 1}, {1, 17, 5}, {3, 2, 0}, {7, 16, 64}, {33, 65, 31}, {64, 100, 17}, {129, 5, 300},
 };
 enum { GEMMS = sizeof gemms / sizeof gemms[0] };
 
@@ -110,16 +104,8 @@ typedef struct linear_case {
 
 /* The last two need several panels of dequantised rows. */
 static const linear_case linears[] = {
-    {1,  32,   1  },
-    {1,  64,   65 },
-    {2,  96,   33 },
-    {3,  32,   40 },
-    {5,  160,  7  },
-    {8,  64,   64 },
-    {9,  64,   65 },
-    {17, 96,   31 },
-    {9,  8192, 140},
-    {1,  4864, 130},
+    {1, 32, 1},  {1, 64, 65}, {2, 96, 33},  {3, 32, 40},    {5, 160, 7},
+    {8, 64, 64}, {9, 64, 65}, {17, 96, 31}, {9, 8192, 140}, {1, 4864, 130},
 };
 enum { LINEARS = sizeof linears / sizeof linears[0] };
 

@@ -104,11 +104,7 @@ typedef struct rounding {
     double tolerance;
 } rounding;
 
-static const rounding roundings[] = {
-    {HONE_F16,  5e-3},
-    {HONE_BF16, 2e-2},
-    {HONE_Q8_0, 5e-2}
-};
+static const rounding roundings[] = {{HONE_F16, 5e-3}, {HONE_BF16, 2e-2}, {HONE_Q8_0, 5e-2}};
 
 START_TEST(export_rounded_is_near) {
     char path[512];
@@ -235,8 +231,8 @@ typedef struct converted {
 } converted;
 
 static const converted converted_list[] = {
-    {HONE_F32,  "stories260K/stories260K-f32.gguf" },
-    {HONE_F16,  "stories260K/stories260K-f16.gguf" },
+    {HONE_F32, "stories260K/stories260K-f32.gguf"},
+    {HONE_F16, "stories260K/stories260K-f16.gguf"},
     {HONE_BF16, "stories260K/stories260K-bf16.gguf"},
     {HONE_Q8_0, "stories260K/stories260K-q8_0.gguf"},
 };

@@ -50,10 +50,10 @@ static const struct {
     const char *path;
     double tolerance;
 } forms[] = {
-    {"stories260K/hf",                    1e-5},
-    {"stories260K/hf/model.safetensors",  1e-5},
-    {"stories260K/stories260K-f32.gguf",  1e-5},
-    {"stories260K/stories260K-f16.gguf",  1e-3},
+    {"stories260K/hf", 1e-5},
+    {"stories260K/hf/model.safetensors", 1e-5},
+    {"stories260K/stories260K-f32.gguf", 1e-5},
+    {"stories260K/stories260K-f16.gguf", 1e-3},
     {"stories260K/stories260K-bf16.gguf", 5e-3},
     {"stories260K/stories260K-q8_0.gguf", 5e-3},
 };
@@ -159,17 +159,17 @@ END_TEST
 static const struct {
     const char *config, *message;
 } refused[] = {
-    {"{\"model_type\": \"mamba\"}",                                     "architecture \"mamba\" is not supported (supported: llama)"},
-    {"{}",                                                              "model_type"                                                },
-    {"[]",                                                              "not a JSON object"                                         },
-    {CONFIG(", \"hidden_act\": \"gelu\""),                              "hidden_act \"gelu\""                                       },
-    {CONFIG(", \"attention_bias\": true"),                              "attention_bias"                                            },
-    {CONFIG(", \"mlp_bias\": true"),                                    "mlp_bias"                                                  },
-    {CONFIG(", \"num_key_value_heads\": 3"),                            "cannot share 3"                                            },
-    {CONFIG(", \"head_dim\": 7"),                                       "odd"                                                       },
-    {CONFIG(", \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 2}"), "\"yarn\""                                                  },
-    {CONFIG(", \"rms_norm_eps\": 0"),                                   "epsilon"                                                   },
-    {CONFIG(", \"num_key_value_heads\": 16"),                           "num_key_value_heads"                                       },
+    {"{\"model_type\": \"mamba\"}", "architecture \"mamba\" is not supported (supported: llama)"},
+    {"{}", "model_type"},
+    {"[]", "not a JSON object"},
+    {CONFIG(", \"hidden_act\": \"gelu\""), "hidden_act \"gelu\""},
+    {CONFIG(", \"attention_bias\": true"), "attention_bias"},
+    {CONFIG(", \"mlp_bias\": true"), "mlp_bias"},
+    {CONFIG(", \"num_key_value_heads\": 3"), "cannot share 3"},
+    {CONFIG(", \"head_dim\": 7"), "odd"},
+    {CONFIG(", \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 2}"), "\"yarn\""},
+    {CONFIG(", \"rms_norm_eps\": 0"), "epsilon"},
+    {CONFIG(", \"num_key_value_heads\": 16"), "num_key_value_heads"},
 };
 enum { REFUSED = sizeof refused / sizeof *refused };
 

@@ -72,14 +72,14 @@ static const struct {
     const char *text;
     int64_t bytes;
 } sizes[] = {
-    {"0",     0                 },
-    {"1024",  1024              },
-    {"1K",    1024              },
-    {"6G",    INT64_C(6) << 30  },
-    {"6GiB",  INT64_C(6) << 30  },
-    {"1.5g",  INT64_C(3) << 29  },
+    {"0", 0},
+    {"1024", 1024},
+    {"1K", 1024},
+    {"6G", INT64_C(6) << 30},
+    {"6GiB", INT64_C(6) << 30},
+    {"1.5g", INT64_C(3) << 29},
     {"512MB", INT64_C(512) << 20},
-    {"2T",    INT64_C(2) << 40  },
+    {"2T", INT64_C(2) << 40},
 };
 
 START_TEST(options_set_memory_reads_suffixes) {
@@ -91,26 +91,26 @@ END_TEST
 static const struct {
     const char *key, *value, *message;
 } wrong[] = {
-    {"rank",       "0",                       "--set: rank = \"0\": must be at least 1 and at most 4096"},
-    {"rank",       "x",                       "rank = \"x\": must be a whole number"                    },
-    {"rank",       "8.5",                     "must be a whole number"                                  },
-    {"rank",       " 8",                      "must be a whole number"                                  },
-    {"rank",       "99999999999999999999999", "must be at least 1"                                      },
-    {"lr",         "0",                       "lr = \"0\": must be above 0 and at most 10"              },
-    {"lr",         "nan",                     "must be above 0"                                         },
-    {"lr",         "fast",                    "must be a number"                                        },
-    {"dropout",    "1",                       "must be at least 0 and below 1"                          },
-    {"full",       "yes",                     "must be true or false"                                   },
-    {"compute",    "bf16",                    "compute = \"bf16\": must be one of auto, f32"            },
-    {"method",     "dora",                    "method = \"dora\": must be lora"                         },
-    {"targets",    "q,x",                     "must be a list of one of q, k, v, o, gate, up, down"     },
-    {"targets",    "",                        "must be a list of"                                       },
-    {"memory",     "6X",                      "must be a size"                                          },
-    {"memory",     "-1",                      "must be a size"                                          },
-    {"model",      "\xff.x",                  "is not UTF-8"                                            },
-    {"lerning",    "1",                       "unknown key \"lerning\""                                 },
-    {"batchsize",  "1",                       "did you mean \"batch_size\"?"                            },
-    {"learn_rate", "1",                       "unknown key \"learn_rate\""                              },
+    {"rank", "0", "--set: rank = \"0\": must be at least 1 and at most 4096"},
+    {"rank", "x", "rank = \"x\": must be a whole number"},
+    {"rank", "8.5", "must be a whole number"},
+    {"rank", " 8", "must be a whole number"},
+    {"rank", "99999999999999999999999", "must be at least 1"},
+    {"lr", "0", "lr = \"0\": must be above 0 and at most 10"},
+    {"lr", "nan", "must be above 0"},
+    {"lr", "fast", "must be a number"},
+    {"dropout", "1", "must be at least 0 and below 1"},
+    {"full", "yes", "must be true or false"},
+    {"compute", "bf16", "compute = \"bf16\": must be one of auto, f32"},
+    {"method", "dora", "method = \"dora\": must be lora"},
+    {"targets", "q,x", "must be a list of one of q, k, v, o, gate, up, down"},
+    {"targets", "", "must be a list of"},
+    {"memory", "6X", "must be a size"},
+    {"memory", "-1", "must be a size"},
+    {"model", "\xff.x", "is not UTF-8"},
+    {"lerning", "1", "unknown key \"lerning\""},
+    {"batchsize", "1", "did you mean \"batch_size\"?"},
+    {"learn_rate", "1", "unknown key \"learn_rate\""},
 };
 
 START_TEST(options_set_wrong_value_is_refused_by_name) {
@@ -141,26 +141,26 @@ END_TEST
 static const struct {
     const char *yaml, *message;
 } bad_yaml[] = {
-    {"rank: 8\nrnak: 4\n",           "shop.yaml:2: unknown key \"rnak\"; did you mean \"rank\"?"},
-    {"rank: 8\n\nrank: 4\n",         "shop.yaml:3: the key \"rank\" stands here a second time"  },
-    {"lora:\n  rank: 8\n",           "shop.yaml:1: unknown key \"lora\""                        },
-    {"rank:\n  value: 8\n",          "shop.yaml:1: rank takes a value, not a nested mapping"    },
-    {"rank: [8]\n",                  "shop.yaml:1: rank takes one value, not a list"            },
-    {"lr: 1e-3\nrank: \"8\"\n",      "shop.yaml:2: rank = \"8\": a quoted text where a number"  },
-    {"full: 'true'\n",               "a quoted text where a true or false is needed"            },
-    {"rank: eight\n",                "shop.yaml:1: rank = \"eight\": must be a whole number"    },
-    {"rank:\n",                      "shop.yaml:1: rank has no value"                           },
-    {"targets: [q, [v]]\n",          "shop.yaml:1: a list may hold plain words only"            },
-    {"targets: []\n",                "shop.yaml:1: targets"                                     },
-    {"- rank\n",                     "shop.yaml:1: a config is a list of `key: value` lines"    },
-    {"rank: 8\n---\nrank: 8\n",      "a second document"                                        },
-    {"a: *b\n",                      "shop.yaml:1:"                                             },
-    {"rank: &x 8\nalpha: *x\n",      "shop.yaml:2: anchors and aliases"                         },
-    {"targets: [q\n",                "not YAML"                                                 },
-    {"model: \"a\\0b\"\n",           "shop.yaml:1: a zero byte"                                 },
-    {"model: \xff\n",                "not YAML"                                                 },
-    {"? [a]\n: b\n",                 "shop.yaml:1: a key must be a word"                        },
-    {"plan: {a: 1}\nplan: {b: 1}\n", "shop.yaml:2: the key \"plan\""                            },
+    {"rank: 8\nrnak: 4\n", "shop.yaml:2: unknown key \"rnak\"; did you mean \"rank\"?"},
+    {"rank: 8\n\nrank: 4\n", "shop.yaml:3: the key \"rank\" stands here a second time"},
+    {"lora:\n  rank: 8\n", "shop.yaml:1: unknown key \"lora\""},
+    {"rank:\n  value: 8\n", "shop.yaml:1: rank takes a value, not a nested mapping"},
+    {"rank: [8]\n", "shop.yaml:1: rank takes one value, not a list"},
+    {"lr: 1e-3\nrank: \"8\"\n", "shop.yaml:2: rank = \"8\": a quoted text where a number"},
+    {"full: 'true'\n", "a quoted text where a true or false is needed"},
+    {"rank: eight\n", "shop.yaml:1: rank = \"eight\": must be a whole number"},
+    {"rank:\n", "shop.yaml:1: rank has no value"},
+    {"targets: [q, [v]]\n", "shop.yaml:1: a list may hold plain words only"},
+    {"targets: []\n", "shop.yaml:1: targets"},
+    {"- rank\n", "shop.yaml:1: a config is a list of `key: value` lines"},
+    {"rank: 8\n---\nrank: 8\n", "a second document"},
+    {"a: *b\n", "shop.yaml:1:"},
+    {"rank: &x 8\nalpha: *x\n", "shop.yaml:2: anchors and aliases"},
+    {"targets: [q\n", "not YAML"},
+    {"model: \"a\\0b\"\n", "shop.yaml:1: a zero byte"},
+    {"model: \xff\n", "not YAML"},
+    {"? [a]\n: b\n", "shop.yaml:1: a key must be a word"},
+    {"plan: {a: 1}\nplan: {b: 1}\n", "shop.yaml:2: the key \"plan\""},
 };
 
 START_TEST(config_parse_wrong_file_is_refused_by_line) {
@@ -182,10 +182,7 @@ START_TEST(config_format_reads_back_identically) {
     ck_ok(set("memory", "1000000007"));
     ck_ok(set("targets", "q,down"));
     ck_ok(set("seed", "9007199254740992"));
-    const hone_plan_entry plan[] = {
-        {"kernel",  "avx512: \"x\"\n\xff"},
-        {"threads", "2"                  }
-    };
+    const hone_plan_entry plan[] = {{"kernel", "avx512: \"x\"\n\xff"}, {"threads", "2"}};
     hone_buf first = {0};
     hone_buf second = {0};
     ck_ok(hone_config_format(&first, &options, plan, 2));
@@ -207,9 +204,9 @@ static const struct {
     const char *set[3];
     const char *message;
 } contradictions[] = {
-    {{NULL},                "--model is needed"},
-    {{"model=m"},           "--data is needed" },
-    {{"model=m", "data=d"}, "--out is needed"  },
+    {{NULL}, "--model is needed"},
+    {{"model=m"}, "--data is needed"},
+    {{"model=m", "data=d"}, "--out is needed"},
 };
 
 START_TEST(options_check_missing_paths_are_named) {
@@ -223,11 +220,11 @@ static const struct {
     const char *set[2];
     const char *message;
 } exclusive[] = {
-    {{"full=true", "adapter=a"},           "adapter and full exclude each other"        },
+    {{"full=true", "adapter=a"}, "adapter and full exclude each other"},
     {{"from_scratch=c.json", "adapter=a"}, "adapter and from_scratch exclude each other"},
-    {{"full=true", "dropout=0.1"},         "dropout acts on adapters only"              },
-    {{"early_stop=2", "eval_fraction=0"},  "early_stop needs records"                   },
-    {{"template=alpaca", "rank=1"},        "template = \"alpaca\": unknown"             },
+    {{"full=true", "dropout=0.1"}, "dropout acts on adapters only"},
+    {{"early_stop=2", "eval_fraction=0"}, "early_stop needs records"},
+    {{"template=alpaca", "rank=1"}, "template = \"alpaca\": unknown"},
 };
 
 START_TEST(options_check_contradictions_are_refused) {

@@ -36,16 +36,8 @@ static hone_packing *pack(lengths *l, int64_t count, int64_t seq_len, uint64_t s
 static const struct {
     int64_t count, seq_len, left_out;
 } shapes[] = {
-    {1,      1,    0 },
-    {1,      7,    0 },
-    {2,      1,    0 },
-    {63,     64,   0 },
-    {1000,   65,   0 },
-    {1000,   512,  3 },
-    {5000,   4097, 0 },
-    {65536,  128,  0 },
-    {65537,  128,  0 },
-    {200001, 300,  10},
+    {1, 1, 0},      {1, 7, 0},       {2, 1, 0},       {63, 64, 0},     {1000, 65, 0},
+    {1000, 512, 3}, {5000, 4097, 0}, {65536, 128, 0}, {65537, 128, 0}, {200001, 300, 10},
 };
 
 START_TEST(bins_of_an_epoch_hold_every_sample_once) {

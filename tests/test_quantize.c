@@ -55,14 +55,8 @@ static const struct {
     hone_dtype type;
     float value;
 } unheld[] = {
-    {HONE_F16,  NAN       },
-    {HONE_F16,  65520.0f  },
-    {HONE_F16,  -INFINITY },
-    {HONE_BF16, NAN       },
-    {HONE_BF16, 3.4028e38f},
-    {HONE_Q8_0, NAN       },
-    {HONE_Q8_0, INFINITY  },
-    {HONE_Q8_0, -8.4e6f   },
+    {HONE_F16, NAN},         {HONE_F16, 65520.0f}, {HONE_F16, -INFINITY}, {HONE_BF16, NAN},
+    {HONE_BF16, 3.4028e38f}, {HONE_Q8_0, NAN},     {HONE_Q8_0, INFINITY}, {HONE_Q8_0, -8.4e6f},
 };
 
 START_TEST(quantize_value_beyond_the_type_names_row_and_column) {

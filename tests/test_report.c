@@ -74,20 +74,15 @@ START_TEST(chart_long_line_is_thinned_and_keeps_its_peak) {
 END_TEST
 
 START_TEST(report_format_holds_every_part_and_nothing_that_is_fetched) {
-    hone_step_metrics steps[] = {
-        {.step = 1, .loss = 3,           .lr = 1e-4},
-        {.step = 2, .loss = (double)NAN, .lr = 2e-4},
-        {.step = 3, .loss = 1,           .lr = 0   }
-    };
-    hone_eval_metrics evals[] = {
-        {.step = 0, .eval_loss = 3.5},
-        {.step = 3, .eval_loss = 2  }
-    };
+    hone_step_metrics steps[] = {{.step = 1, .loss = 3, .lr = 1e-4},
+                                 {.step = 2, .loss = (double)NAN, .lr = 2e-4},
+                                 {.step = 3, .loss = 1, .lr = 0}};
+    hone_eval_metrics evals[] = {{.step = 0, .eval_loss = 3.5}, {.step = 3, .eval_loss = 2}};
     const hone_metrics_history history = {
         .steps = steps, .step_count = 3, .evals = evals, .eval_count = 2};
     const hone_report_sample samples[] = {
-        {"When <b>do</b> you open?",  "Once upon", "At 7 & a bit.", "At seven.", true },
-        {"<script>alert(1)</script>", NULL,        "x",             NULL,        false},
+        {"When <b>do</b> you open?", "Once upon", "At 7 & a bit.", "At seven.", true},
+        {"<script>alert(1)</script>", NULL, "x", NULL, false},
     };
     const hone_report_row row = {"na<me", "va\"lue"};
     const hone_report_table table = {&row, 1};
@@ -126,9 +121,7 @@ START_TEST(report_write_any_failing_allocation_is_reported) {
     const hone_report_row row = {"name", "value"};
     hone_step_metrics step = {.step = 1, .loss = 3};
     const hone_metrics_history history = {.steps = &step, .step_count = 1};
-    const hone_report report = {
-        .title = "x", .history = &history, .summary = {&row, 1}
-    };
+    const hone_report report = {.title = "x", .history = &history, .summary = {&row, 1}};
     hone_status status = HONE_ERR_MEMORY;
     for (int n = 1; n < 100 && status != HONE_OK; n++) {
         hone_alloc_fail_at(n);

@@ -140,10 +140,10 @@ typedef struct source {
 } source;
 
 static const source sources[] = {
-    {"hf-tokenizers/gpt-2/tokenizer.json",         NULL,                                   50257, "gpt-2"    },
-    {"hf-tokenizers/small/llama3-style-2000.json", NULL,                                   2000,  "llama-bpe"},
-    {"hf-tokenizers/small/qwen2-style-2000.json",  NULL,                                   2003,  "qwen2"    },
-    {"stories260K/hf/tokenizer.json",              "stories260K/hf/tokenizer_config.json", 512,   "default"  },
+    {"hf-tokenizers/gpt-2/tokenizer.json", NULL, 50257, "gpt-2"},
+    {"hf-tokenizers/small/llama3-style-2000.json", NULL, 2000, "llama-bpe"},
+    {"hf-tokenizers/small/qwen2-style-2000.json", NULL, 2003, "qwen2"},
+    {"stories260K/hf/tokenizer.json", "stories260K/hf/tokenizer_config.json", 512, "default"},
 };
 
 START_TEST(to_gguf_real_tokenizer_gives_same_ids) {
@@ -261,12 +261,12 @@ typedef struct bad_tokenizer {
 } bad_tokenizer;
 
 static const bad_tokenizer bad_tokenizers[] = {
-    {"{}",                                                300, "has token 383, but the model has 300 tokens" },
-    {"{\"normalizer\": {\"type\": \"NFKC\"}}",            384, "normalizer: NFKC cannot be expressed"        },
-    {"{\"pre_tokenizer\": {\"add_prefix_space\": true}}", 384, "ByteLevel with add_prefix_space"             },
-    {"{\"model\": {\"ignore_merges\": true}}",            384, "this way to split text (or to ignore merges)"},
-    {"{\"pre_tokenizer\": {\"type\": \"Whitespace\"}}",   384,
-     "a BPE without byte_fallback and without ByteLevel"                                                     },
+    {"{}", 300, "has token 383, but the model has 300 tokens"},
+    {"{\"normalizer\": {\"type\": \"NFKC\"}}", 384, "normalizer: NFKC cannot be expressed"},
+    {"{\"pre_tokenizer\": {\"add_prefix_space\": true}}", 384, "ByteLevel with add_prefix_space"},
+    {"{\"model\": {\"ignore_merges\": true}}", 384, "this way to split text (or to ignore merges)"},
+    {"{\"pre_tokenizer\": {\"type\": \"Whitespace\"}}", 384,
+     "a BPE without byte_fallback and without ByteLevel"},
 };
 
 START_TEST(to_gguf_what_gguf_cannot_say_is_refused_by_name) {
@@ -307,13 +307,7 @@ START_TEST(to_gguf_merges_that_are_no_scores_are_refused) {
 END_TEST
 
 START_TEST(to_folder_scores_that_tie_are_refused) {
-    const hone_gguf_string tokens[] = {
-        {"<unk>", 5},
-        {"a",     1},
-        {"b",     1},
-        {"ab",    2},
-        {"ba",    2}
-    };
+    const hone_gguf_string tokens[] = {{"<unk>", 5}, {"a", 1}, {"b", 1}, {"ab", 2}, {"ba", 2}};
     const float scores[] = {0, 0, 0, -1, -1};
     hone_gguf_writer *writer;
     ck_ok(hone_gguf_writer_new(&writer));

@@ -20,46 +20,51 @@ typedef struct bad_file {
 } bad_file;
 
 static const bad_file bad_files[] = {
-    {"{",                                                                                       HONE_ERR_FORMAT,      "bad.json"                             },
-    {"[1]",                                                                                     HONE_ERR_FORMAT,      "bad.json: array"                      },
-    {"{}",                                                                                      HONE_ERR_FORMAT,      "model"                                },
-    {"{\"model\":{\"type\":\"Unigram\"}}",                                                      HONE_ERR_UNSUPPORTED, "'Unigram' is not known"               },
-    {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":\"x\"},\"merges\":[]}}",                    HONE_ERR_FORMAT,
-     "model.vocab: the id of 'a' is string"                                                                                                                  },
-    {"{\"model\":{\"vocab\":{\"a\":0,\"b\":0},\"merges\":[]}}",                                 HONE_ERR_FORMAT,      "same id 0"                            },
-    {"{\"model\":{\"vocab\":{\"a\":-1},\"merges\":[]}}",                                        HONE_ERR_FORMAT,      "the id -1"                            },
-    {"{\"model\":{\"vocab\":{\"a\":2000000000},\"merges\":[]}}",                                HONE_ERR_FORMAT,      "out of range"                         },
-    {"{\"model\":{" VOCAB "}}",                                                                 HONE_ERR_FORMAT,      "merges"                               },
-    {"{\"model\":{" VOCAB ",\"merges\":[\"ab\"]}}",                                             HONE_ERR_FORMAT,      "model.merges[0] is no pair"           },
-    {"{\"model\":{" VOCAB ",\"merges\":[\"a b\",\"b a\"]}}",                                    HONE_ERR_FORMAT,      "model.merges[1]"                      },
-    {"{\"model\":{" VOCAB ",\"merges\":[],\"unk_token\":\"<u>\"}}",                             HONE_ERR_FORMAT,
-     "unk_token '<u>'"                                                                                                                                       },
-    {"{\"model\":{" VOCAB ",\"merges\":[],\"dropout\":0.1}}",                                   HONE_ERR_UNSUPPORTED, "dropout"                              },
-    {"{\"model\":{" VOCAB ",\"merges\":[],\"end_of_word_suffix\":\"</w>\"}}",                   HONE_ERR_UNSUPPORTED,
-     "end_of_word_suffix '</w>'"                                                                                                                             },
-    {"{" MODEL ",\"normalizer\":{\"type\":\"Precompiled\"}}",                                   HONE_ERR_UNSUPPORTED,
-     "normalizer: the component 'Precompiled' is not known"                                                                                                  },
+    {"{", HONE_ERR_FORMAT, "bad.json"},
+    {"[1]", HONE_ERR_FORMAT, "bad.json: array"},
+    {"{}", HONE_ERR_FORMAT, "model"},
+    {"{\"model\":{\"type\":\"Unigram\"}}", HONE_ERR_UNSUPPORTED, "'Unigram' is not known"},
+    {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":\"x\"},\"merges\":[]}}", HONE_ERR_FORMAT,
+     "model.vocab: the id of 'a' is string"},
+    {"{\"model\":{\"vocab\":{\"a\":0,\"b\":0},\"merges\":[]}}", HONE_ERR_FORMAT, "same id 0"},
+    {"{\"model\":{\"vocab\":{\"a\":-1},\"merges\":[]}}", HONE_ERR_FORMAT, "the id -1"},
+    {"{\"model\":{\"vocab\":{\"a\":2000000000},\"merges\":[]}}", HONE_ERR_FORMAT, "out of range"},
+    {"{\"model\":{" VOCAB "}}", HONE_ERR_FORMAT, "merges"},
+    {"{\"model\":{" VOCAB ",\"merges\":[\"ab\"]}}", HONE_ERR_FORMAT, "model.merges[0] is no pair"},
+    {"{\"model\":{" VOCAB ",\"merges\":[\"a b\",\"b a\"]}}", HONE_ERR_FORMAT, "model.merges[1]"},
+    {"{\"model\":{" VOCAB ",\"merges\":[],\"unk_token\":\"<u>\"}}", HONE_ERR_FORMAT,
+     "unk_token '<u>'"},
+    {"{\"model\":{" VOCAB ",\"merges\":[],\"dropout\":0.1}}", HONE_ERR_UNSUPPORTED, "dropout"},
+    {"{\"model\":{" VOCAB ",\"merges\":[],\"end_of_word_suffix\":\"</w>\"}}", HONE_ERR_UNSUPPORTED,
+     "end_of_word_suffix '</w>'"},
+    {"{" MODEL ",\"normalizer\":{\"type\":\"Precompiled\"}}", HONE_ERR_UNSUPPORTED,
+     "normalizer: the component 'Precompiled' is not known"},
     {"{" MODEL ",\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Foo\"}]}}",
-     HONE_ERR_UNSUPPORTED,                                                                                            "'Foo' is not known"                   },
-    {"{" MODEL ",\"pre_tokenizer\":{\"type\":\"UnicodeScripts\"}}",                             HONE_ERR_UNSUPPORTED,
-     "pre_tokenizer: the component 'UnicodeScripts' is not known"                                                                                            },
+     HONE_ERR_UNSUPPORTED, "'Foo' is not known"},
+    {"{" MODEL ",\"pre_tokenizer\":{\"type\":\"UnicodeScripts\"}}", HONE_ERR_UNSUPPORTED,
+     "pre_tokenizer: the component 'UnicodeScripts' is not known"},
     {"{" MODEL ",\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(\"},"
-     "\"behavior\":\"Isolated\",\"invert\":false}}",                                       HONE_ERR_UNSUPPORTED, "does not compile"                     },
+     "\"behavior\":\"Isolated\",\"invert\":false}}",
+     HONE_ERR_UNSUPPORTED, "does not compile"},
     {"{" MODEL ",\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"[a&&b]\"},"
-     "\"behavior\":\"Isolated\",\"invert\":false}}",                                       HONE_ERR_UNSUPPORTED, "&& inside brackets"                   },
+     "\"behavior\":\"Isolated\",\"invert\":false}}",
+     HONE_ERR_UNSUPPORTED, "&& inside brackets"},
     {"{" MODEL ",\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\"x\"},"
-     "\"behavior\":\"Sideways\",\"invert\":false}}",                                       HONE_ERR_UNSUPPORTED, "behavior 'Sideways'"                  },
-    {"{" MODEL ",\"post_processor\":{\"type\":\"Foo\"}}",                                       HONE_ERR_UNSUPPORTED,
-     "post_processor: the component 'Foo' is not known"                                                                                                      },
+     "\"behavior\":\"Sideways\",\"invert\":false}}",
+     HONE_ERR_UNSUPPORTED, "behavior 'Sideways'"},
+    {"{" MODEL ",\"post_processor\":{\"type\":\"Foo\"}}", HONE_ERR_UNSUPPORTED,
+     "post_processor: the component 'Foo' is not known"},
     {"{" MODEL ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":"
-     "[{\"SpecialToken\":{\"id\":\"<e>\"}}],\"special_tokens\":{}}}",                      HONE_ERR_FORMAT,      "special_tokens lacks the ids of '<e>'"},
+     "[{\"SpecialToken\":{\"id\":\"<e>\"}}],\"special_tokens\":{}}}",
+     HONE_ERR_FORMAT, "special_tokens lacks the ids of '<e>'"},
     {"{" MODEL ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":"
-     "[{\"SpecialToken\":{\"id\":\"<e>\"}}],\"special_tokens\":{\"<e>\":{\"ids\":[9]}}}}", HONE_ERR_FORMAT,      "there is no token 9"                  },
-    {"{" MODEL ",\"decoder\":{\"type\":\"CTC\"}}",                                              HONE_ERR_UNSUPPORTED,
-     "decoder: the component 'CTC' is not known"                                                                                                             },
-    {"{" MODEL ",\"added_tokens\":[{\"id\":1,\"content\":\"<x>\"}]}",                           HONE_ERR_FORMAT,
-     "'<x>' has the id 1 of 'b'"                                                                                                                             },
-    {"{" MODEL ",\"added_tokens\":[{\"id\":7}]}",                                               HONE_ERR_FORMAT,      "lacks its 'content'"                  },
+     "[{\"SpecialToken\":{\"id\":\"<e>\"}}],\"special_tokens\":{\"<e>\":{\"ids\":[9]}}}}",
+     HONE_ERR_FORMAT, "there is no token 9"},
+    {"{" MODEL ",\"decoder\":{\"type\":\"CTC\"}}", HONE_ERR_UNSUPPORTED,
+     "decoder: the component 'CTC' is not known"},
+    {"{" MODEL ",\"added_tokens\":[{\"id\":1,\"content\":\"<x>\"}]}", HONE_ERR_FORMAT,
+     "'<x>' has the id 1 of 'b'"},
+    {"{" MODEL ",\"added_tokens\":[{\"id\":7}]}", HONE_ERR_FORMAT, "lacks its 'content'"},
 };
 
 START_TEST(load_bytes_malformed_refused_by_place) {
@@ -181,15 +186,15 @@ static const struct {
 } gguf_faults[FAULTS] = {
     [MODEL_UNKNOWN] = {HONE_ERR_UNSUPPORTED, "the tokenizer 'bert' is not known; known are gpt2"},
     [PRE_UNKNOWN] = {HONE_ERR_UNSUPPORTED,
-                       "the pre-tokenizer 'nope' is not known; known are gpt-2"                 },
-    [PRE_ABSENT] = {HONE_ERR_FORMAT,      KEY("pre")                                         },
-    [NO_TOKENS] = {HONE_ERR_FORMAT,      KEY("tokens")                                      },
-    [FEW_TYPES] = {HONE_ERR_FORMAT,      KEY("token_type") ": 1 types for 3 tokens"         },
-    [MERGE_ALONE] = {HONE_ERR_FORMAT,      KEY("merges") "[0] is no pair"                     },
-    [NO_SCORES] = {HONE_ERR_FORMAT,      KEY("scores")                                      },
-    [FEW_SCORES] = {HONE_ERR_FORMAT,      KEY("scores") ": 1 scores for 3 tokens"            },
-    [NAN_SCORE] = {HONE_ERR_FORMAT,      KEY("scores") "[1] is NaN"                         },
-    [BOS_OUTSIDE] = {HONE_ERR_FORMAT,      KEY("bos_token_id")                                },
+                     "the pre-tokenizer 'nope' is not known; known are gpt-2"},
+    [PRE_ABSENT] = {HONE_ERR_FORMAT, KEY("pre")},
+    [NO_TOKENS] = {HONE_ERR_FORMAT, KEY("tokens")},
+    [FEW_TYPES] = {HONE_ERR_FORMAT, KEY("token_type") ": 1 types for 3 tokens"},
+    [MERGE_ALONE] = {HONE_ERR_FORMAT, KEY("merges") "[0] is no pair"},
+    [NO_SCORES] = {HONE_ERR_FORMAT, KEY("scores")},
+    [FEW_SCORES] = {HONE_ERR_FORMAT, KEY("scores") ": 1 scores for 3 tokens"},
+    [NAN_SCORE] = {HONE_ERR_FORMAT, KEY("scores") "[1] is NaN"},
+    [BOS_OUTSIDE] = {HONE_ERR_FORMAT, KEY("bos_token_id")},
 };
 
 static void write_text(hone_gguf_writer *writer, const char *key, const char *text) {
@@ -199,14 +204,8 @@ static void write_text(hone_gguf_writer *writer, const char *key, const char *te
 static void write_faulty(const char *path, gguf_fault fault) {
     hone_gguf_writer *writer;
     bool spm = fault == NO_SCORES || fault == FEW_SCORES || fault == NAN_SCORE;
-    hone_gguf_string tokens[] = {
-        {"a",  1},
-        {"b",  1},
-        {"ab", 2}
-    };
-    hone_gguf_string merges[] = {
-        {"a b", fault == MERGE_ALONE ? 1 : 3}
-    };
+    hone_gguf_string tokens[] = {{"a", 1}, {"b", 1}, {"ab", 2}};
+    hone_gguf_string merges[] = {{"a b", fault == MERGE_ALONE ? 1 : 3}};
     int32_t types[] = {1, 1, 1};
     float scores[] = {0.0f, fault == NAN_SCORE ? __builtin_nanf("") : -1.0f, -2.0f};
     ck_ok(hone_gguf_writer_new(&writer));

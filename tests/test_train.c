@@ -196,14 +196,14 @@ END_TEST
 static const struct {
     const char *setting, *message;
 } impossible[] = {
-    {"memory=70M",          "this would fit: --batch-size"},
-    {"seq_len=100000",      "context"                     },
-    {"template=nosuch",     "unknown chat template"       },
-    {"data=/nowhere.jsonl", "/nowhere.jsonl"              },
-    {"model=/nowhere",      "/nowhere"                    },
-    {"adapter=/nowhere",    "/nowhere"                    },
-    {"too_long=refuse",     "96"                          },
-    {"lr=10",               "no finite number"            },
+    {"memory=70M", "this would fit: --batch-size"},
+    {"seq_len=100000", "context"},
+    {"template=nosuch", "unknown chat template"},
+    {"data=/nowhere.jsonl", "/nowhere.jsonl"},
+    {"model=/nowhere", "/nowhere"},
+    {"adapter=/nowhere", "/nowhere"},
+    {"too_long=refuse", "96"},
+    {"lr=10", "no finite number"},
 };
 enum { IMPOSSIBLE = sizeof impossible / sizeof *impossible };
 

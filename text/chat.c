@@ -228,11 +228,9 @@ static hone_status render_plain(renderer *r) {
 }
 
 static const hone_chat_template templates[] = {
-    {"chatml",  render_chatml, false},
-    {"llama-2", render_llama2, false},
-    {"llama-3", render_llama3, false},
-    {"zephyr",  render_zephyr, false},
-    {"plain",   render_plain,  true },
+    {"chatml", render_chatml, false},  {"llama-2", render_llama2, false},
+    {"llama-3", render_llama3, false}, {"zephyr", render_zephyr, false},
+    {"plain", render_plain, true},
 };
 
 const hone_chat_template *hone_chat_template_find(const char *name) {

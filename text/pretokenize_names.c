@@ -23,12 +23,12 @@ static const char *const smollm_names[] = {"smollm",    "starcoder", "refact",
 static const char *const falcon_names[] = {"falcon", NULL};
 
 static const hone_pretokenizer pretokenizers[] = {
-    {gpt2_names,        {GPT2},                                                  false, false},
-    {llama3_names,      {LLAMA3("\\p{N}{1,3}")},                                 true,  true },
-    {llama3_like_names, {LLAMA3("\\p{N}{1,3}")},                                 false, false},
-    {qwen2_names,       {LLAMA3("\\p{N}")},                                      false, false},
-    {smollm_names,      {"\\p{N}", GPT2},                                        false, false},
-    {falcon_names,      {"[\\p{P}\\$\\+<=>\\^~\\|`]+", GPT2, "[0-9][0-9][0-9]"}, false, false},
+    {gpt2_names, {GPT2}, false, false},
+    {llama3_names, {LLAMA3("\\p{N}{1,3}")}, true, true},
+    {llama3_like_names, {LLAMA3("\\p{N}{1,3}")}, false, false},
+    {qwen2_names, {LLAMA3("\\p{N}")}, false, false},
+    {smollm_names, {"\\p{N}", GPT2}, false, false},
+    {falcon_names, {"[\\p{P}\\$\\+<=>\\^~\\|`]+", GPT2, "[0-9][0-9][0-9]"}, false, false},
 };
 enum { PRETOKENIZERS = sizeof pretokenizers / sizeof *pretokenizers };
 

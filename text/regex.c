@@ -29,13 +29,13 @@ typedef struct class_escape {
 } class_escape;
 
 static const class_escape class_escapes[] = {
-    {'s', "\\p{White_Space}",                                                 "\\p{White_Space}"},
-    {'S', "\\P{White_Space}",                                                 "\\P{White_Space}"},
-    {'d', "\\p{Nd}",                                                          "\\p{Nd}"         },
-    {'D', "\\P{Nd}",                                                          "\\P{Nd}"         },
+    {'s', "\\p{White_Space}", "\\p{White_Space}"},
+    {'S', "\\P{White_Space}", "\\P{White_Space}"},
+    {'d', "\\p{Nd}", "\\p{Nd}"},
+    {'D', "\\P{Nd}", "\\P{Nd}"},
     {'w', "[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\xb2\\xb3\\xb9\\xbc-\\xbe]",
-     "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\xb2\\xb3\\xb9\\xbc-\\xbe"                            },
-    {'W', "[^\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\xb2\\xb3\\xb9\\xbc-\\xbe]", NULL              },
+     "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\xb2\\xb3\\xb9\\xbc-\\xbe"},
+    {'W', "[^\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\xb2\\xb3\\xb9\\xbc-\\xbe]", NULL},
 };
 
 static hone_status unlike(const char *pattern, size_t length, const char *what) {

@@ -185,12 +185,12 @@ static hone_status load_replace(component *part) {
 }
 
 static const row normalizer_rows[] = {
-    {"NFC",     load_form,    UTF8PROC_COMPOSE                    },
-    {"NFD",     load_form,    UTF8PROC_DECOMPOSE                  },
-    {"NFKC",    load_form,    UTF8PROC_COMPOSE | UTF8PROC_COMPAT  },
-    {"NFKD",    load_form,    UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT},
-    {"Prepend", load_prepend, 0                                   },
-    {"Replace", load_replace, 0                                   },
+    {"NFC", load_form, UTF8PROC_COMPOSE},
+    {"NFD", load_form, UTF8PROC_DECOMPOSE},
+    {"NFKC", load_form, UTF8PROC_COMPOSE | UTF8PROC_COMPAT},
+    {"NFKD", load_form, UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT},
+    {"Prepend", load_prepend, 0},
+    {"Replace", load_replace, 0},
 };
 
 /* --- Pre-tokenizers --- */
@@ -310,12 +310,12 @@ static hone_status load_metaspace(component *part) {
 }
 
 static const row pretokenizer_rows[] = {
-    {"Split",           load_split,            0},
-    {"ByteLevel",       load_byte_level,       0},
-    {"Digits",          load_digits,           0},
-    {"Metaspace",       load_metaspace,        0},
-    {"Punctuation",     load_punctuation,      0},
-    {"Whitespace",      load_whitespace,       0},
+    {"Split", load_split, 0},
+    {"ByteLevel", load_byte_level, 0},
+    {"Digits", load_digits, 0},
+    {"Metaspace", load_metaspace, 0},
+    {"Punctuation", load_punctuation, 0},
+    {"Whitespace", load_whitespace, 0},
     {"WhitespaceSplit", load_whitespace_split, 0},
 };
 
@@ -387,9 +387,9 @@ static hone_status load_cls_sep(component *part) {
 
 static const row processor_rows[] = {
     {"TemplateProcessing", load_template, 0},
-    {"ByteLevel",          no_tokens,     0},
-    {"BertProcessing",     load_cls_sep,  0},
-    {"RobertaProcessing",  load_cls_sep,  0},
+    {"ByteLevel", no_tokens, 0},
+    {"BertProcessing", load_cls_sep, 0},
+    {"RobertaProcessing", load_cls_sep, 0},
 };
 
 /* --- Decoders --- */
@@ -444,12 +444,9 @@ static hone_status decode_metaspace(component *part) {
 }
 
 static const row decoder_rows[] = {
-    {"ByteLevel",    decode_byte_level,    0},
-    {"ByteFallback", decode_byte_fallback, 0},
-    {"Replace",      decode_replace,       0},
-    {"Strip",        decode_strip,         0},
-    {"Metaspace",    decode_metaspace,     0},
-    {"Fuse",         no_tokens,            0},
+    {"ByteLevel", decode_byte_level, 0}, {"ByteFallback", decode_byte_fallback, 0},
+    {"Replace", decode_replace, 0},      {"Strip", decode_strip, 0},
+    {"Metaspace", decode_metaspace, 0},  {"Fuse", no_tokens, 0},
 };
 
 #define TABLE(where, rows, list)                                                                   \

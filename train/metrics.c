@@ -80,11 +80,11 @@ hone_status hone_metrics_step(hone_metrics *metrics, const hone_step_metrics *st
     HONE_TRY(put_int(line, "peak_bytes", step->peak_bytes));
     HONE_TRY(end_line(metrics));
     const hone_tfscalar scalars[] = {
-        {"train/loss",              step->loss              },
-        {"train/lr",                step->lr                },
-        {"train/grad_norm",         step->grad_norm         },
-        {"train/tokens_per_second", step->tokens_per_second },
-        {"train/peak_bytes",        (double)step->peak_bytes},
+        {"train/loss", step->loss},
+        {"train/lr", step->lr},
+        {"train/grad_norm", step->grad_norm},
+        {"train/tokens_per_second", step->tokens_per_second},
+        {"train/peak_bytes", (double)step->peak_bytes},
     };
     return hone_tfevents_scalars(metrics->events, step->step, scalars,
                                  sizeof scalars / sizeof *scalars);

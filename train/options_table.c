@@ -16,8 +16,7 @@ static const char *const targets[] = {"q", "k", "v", "o", "gate", "up", "down", 
 #define AT(field) .key = #field, .offset = offsetof(hone_train_options, field)
 #define MANY      9007199254740992.0 /* 2^53: every whole number up to here is exact */
 
-/* In the order of the help and of run.yaml. (Kept from clang-format 14, which crashes on it.) */
-/* clang-format off */
+/* In the order of the help and of run.yaml. */
 static const hone_train_option table[] = {
     {AT(model), .flag = "model", .type = HONE_OPTION_TEXT, .unit = "PATH",
      .text = "the base model: a Hugging Face folder, a .safetensors in one, or a .gguf"},
@@ -95,16 +94,15 @@ static const hone_train_option table[] = {
      .text = "steps between evaluations; 0: only before and after training"},
     {AT(early_stop), .flag = NULL, .type = HONE_OPTION_INT, .maximum = 1e6, .unit = "N",
      .text = "stop after this many evaluations without a better loss; 0: off"},
-    {AT(checkpoint_every), .flag = NULL, .type = HONE_OPTION_INT, .maximum = MANY,
-     .unit = "STEPS", .text = "steps between checkpoints; 0: off"},
-    {AT(checkpoint_minutes), .flag = NULL, .type = HONE_OPTION_REAL, .maximum = 1e6,
-     .unit = "MIN", .text = "minutes between checkpoints; 0: off"},
+    {AT(checkpoint_every), .flag = NULL, .type = HONE_OPTION_INT, .maximum = MANY, .unit = "STEPS",
+     .text = "steps between checkpoints; 0: off"},
+    {AT(checkpoint_minutes), .flag = NULL, .type = HONE_OPTION_REAL, .maximum = 1e6, .unit = "MIN",
+     .text = "minutes between checkpoints; 0: off"},
     {AT(checkpoint_keep), .flag = NULL, .type = HONE_OPTION_INT, .minimum = 1, .maximum = 1e6,
      .unit = "N", .text = "newest checkpoints that are kept"},
     {AT(log_every), .flag = NULL, .type = HONE_OPTION_INT, .minimum = 1, .maximum = MANY,
      .unit = "STEPS", .text = "steps between progress lines where there is no terminal"},
 };
-/* clang-format on */
 
 enum { ROWS = sizeof table / sizeof *table };
 

@@ -126,14 +126,14 @@ static hone_status write_plan(hone_run *run, const memory_plan *plan) {
     snprintf(rows, sizeof rows, "%lld", (long long)(o->batch_size * o->accumulation));
     snprintf(memory, sizeof memory, "%.3f GiB", gib(plan->total));
     const hone_plan_entry entries[] = {
-        {"compute",       "f32"                                                },
-        {"kernels",       run->session.device.kernels->name                    },
-        {"threads",       threads                                              },
-        {"recompute",     o->recompute == HONE_RECOMPUTE_FULL ? "full" : "none"},
-        {"template",      hone_chat_template_name(run->session.chat)           },
-        {"steps",         steps                                                },
-        {"rows_per_step", rows                                                 },
-        {"memory",        memory                                               },
+        {"compute", "f32"},
+        {"kernels", run->session.device.kernels->name},
+        {"threads", threads},
+        {"recompute", o->recompute == HONE_RECOMPUTE_FULL ? "full" : "none"},
+        {"template", hone_chat_template_name(run->session.chat)},
+        {"steps", steps},
+        {"rows_per_step", rows},
+        {"memory", memory},
     };
     size_t count = sizeof entries / sizeof *entries;
     for (size_t i = 0; i + 1 < count; i++) { /* memory is for reading only */

@@ -105,9 +105,9 @@ static hone_status put_curves(hone_buf *out, const hone_metrics_history *history
     curves c;
     HONE_TRY(make_curves(&c, history));
     const hone_chart_line loss[] = {
-        {"each step",        "raw",  c.step,      c.loss,      steps,               false},
-        {"training loss",    "loss", c.step,      c.smooth,    steps,               false},
-        {"held-out records", "eval", c.eval_step, c.eval_loss, history->eval_count, true },
+        {"each step", "raw", c.step, c.loss, steps, false},
+        {"training loss", "loss", c.step, c.smooth, steps, false},
+        {"held-out records", "eval", c.eval_step, c.eval_loss, history->eval_count, true},
     };
     const hone_chart_line lr = {"learning rate", "lr", c.step, c.lr, steps, false};
     hone_status status = put_heading(out, "Loss (lower is better)");

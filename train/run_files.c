@@ -132,14 +132,14 @@ static hone_status setting_rows(rows *out, const hone_run *run) {
 
 /* What a run folder may hold, for the report's list of those that are there. */
 static const hone_report_row known_files[] = {
-    {"adapter",       "the adapter for PEFT and transformers"            },
-    {"adapter.gguf",  "the adapter for llama.cpp and what is built on it"},
-    {"model",         "the model for transformers"                       },
-    {"model.gguf",    "the model for llama.cpp and what is built on it"  },
-    {"Modelfile",     "for runtimes that read one"                       },
-    {"run.yaml",      "every setting of this run; a config for the next" },
-    {"metrics.jsonl", "the numbers of every step"                        },
-    {"checkpoints",   "what --resume goes on from"                       },
+    {"adapter", "the adapter for PEFT and transformers"},
+    {"adapter.gguf", "the adapter for llama.cpp and what is built on it"},
+    {"model", "the model for transformers"},
+    {"model.gguf", "the model for llama.cpp and what is built on it"},
+    {"Modelfile", "for runtimes that read one"},
+    {"run.yaml", "every setting of this run; a config for the next"},
+    {"metrics.jsonl", "the numbers of every step"},
+    {"checkpoints", "what --resume goes on from"},
 };
 
 static hone_status file_rows(rows *out, const hone_run *run) {

@@ -73,11 +73,11 @@ static hone_status check_same_run(const hone_checkpoint_state *now,
     const struct {
         const char *what, *now, *then;
     } rows[] = {
-        {"the model",                                  now->model_hash,     then->model_hash    },
-        {"the data",                                   now->data_hash,      then->data_hash     },
-        {"the tokenizer",                              now->tokenizer_hash, then->tokenizer_hash},
-        {"the options",                                now->config,         then->config        },
-        {"the plan (threads, instruction set, batch)", now->plan,           then->plan          },
+        {"the model", now->model_hash, then->model_hash},
+        {"the data", now->data_hash, then->data_hash},
+        {"the tokenizer", now->tokenizer_hash, then->tokenizer_hash},
+        {"the options", now->config, then->config},
+        {"the plan (threads, instruction set, batch)", now->plan, then->plan},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         if (strcmp(rows[i].now, rows[i].then) == 0) continue;

@@ -25,14 +25,12 @@ static inline void fuzz_import(hone_status (*read)(hone_import *), const uint8_t
     hone_data_report_file report = {0};
     int64_t taken = 0;
     hone_reader_memory(&reader, bytes, length, "input");
-    hone_import import = {
-        .reader = &reader,
-        .options = &options,
-        .report = &report,
-        .shape = {.map = map, .map_count = map_count},
-        .take = check_taken,
-        .context = &taken
-    };
+    hone_import import = {.reader = &reader,
+                          .options = &options,
+                          .report = &report,
+                          .shape = {.map = map, .map_count = map_count},
+                          .take = check_taken,
+                          .context = &taken};
     if (read(&import) == HONE_OK && taken == 0 && report.rows != report.empty) {
         /* A row without instances makes no record and is counted as empty; all else makes one. */
         __builtin_trap();
