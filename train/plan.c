@@ -117,6 +117,16 @@ static hone_status refuse_with_remedy(hone_run *run, const memory_plan *plan, in
         gib(plan->evaluation), gib(limit), remedy);
 }
 
+/* The options without paths: what lies there is compared by its hash, and folders may be moved. */
+static hone_status format_settings(char **out, const hone_train_options *o) {
+    hone_train_options settings = *o;
+    settings.model = settings.data = settings.out = settings.adapter = settings.from_scratch = NULL;
+    hone_buf text = {0};
+    HONE_TRY(hone_config_format(&text, &settings, NULL, 0));
+    *out = text.data;
+    return HONE_OK;
+}
+
 /* The text that checkpoints compare: what decides the bits besides the options. */
 static hone_status write_plan(hone_run *run, const memory_plan *plan) {
     const hone_train_options *o = run->options;
@@ -140,9 +150,7 @@ static hone_status write_plan(hone_run *run, const memory_plan *plan) {
         HONE_TRY(hone_buf_printf(&run->plan, "%s: %s\n", entries[i].name, entries[i].value));
     }
     run->state.plan = hone_strdup(run->plan.data);
-    hone_buf config = {0};
-    HONE_TRY(hone_config_format(&config, o, NULL, 0));
-    run->state.config = config.data;
+    HONE_TRY(format_settings(&run->state.config, o));
     run->state.seed = o->seed;
     memcpy(run->state.model_hash, run->session.model_hash, HONE_SHA256_TEXT);
     snprintf(run->state.data_hash, HONE_SHA256_TEXT, "%s", hone_samples_key(run->session.samples));
