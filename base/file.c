@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -166,6 +167,19 @@ hone_status hone_dir_make(const char *path) {
     HONE_TRY(make_parent(path));
     if (mkdir(path, 0700) == 0 || (errno == EEXIST && hone_path_is_dir(path))) return HONE_OK;
     return hone_fail_errno(HONE_ERR_IO, "%s: cannot make the folder", path);
+}
+
+static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *place) {
+    (void)info;
+    (void)kind;
+    (void)place;
+    (void)remove(path);
+    return 0;
+}
+
+void hone_dir_remove(const char *path) {
+    enum { OPEN_FOLDERS = 8 };
+    nftw(path, remove_one, OPEN_FOLDERS, FTW_DEPTH | FTW_PHYS);
 }
 
 char *hone_path_join(const char *dir, const char *name) {

@@ -233,6 +233,8 @@ START_TEST(train_impossible_run_says_what_to_do) {
     ck_assert_msg(status != HONE_OK, "%s was accepted", impossible[_i].setting);
     ck_assert_msg(strstr(hone_fail_message(), impossible[_i].message), "%s: %s",
                   impossible[_i].setting, hone_fail_message());
+    /* What never began leaves nothing, so that the corrected command works; a run that failed keeps its folder. */
+    ck_assert(hone_path_exists(o.out) == (strncmp(impossible[_i].setting, "lr", 2) == 0));
     hone_train_options_free(&o);
     remove_folder();
 }

@@ -109,7 +109,7 @@ hone_status hone_preview_make(hone_preview *out, hone_session *session, size_t m
 }
 
 void hone_preview_free(hone_preview *preview) {
-    for (size_t i = 0; i < preview->count; i++) {
+    for (size_t i = 0; preview->samples && i < preview->count; i++) {
         const hone_report_sample *s = &preview->samples[i];
         hone_free((void *)(uintptr_t)s->prompt);
         hone_free((void *)(uintptr_t)s->before);

@@ -30,9 +30,11 @@ typedef struct hone_run {
     size_t saved_count;
     float *saved_host;
     char **saved_names;
-    hone_buf plan;   /* YAML-like text of what was resolved */
-    int64_t steps;   /* of the whole run */
-    double saved_at; /* clock of the last checkpoint */
+    hone_buf plan;    /* YAML-like text of what was resolved */
+    int64_t steps;    /* of the whole run */
+    bool made_folder; /* by this process; removed again when the run cannot start */
+    bool started;     /* everything is open: the folder stays */
+    double saved_at;  /* clock of the last checkpoint */
     hone_train_result result;
 } hone_run;
 

@@ -29,9 +29,10 @@ char *hone_run_path(const hone_run *run, const char *name) {
 
 /* --- Opening --- */
 
-static hone_status make_folders(const hone_run *run, bool resume) {
+static hone_status make_folders(hone_run *run, bool resume) {
     const char *out = run->options->out;
-    if (!resume && hone_path_exists(out)) {
+    run->made_folder = !hone_path_exists(out);
+    if (!resume && !run->made_folder) {
         return hone_fail(
             HONE_ERR_USAGE,
             "%s: exists already; choose another --out, or go on with that run by --resume", out);
@@ -370,6 +371,7 @@ static hone_status run_all(hone_run *run, bool resume) {
     HONE_TRY(hone_metrics_resume(run->options->out, run->result.resumed_from));
     if (run->result.resumed_from >= 0) HONE_TRY(recall(run));
     HONE_TRY(hone_metrics_open(&run->metrics, run->options->out));
+    run->started = true;
     if (run->evaluator && run->result.resumed_from < 0) HONE_TRY(run_eval(run));
     HONE_TRY(run_steps(run));
     return finish(run);
@@ -409,6 +411,7 @@ hone_status hone_train(hone_train_result *out, const hone_train_options *options
     run->result.peak_bytes = peak_resident_bytes();
     *out = run->result;
     close_run(run);
+    if (run->made_folder && !run->started) hone_dir_remove(options->out);
     hone_free(run);
     return status;
 }
