@@ -23,13 +23,18 @@ static void put_tokenizer(bool add_bos) {
     ck_ok(hone_buf_puts(&json, "],\"normalizer\":null,\"pre_tokenizer\":{\"type\":\"ByteLevel\","
                                "\"add_prefix_space\":false,\"trim_offsets\":true,"
                                "\"use_regex\":true},\"decoder\":{\"type\":\"ByteLevel\"},"
-                               "\"post_processor\":null}"));
+                               "\"post_processor\":"));
+    ck_ok(hone_buf_puts(&json, add_bos
+                                   ? "{\"type\":\"TemplateProcessing\",\"single\":["
+                                     "{\"SpecialToken\":{\"id\":\"<s>\",\"type_id\":0}},"
+                                     "{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}],\"pair\":[],"
+                                     "\"special_tokens\":{\"<s>\":{\"id\":\"<s>\",\"ids\":[202],"
+                                     "\"tokens\":[\"<s>\"]}}}}"
+                                   : "null}"));
     ck_ok(hone_dir_make(test_path("tok")));
     put_bytes("tok/tokenizer.json", json.data, json.length);
     hone_buf_free(&json);
-    put_file("tok/tokenizer_config.json",
-             add_bos ? "{\"bos_token\":\"<s>\",\"eos_token\":\"</s>\",\"add_bos_token\":true}"
-                     : "{\"bos_token\":\"<s>\",\"eos_token\":\"</s>\",\"add_bos_token\":false}");
+    put_file("tok/tokenizer_config.json", "{\"bos_token\":\"<s>\",\"eos_token\":\"</s>\"}");
 }
 
 /* Everything a test has open. */
