@@ -193,6 +193,28 @@ START_TEST(train_accumulation_changes_rounding_only) {
 }
 END_TEST
 
+START_TEST(train_early_stop_ends_with_the_best_parameters) {
+    make_folder();
+    write_records(in_folder("records.jsonl"), 60);
+    hone_train_options o = options_for(in_folder("run"));
+    static const char *const hasty[] = {"steps=200",     "lr=3e-2",   "eval_every=5",
+                                        "early_stop=2",  "dropout=0", "eval_fraction=0.3",
+                                        "recompute=none"};
+    for (size_t i = 0; i < sizeof hasty / sizeof *hasty; i++) set(&o, hasty[i]);
+    hone_train_result result;
+    ck_ok(hone_train(&result, &o, false, &silent));
+    ck_assert(result.stopped_early && result.steps < 200);
+    hone_metrics_history history = {0};
+    ck_ok(hone_metrics_read(&history, o.out));
+    double best = history.evals[0].eval_loss;
+    for (size_t i = 0; i < history.eval_count; i++) best = fmin(best, history.evals[i].eval_loss);
+    ck_assert_double_eq_tol(result.eval_loss, best, 1e-6);
+    hone_metrics_history_free(&history);
+    hone_train_options_free(&o);
+    remove_folder();
+}
+END_TEST
+
 static const struct {
     const char *setting, *message;
 } impossible[] = {
@@ -247,6 +269,7 @@ int main(void) {
     tcase_add_test(values, train_small_run_learns_and_writes_its_files);
     tcase_add_test(values, train_interrupted_and_resumed_gives_the_same_bytes);
     tcase_add_test(values, train_accumulation_changes_rounding_only);
+    tcase_add_test(values, train_early_stop_ends_with_the_best_parameters);
     suite_add_tcase(suite, values);
     TCase *errors = tcase_create("errors");
     tcase_set_timeout(errors, 120);
