@@ -5,7 +5,6 @@
 
 #include "base/alloc.h"
 #include "cli/output.h"
-#include "cli/signals.h"
 #include "text/utf8.h"
 
 hone_answer_settings hone_answer_defaults(void) {
@@ -79,7 +78,7 @@ static hone_status remember(hone_encoding *said, int32_t id) {
 static hone_status say_tokens(hone_encoding *said, hone_buf *pending, hone_session *session,
                               hone_generator *generator, const hone_answer_settings *s) {
     hone_sampling sampling = {s->temperature, s->top_p, (uint64_t)s->seed};
-    for (int64_t i = 0; i < s->max_tokens && !hone_signals_caught(); i++) {
+    for (int64_t i = 0; i < s->max_tokens; i++) {
         int32_t id;
         HONE_TRY(hone_generator_choose(&id, generator, &sampling));
         if (hone_tokenizer_ends(session->tokenizer, id)) break;

@@ -24,7 +24,7 @@ HONE_MUST_USE hone_status hone_answer_open(hone_session *session, hone_generator
                                            const hone_answer_settings *settings);
 
 /* Feeds the prompt, then writes what follows to standard output, piece by piece, whole characters only; the ids are
- * appended to *said (may be NULL). Ends at an end token, at max_tokens, when the context is full, or at a signal. */
+ * appended to *said (may be NULL). Ends at an end token, at max_tokens, or when the context is full. */
 HONE_MUST_USE hone_status hone_answer(hone_encoding *said, hone_session *session,
                                       hone_generator *generator,
                                       const hone_answer_settings *settings, const int32_t *ids,

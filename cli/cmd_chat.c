@@ -6,7 +6,6 @@
 #include "cli/answer.h"
 #include "cli/command.h"
 #include "cli/output.h"
-#include "cli/signals.h"
 
 /* A conversation and what of it the generator holds. */
 typedef struct conversation {
@@ -95,7 +94,7 @@ static hone_status converse(conversation *c, size_t first) {
     if (terminal) hone_say("Ask something. /new begins another conversation, Ctrl-D ends.");
     hone_buf line = {0};
     hone_status status = HONE_OK;
-    while (status == HONE_OK && !hone_signals_caught()) {
+    while (status == HONE_OK) {
         if (terminal) fputs("> ", stderr);
         if (!read_line(&line)) break;
         if (line.length == 0) continue;
@@ -121,7 +120,6 @@ static hone_status run(int argc, char **argv) {
     HONE_TRY(
         hone_flags_parse(&arguments, &hone_command_chat, flags, HONE_COUNT(flags), argc, argv));
     if (arguments.help) return HONE_OK;
-    hone_signals_catch();
     hone_session session = {0};
     conversation c = {.session = &session, .settings = &s};
     hone_status status = hone_answer_open(&session, &c.generator, &s);

@@ -4,7 +4,6 @@
 #include "cli/answer.h"
 #include "cli/command.h"
 #include "cli/output.h"
-#include "cli/signals.h"
 
 static hone_status read_input(hone_buf *out) {
     char chunk[1 << 16];
@@ -68,7 +67,6 @@ static hone_status run(int argc, char **argv) {
         hone_flags_parse(&arguments, &hone_command_generate, flags, HONE_COUNT(flags), argc, argv));
     if (arguments.help) return HONE_OK;
     if (!prompt) return hone_fail(HONE_ERR_USAGE, "--prompt is missing");
-    hone_signals_catch();
     hone_buf text = {0};
     hone_session session = {0};
     hone_status status =

@@ -1,24 +1,40 @@
 #include "cli/signals.h"
 
+#include <pthread.h>
 #include <string.h>
 #include <unistd.h>
 
 static volatile sig_atomic_t caught;
 
-static void on_signal(int number) {
-    if (caught) _exit(128 + number);
-    caught = number;
+static sigset_t watched(void) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    return set;
 }
 
+static void *watch(void *unused) {
+    sigset_t set = watched();
+    int number;
+    while (sigwait(&set, &number) == 0) {
+        if (caught) _exit(128 + number);
+        caught = number;
+    }
+    return unused;
+}
+
+/* A thread of its own waits for the signals, and all others block them. A handler would run on the stack of whatever
+ * thread was interrupted, and oneDNN's generated products keep data below it: seen as a damaged heap once in some runs. */
 const volatile sig_atomic_t *hone_signals_catch(void) {
-    struct sigaction action;
-    memset(&action, 0, sizeof action);
-    action.sa_handler = on_signal;
-    action.sa_flags = SA_RESTART;
-    sigemptyset(&action.sa_mask);
-    const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        sigaction(numbers[i], &action, NULL);
+    sigset_t set = watched();
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, watch, NULL) == 0) {
+        pthread_detach(thread);
+    } else {
+        pthread_sigmask(SIG_UNBLOCK, &set, NULL); /* they end the program at once */
     }
     return &caught;
 }
