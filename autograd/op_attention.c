@@ -44,6 +44,7 @@ const hone_op hone_op_attention = {
     .workspace = workspace,
     .forward = forward,
     .backward = backward,
+    .grads_of_all = true,
 };
 
 hone_status hone_attention(hone_tensor **o, hone_tape *tape, hone_tensor *q, hone_tensor *k,

@@ -28,6 +28,7 @@ const hone_op hone_op_silu_mul = {
     .shape = shape,
     .forward = forward,
     .backward = backward,
+    .grads_of_all = true,
     .steals = true,
 };
 

@@ -290,7 +290,10 @@ static hone_status run_backward(hone_tape *tape, hone_node *node) {
     hone_pass pass;
     HONE_TRY(take_workspace(&pass, tape, node, true));
     for (int i = 0; i < HONE_NODE_INPUTS; i++) {
-        if (hone_node_wants_grad(node, i)) HONE_TRY(prepare_grad(&pass, tape, node, i));
+        bool written = node->op->grads_of_all && node->in[i];
+        if (written || hone_node_wants_grad(node, i)) {
+            HONE_TRY(prepare_grad(&pass, tape, node, i));
+        }
         if (node->saved_in >> i & 1u) touch(tape, node->in[i]);
     }
     for (int i = 0; i < HONE_NODE_OUTPUTS; i++) {

@@ -49,10 +49,13 @@ typedef struct hone_op {
     /* Bytes of scratch for a pass; NULL: none. */
     size_t (*workspace)(const hone_node *node, const hone_kernels *kernels, bool backward);
     void (*forward)(const hone_node *node, const hone_pass *pass);
-    /* Adds to or sets (pass->beta) in[i]->grad of every input that needs one, from out[]->grad. */
+    /* Adds to or sets (pass->beta) in[i]->grad of every input that needs one (or of all: grads_of_all), from
+     * out[]->grad. */
     void (*backward)(const hone_node *node, const hone_pass *pass);
     /* Input 0 may take over the memory of output 0's gradient, which dies with this node. */
     bool steals;
+    /* Backward writes the gradients of all inputs at once, also of those that need none. */
+    bool grads_of_all;
     /* Backward starts here: there is no gradient of the output. */
     bool is_loss;
 } hone_op;

@@ -182,7 +182,9 @@ static void check_gradients(problem *p) {
         ck_assert_uint_le(n, 1 << 10);
         memcpy(grads[i], p->leaf[i].grad->data, n * sizeof(double));
     }
-    for (int i = 0; i < p->leaves; i++) check_leaf(p, i, grads[i]);
+    for (int i = 0; i < p->leaves; i++) {
+        if (p->leaf[i].needs_grad) check_leaf(p, i, grads[i]);
+    }
 }
 
 static const int64_t sizes[][3] = {{1, 1, 1}, {3, 5, 2}, {7, 8, 9}, {8, 15, 16}, {9, 17, 3}};
@@ -327,6 +329,30 @@ START_TEST(attention_packed_documents_grad_matches) {
 }
 END_TEST
 
+/* Bit i of the loop number: input i needs a gradient. */
+static void freeze_others(problem *p, int wanted) {
+    for (int i = 0; i < p->leaves; i++) p->leaf[i].needs_grad = wanted >> i & 1;
+}
+
+START_TEST(attention_some_inputs_frozen_grad_matches) {
+    problem p;
+    open_problem(&p);
+    p.H = 2;
+    p.K = 1;
+    p.D = 3;
+    p.segments = packed;
+    p.segment_count = 3;
+    p.max_len = 5;
+    add_leaf(&p, 9, p.H * p.D);
+    add_leaf(&p, 9, p.K * p.D);
+    add_leaf(&p, 9, p.K * p.D);
+    p.build = build_attention;
+    freeze_others(&p, _i);
+    check_gradients(&p);
+    close_problem(&p);
+}
+END_TEST
+
 static hone_tensor *build_silu_mul(problem *p) {
     hone_tensor *y, *gate = on_tape(p, 0), *up = on_tape(p, 1);
     ck_ok(hone_silu_mul(&y, p->tape, gate, up));
@@ -339,6 +365,18 @@ START_TEST(silu_mul_grad_matches) {
     add_leaf(&p, sizes[_i][0], sizes[_i][1]);
     add_leaf(&p, sizes[_i][0], sizes[_i][1]);
     p.build = build_silu_mul;
+    check_gradients(&p);
+    close_problem(&p);
+}
+END_TEST
+
+START_TEST(silu_mul_one_input_frozen_grad_matches) {
+    problem p;
+    open_problem(&p);
+    add_leaf(&p, 3, 5);
+    add_leaf(&p, 3, 5);
+    p.build = build_silu_mul;
+    freeze_others(&p, _i);
     check_gradients(&p);
     close_problem(&p);
 }
@@ -498,7 +536,9 @@ int main(void) {
     tcase_add_loop_test(grad, linear_with_dropout_grad_matches, 0, SIZES - 1);
     tcase_add_loop_test(grad, rope_both_layouts_grad_matches, 0, 6);
     tcase_add_loop_test(grad, attention_packed_documents_grad_matches, 0, 4);
+    tcase_add_loop_test(grad, attention_some_inputs_frozen_grad_matches, 1, 8);
     tcase_add_loop_test(grad, silu_mul_grad_matches, 0, SIZES);
+    tcase_add_loop_test(grad, silu_mul_one_input_frozen_grad_matches, 1, 4);
     tcase_add_test(grad, gather_some_rows_grad_matches);
     tcase_add_test(grad, cross_entropy_some_rows_grad_matches);
     tcase_add_loop_test(grad, decoder_two_blocks_grad_matches, 0, 2);

@@ -193,6 +193,26 @@ START_TEST(train_accumulation_changes_rounding_only) {
 }
 END_TEST
 
+static const char *const target_sets[] = {"q", "k", "v", "q,v", "gate", "up", "o", "down", "k,up"};
+enum { TARGET_SETS = sizeof target_sets / sizeof *target_sets };
+
+START_TEST(train_any_targets_learn) {
+    make_folder();
+    write_records(in_folder("records.jsonl"), 60);
+    hone_train_options o = options_for(in_folder("run"));
+    char text[64];
+    snprintf(text, sizeof text, "targets=%s", target_sets[_i]);
+    set(&o, text);
+    set(&o, _i % 2 ? "recompute=none" : "recompute=full");
+    hone_train_result result;
+    ck_ok(hone_train(&result, &o, false, &silent));
+    ck_assert_msg(result.last_loss < result.first_loss, "%s: %g to %g", text, result.first_loss,
+                  result.last_loss);
+    hone_train_options_free(&o);
+    remove_folder();
+}
+END_TEST
+
 START_TEST(train_early_stop_ends_with_the_best_parameters) {
     make_folder();
     write_records(in_folder("records.jsonl"), 60);
@@ -269,6 +289,7 @@ int main(void) {
     tcase_add_test(values, train_small_run_learns_and_writes_its_files);
     tcase_add_test(values, train_interrupted_and_resumed_gives_the_same_bytes);
     tcase_add_test(values, train_accumulation_changes_rounding_only);
+    tcase_add_loop_test(values, train_any_targets_learn, 0, TARGET_SETS);
     tcase_add_test(values, train_early_stop_ends_with_the_best_parameters);
     suite_add_tcase(suite, values);
     TCase *errors = tcase_create("errors");
