@@ -33,8 +33,9 @@ typedef struct block {
 
 static int64_t scratch_size(int64_t rows, int64_t head_size, int64_t padded) {
     int64_t whole = round_up(rows, MR);
-    return 2 * whole * padded + whole * VW + round_up(whole, 16) + head_size * KEYS +
-           KEYS * padded + MR * KEYS_PADDED;
+    return 2 * round_up(whole * padded, 16) + round_up(whole, 16) + round_up(whole * VW, 16) +
+           round_up(head_size * KEYS, 16) + round_up(KEYS * padded, 16) +
+           round_up(MR * KEYS_PADDED, 16);
 }
 
 static block block_in(float *scratch, int64_t rows, int64_t head_size, int64_t padded) {
