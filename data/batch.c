@@ -1,7 +1,5 @@
 #include "data/batch.h"
 
-#include <string.h>
-
 #include "base/alloc.h"
 #include "data/packing.h"
 
@@ -131,18 +129,9 @@ hone_status hone_loader_count(hone_loader_counts *out, hone_loader *loader, hone
 
 /* --- filling --------------------------------------------------------------------------------------------------- */
 
-/* One array of the batch grows to `need` items. */
-static hone_status grow(void *array, int64_t need, size_t size) {
-    void *old;
-    memcpy(&old, array, sizeof old);
-    void *grown = hone_realloc(old, (size_t)need, size);
-    if (!grown) return HONE_ERR_MEMORY;
-    memcpy(array, &grown, sizeof grown);
-    return HONE_OK;
-}
-
-static int64_t doubled(int64_t capacity, int64_t need) {
-    return need > 2 * capacity ? need : 2 * capacity;
+/* One of several arrays that share a capacity, which moves when the last of them has grown. */
+static hone_status grow(void *array, size_t capacity, int64_t need, size_t size) {
+    return hone_grow(array, &capacity, (size_t)need, size);
 }
 
 /* Makes room for one more document. */
@@ -152,25 +141,16 @@ static hone_status make_room(hone_batch *batch, const hone_sample_info *info) {
     int64_t documents = batch->documents + 1;
     if (tokens > INT32_MAX)
         return hone_fail(HONE_ERR_USAGE, "a batch of more than 2^31 tokens; make it smaller");
-    if (tokens > batch->token_capacity) {
-        int64_t room = doubled(batch->token_capacity, tokens);
-        HONE_TRY(grow(&batch->ids, room, sizeof *batch->ids));
-        HONE_TRY(grow(&batch->positions, room, sizeof *batch->positions));
-        HONE_TRY(grow(&batch->records, room, sizeof *batch->records));
-        batch->token_capacity = room;
-    }
-    if (rows > batch->row_capacity) {
-        int64_t room = doubled(batch->row_capacity, rows);
-        HONE_TRY(grow(&batch->row, room, sizeof *batch->row));
-        HONE_TRY(grow(&batch->target, room, sizeof *batch->target));
-        batch->row_capacity = room;
-    }
-    if (documents > batch->document_capacity) {
-        int64_t room = doubled(batch->document_capacity, documents);
-        HONE_TRY(grow(&batch->document_begin, room, sizeof *batch->document_begin));
-        HONE_TRY(grow(&batch->document_length, room, sizeof *batch->document_length));
-        batch->document_capacity = room;
-    }
+    HONE_TRY(grow(&batch->ids, batch->token_capacity, tokens, sizeof *batch->ids));
+    HONE_TRY(grow(&batch->positions, batch->token_capacity, tokens, sizeof *batch->positions));
+    HONE_TRY(
+        hone_grow(&batch->records, &batch->token_capacity, (size_t)tokens, sizeof *batch->records));
+    HONE_TRY(grow(&batch->row, batch->row_capacity, rows, sizeof *batch->row));
+    HONE_TRY(hone_grow(&batch->target, &batch->row_capacity, (size_t)rows, sizeof *batch->target));
+    HONE_TRY(grow(&batch->document_begin, batch->document_capacity, documents,
+                  sizeof *batch->document_begin));
+    HONE_TRY(hone_grow(&batch->document_length, &batch->document_capacity, (size_t)documents,
+                       sizeof *batch->document_length));
     return HONE_OK;
 }
 

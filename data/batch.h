@@ -10,6 +10,7 @@
 #ifndef HONE_DATA_BATCH_H
 #define HONE_DATA_BATCH_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/status.h"
@@ -44,7 +45,7 @@ typedef struct hone_batch {
     int32_t *target; /* [N]: ... this id, which stands at row[n] + 1 in the same document */
 
     int64_t bins; /* that were filled in */
-    int64_t token_capacity, document_capacity, row_capacity;
+    size_t token_capacity, document_capacity, row_capacity;
 } hone_batch;
 
 void hone_batch_free(hone_batch *batch); /* takes a zeroed one */
