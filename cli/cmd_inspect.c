@@ -48,12 +48,12 @@ static hone_status inspect_file(json_t **out, const char *path) {
     hone_map_close(&map);
     if (gguf || ends_with(path, ".gguf")) return hone_inspect_gguf(out, path);
     if (hdf5 || ends_with(path, ".h5")) return hone_inspect_hdf5(out, path);
-    if (ends_with(path, ".safetensors") || ends_with(path, ".json"))
+    if (ends_with(path, ".safetensors") || ends_with(path, ".index.json"))
         return hone_inspect_safetensors(out, path);
     return hone_fail(
         HONE_ERR_UNSUPPORTED,
-        "%s: not a kind of file that inspect reads: GGUF, safetensors (or a folder with "
-        "one), an HDF5 data file or checkpoint",
+        "%s: not a kind of file that inspect reads: GGUF, safetensors (a file, its .index.json or "
+        "a folder with one), an HDF5 data file or checkpoint",
         path);
 }
 

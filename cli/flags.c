@@ -132,8 +132,9 @@ static bool common_option(const parser *in, const char *argument) {
         if (!in->out->help) hone_help_print(in->command, in->flags, in->count);
         in->out->help = true;
     } else if (strcmp(argument, "-V") == 0 || strcmp(argument, "--version") == 0) {
-        if (!in->out->help) puts("hone " HONE_VERSION);
-        in->out->help = true;
+        if (in->out->help) return true;
+        puts("hone " HONE_VERSION);
+        in->out->help = in->out->version = true;
     } else if (strcmp(argument, "-q") == 0 || strcmp(argument, "--quiet") == 0) {
         hone_output_quiet();
     } else {

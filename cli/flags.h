@@ -50,7 +50,8 @@ typedef struct hone_arguments {
     int minimum, maximum; /* set by the caller; maximum -1: any number */
     char **operands;      /* [count], borrowed from argv, which is reordered */
     int count;
-    bool help; /* the help was asked for and printed: nothing more is to be done */
+    bool help; /* the help or the version was asked for and printed: nothing more is to be done */
+    bool version; /* it was the version */
 } hone_arguments;
 
 /* Reads argv[1 .. argc-1]. */

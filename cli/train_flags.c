@@ -133,6 +133,7 @@ static hone_status parse(hone_train_flags *out, spoken *words, hone_buf *default
     hone_arguments arguments = {0};
     HONE_TRY(hone_flags_parse(&arguments, command, flags, count, argc, argv));
     out->help = arguments.help;
+    if (arguments.version) return HONE_OK;
     if (out->help) return print_other_keys(&out->options);
     return resolve(out, words);
 }

@@ -57,7 +57,8 @@ def test_train_help_names_every_key_of_run_yaml(hone, tmp_path):
 
 def test_version_is_said(hone):
     assert re.fullmatch(r"hone \d+\.\d+\.\d+\n", hone("-V").stdout)
-    assert hone("doctor", "--version").stdout == hone("--version").stdout
+    for command in ["doctor", "train"]:
+        assert hone(command, "--version").stdout == hone("--version").stdout
 
 
 WRONG = {
@@ -239,10 +240,12 @@ def test_inspect_gguf_agrees_with_gguf_package(hone, fixtures):
     assert set(shown["metadata"]) == {k for k in reader.fields if not k.startswith("GGUF.")}
 
 
-def test_inspect_foreign_file_is_refused(hone, tmp_path):
+def test_inspect_foreign_file_is_refused(hone, model, tmp_path):
     path = tmp_path / "x.txt"
     path.write_text("hello")
-    assert "not a kind of file that inspect reads" in hone("inspect", path, status=1).stderr
+    for foreign in [path, model / "tokenizer.json"]:
+        said = hone("inspect", foreign, status=1).stderr
+        assert f"{foreign}: not a kind of file that inspect reads: GGUF, safetensors" in said
 
 
 def test_doctor_json_has_machine_and_models(hone):
