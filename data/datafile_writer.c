@@ -155,8 +155,11 @@ hone_status hone_datafile_writer_commit(hone_datafile_writer *writer) {
         hid_t file = writer->columns.file;
         writer->columns.file = 0;
         hone_data_columns_close(&writer->columns);
-        if (H5Fclose(file) < 0)
+        if (H5Fclose(file) < 0) {
             status = hone_h5_fail(HONE_ERR_IO, writer->file.temporary, "cannot write");
+            hone_h5_divert(file);
+            H5Fclose(file);
+        }
     }
     if (status == HONE_OK) status = hone_file_commit(&writer->file);
     hone_datafile_writer_abandon(writer);
@@ -165,6 +168,7 @@ hone_status hone_datafile_writer_commit(hone_datafile_writer *writer) {
 
 void hone_datafile_writer_abandon(hone_datafile_writer *writer) {
     if (!writer) return;
+    if (writer->columns.file > 0) hone_h5_divert(writer->columns.file);
     hone_data_columns_close(&writer->columns);
     hone_file_abandon(&writer->file);
     hone_free(writer);

@@ -1,6 +1,9 @@
 #include "data/h5.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 
@@ -8,7 +11,17 @@
 enum { MOST_EXPANSION = 1100, DEFLATE_LEVEL = 4 };
 
 void hone_h5_quiet(void) {
+    (void)H5dont_atexit();
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+}
+
+void hone_h5_divert(hid_t file) {
+    int *descriptor;
+    if (H5Fget_vfd_handle(file, H5P_DEFAULT, (void **)&descriptor) < 0) return;
+    int memory = memfd_create("hone", MFD_CLOEXEC);
+    if (memory < 0) return;
+    dup3(memory, *descriptor, O_CLOEXEC);
+    close(memory);
 }
 
 typedef struct cause {

@@ -11,8 +11,13 @@
 
 #include "base/status.h"
 
-/* Turns off HDF5's own printing. Called by whatever opens a file. */
+/* Turns off HDF5's own printing, and its work at exit, which crashes over a file that could not be written. Called by
+ * whatever opens a file, before any other call of HDF5's. */
 void hone_h5_quiet(void);
+
+/* Before closing a file that is given up. After a failed write HDF5 cannot close its file and would try again and again:
+ * its descriptor is turned to a file in memory, which takes what little HDF5 still holds. */
+void hone_h5_divert(hid_t file);
 
 /* The message "path: what: HDF5's innermost cause; remedy". Clears HDF5's error stack. */
 hone_status hone_h5_fail(hone_status code, const char *path, const char *what);

@@ -6,13 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/file.h"
+#include "data/h5.h"
 #include "train/checkpoint_format.h"
 
 enum { PAGE = 1 << 18 };
@@ -149,20 +149,9 @@ static herr_t open_writer(writer *out, const char *path) {
     return out->file < 0 ? -1 : 0;
 }
 
-/* After a failed write HDF5 cannot close its file, and would try again at exit: its descriptor is turned to a file in
- * memory, which takes what little it still holds. */
-static void divert(hid_t file) {
-    int *descriptor;
-    if (H5Fget_vfd_handle(file, H5P_DEFAULT, (void **)&descriptor) < 0) return;
-    int memory = memfd_create("hone", MFD_CLOEXEC);
-    if (memory < 0) return;
-    dup3(memory, *descriptor, O_CLOEXEC);
-    close(memory);
-}
-
 static herr_t close_writer(writer *out, herr_t result) {
     if (out->file >= 0 && result >= 0) result = H5Fflush(out->file, H5F_SCOPE_GLOBAL);
-    if (out->file >= 0 && result < 0) divert(out->file);
+    if (out->file >= 0 && result < 0) hone_h5_divert(out->file);
     if (out->file >= 0 && H5Fclose(out->file) < 0) result = -1;
     if (out->group >= 0) H5Pclose(out->group);
     if (out->dataset >= 0) H5Pclose(out->dataset);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/alloc.h"
+#include "data/h5.h"
 
 /* With its checksum a chunk of this many floats fills a mebibyte, that is, whole pages of the file. */
 enum { CHUNK_ELEMENTS = (1 << 18) - 1 };
@@ -42,7 +43,7 @@ hsize_t hone_checkpoint_chunk_rows(hsize_t rows, hsize_t inner) {
 }
 
 void hone_checkpoint_prepare(void) {
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    hone_h5_quiet();
     (void)H5Pset_obj_track_times(H5P_GROUP_CREATE_DEFAULT, false);
 }
 
