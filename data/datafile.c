@@ -76,6 +76,36 @@ static hone_status read_tables(hone_datafile *file) {
     return HONE_OK;
 }
 
+static bool is_sha256(const char *text) {
+    return strlen(text) == HONE_SHA256_TEXT - 1 &&
+           strspn(text, "0123456789abcdef") == HONE_SHA256_TEXT - 1;
+}
+
+/* The tables must fit each other and the records: a table whose bytes HDF5 lost is read as zeros. */
+static hone_status check_tables(const hone_datafile *file) {
+    int64_t left = file->columns.end.count;
+    for (int64_t i = 0; i < file->columns.sources.count; i++) {
+        const hone_data_source *row = &file->sources[i];
+        const char *wrong = NULL;
+        if (row->id != i) wrong = "has another number";
+        if (!row->name[0]) wrong = "has no name";
+        if (!is_sha256(row->sha256)) wrong = "has no SHA-256";
+        if (row->records < 0 || row->records > left) wrong = "claims more records than there are";
+        if (wrong)
+            return hone_fail(HONE_ERR_FORMAT,
+                             "%s: /sources: row %lld %s; the file is corrupt: restore it from a "
+                             "copy, or make it again from the files it came from",
+                             file->path, (long long)i, wrong);
+        left -= row->records;
+    }
+    if (left == 0) return HONE_OK;
+    return hone_fail(HONE_ERR_FORMAT,
+                     "%s: %lld of %lld records belong to no source of /sources; the file is "
+                     "corrupt: restore it from a copy, or make it again from the files it came "
+                     "from",
+                     file->path, (long long)left, (long long)file->columns.end.count);
+}
+
 /* The last end must be the end of the text: a file that was cut and mended elsewhere fails here, not in training. */
 static hone_status check_end(hone_datafile *file) {
     hone_data_columns *c = &file->columns;
@@ -113,6 +143,7 @@ static hone_status open_file(hone_datafile *file) {
     HONE_TRY(read_meta(file));
     HONE_TRY(hone_data_columns_open(&file->columns, id, false, file->path));
     HONE_TRY(read_tables(file));
+    HONE_TRY(check_tables(file));
     return check_end(file);
 }
 

@@ -1,8 +1,11 @@
 /* The data file: what is written is read, by others too; duplicates, splits, damage, full disks. */
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "base/alloc.h"
+#include "data/datafile_writer.h"
 #include "data/extsort.h"
 #include "tests/data_support.h"
 
@@ -272,6 +275,48 @@ START_TEST(open_other_files_refused_by_name) {
 }
 END_TEST
 
+/* A file with one record and one source. */
+static const char *put_one(const hone_data_source *source) {
+    const char *path = test_path("one.h5");
+    unlink(path);
+    hone_datafile_writer *writer;
+    ck_ok(hone_datafile_writer_new(&writer, path));
+    ck_ok(hone_datafile_writer_record(writer, 0, hone_data_hash_of("{}", 2), "{}", 2));
+    ck_ok(hone_datafile_writer_source(writer, source));
+    ck_ok(hone_datafile_writer_commit(writer));
+    return path;
+}
+
+START_TEST(open_sources_that_do_not_fit_refused) {
+    hone_datafile *file;
+    hone_data_source good = {.name = "a.jsonl", .records = 1};
+    hone_sha256_bytes(good.sha256, "", 0);
+    ck_ok(hone_datafile_open(&file, put_one(&good)));
+    hone_datafile_free(file);
+    struct {
+        hone_data_source source;
+        const char *said;
+    } wrong[] = {
+        {good, "row 0 has another number"}, {good, "row 0 has no name"},
+        {good, "row 0 has no SHA-256"},     {good, "row 0 has no SHA-256"},
+        {good, "claims more records"},      {good, "claims more records"},
+        {good, "1 of 1 records belong"},
+    };
+    wrong[0].source.id = 1;
+    wrong[1].source.name[0] = 0;
+    wrong[2].source.sha256[63] = 0;
+    wrong[3].source.sha256[5] = 'x';
+    wrong[4].source.records = 2;
+    wrong[5].source.records = -1;
+    wrong[6].source.records = 0;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        ck_fails(hone_datafile_open(&file, put_one(&wrong[i].source)), HONE_ERR_FORMAT,
+                 wrong[i].said);
+        ck_assert_ptr_nonnull(strstr(hone_fail_message(), "one.h5: "));
+    }
+}
+END_TEST
+
 START_TEST(read_record_beyond_the_end_refused) {
     add_file(put_file("a.txt", "x"));
     hone_datafile *file;
@@ -316,6 +361,40 @@ START_TEST(add_on_a_full_disk_leaves_the_file_as_it_was) {
     }
     hone_buf_free(&before);
     hone_buf_free(&after);
+}
+END_TEST
+
+/* On a small file system of the test's own, where the kernel lets it have one. Exit statuses: 77 for no such thing. */
+static int add_on_small_disk(const char *input, const char *size) {
+    char options[32];
+    snprintf(options, sizeof options, "size=%s", size);
+    const char *disk = test_path("disk");
+    const char *to = test_path("disk/data.h5");
+    if (mkdir(disk, 0700) != 0) return 99;
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0 && unshare(CLONE_NEWNS) != 0) return 77;
+    if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) return 77;
+    if (mount("none", disk, "tmpfs", 0, options) != 0) return 77;
+    hone_data_report report;
+    hone_status status = hone_data_add(&report, to, &input, 1, NULL);
+    if (status == HONE_OK) return 98;
+    if (hone_path_exists(to) || hone_path_exists(test_path("disk/data.h5.partial"))) return 97;
+    return strstr(hone_fail_message(), "disk/") ? (int)status : 96;
+}
+
+static const char *const disk_sizes[] = {"4k", "16k", "64k", "300k", "700k"};
+
+START_TEST(add_on_a_full_file_system_fails_cleanly) {
+    const char *input = put_many("b.jsonl", 0, 30000);
+    pid_t child = fork();
+    if (child == 0) exit(add_on_small_disk(input, disk_sizes[_i]));
+    int result;
+    ck_assert_int_eq(waitpid(child, &result, 0), child);
+    ck_assert(WIFEXITED(result));
+    if (WEXITSTATUS(result) == 77) {
+        printf("SKIP: a full disk needs a mount namespace\n");
+        return;
+    }
+    ck_assert_int_eq(WEXITSTATUS(result), HONE_ERR_IO);
 }
 END_TEST
 
@@ -395,8 +474,11 @@ int main(void) {
     tcase_add_test(errors, open_truncated_at_any_length_refused);
     tcase_add_test(errors, read_flipped_record_bytes_refused_by_checksum);
     tcase_add_test(errors, open_other_files_refused_by_name);
+    tcase_add_test(errors, open_sources_that_do_not_fit_refused);
     tcase_add_test(errors, read_record_beyond_the_end_refused);
     tcase_add_test(errors, add_on_a_full_disk_leaves_the_file_as_it_was);
+    tcase_add_loop_test(errors, add_on_a_full_file_system_fails_cleanly, 0,
+                        sizeof disk_sizes / sizeof *disk_sizes);
     tcase_add_test(errors, add_failing_allocation_leaves_nothing);
     suite_add_tcase(suite, errors);
     return hone_test_run(suite);
