@@ -85,6 +85,14 @@ static hone_status encode_record(job *j, const hone_sample_recipe *recipe) {
     return HONE_OK;
 }
 
+/* What messages call the data: the file it was made of where that is one, for the data file may be one that hone made
+ * in passing and that is gone when the message is read. */
+static const char *data_name(const builder *b) {
+    const hone_datafile *data = b->recipe->data;
+    return hone_datafile_sources(data) == 1 ? hone_datafile_source(data, 0)->name
+                                            : hone_datafile_path(data);
+}
+
 static void encode_range(void *context, int64_t begin, int64_t end, int thread) {
     (void)thread;
     builder *b = context;
@@ -94,9 +102,11 @@ static void encode_range(void *context, int64_t begin, int64_t end, int thread) 
 /* Messages belong to the thread they were set on, so the record is tried again on this one. */
 static hone_status report_failure(builder *b, job *j) {
     hone_status status = encode_record(j, b->recipe);
+    long long record = j->record.index;
+    if (hone_datafile_sources(b->recipe->data) == 1)
+        return hone_fail_context(status, "%s: record %lld", data_name(b), record);
     const hone_data_source *source = hone_datafile_source(b->recipe->data, j->record.source);
-    return hone_fail_context(status, "%s: record %lld (from %s)",
-                             hone_datafile_path(b->recipe->data), (long long)j->record.index,
+    return hone_fail_context(status, "%s: record %lld (from %s)", data_name(b), record,
                              source ? source->name : "an unknown source");
 }
 
@@ -202,23 +212,23 @@ static hone_status build_block(int64_t *count, builder *b, int64_t first) {
 static hone_status check_ledger(const builder *b) {
     const hone_samples_ledger *ledger = b->ledger;
     const hone_samples_options *options = b->recipe->options;
-    const char *path = hone_datafile_path(b->recipe->data);
+    const char *name = data_name(b);
     if (ledger->records == 0)
-        return hone_fail(HONE_ERR_DATA, "%s: holds no records; add some with hone data add", path);
+        return hone_fail(HONE_ERR_DATA, "%s: holds no records; add some with hone data add", name);
     if (ledger->overlong > 0 && options->overlong == HONE_OVERLONG_REFUSE)
         return hone_fail(
             HONE_ERR_DATA,
             "%s: %lld of %lld records are longer than %lld tokens; the longest, record "
             "%lld, has %lld. Train with a longer sequence, or choose what becomes of "
             "them: truncate, split or drop",
-            path, (long long)ledger->overlong, (long long)ledger->records,
+            name, (long long)ledger->overlong, (long long)ledger->records,
             (long long)options->seq_len, (long long)b->longest_record, (long long)ledger->longest);
     if (ledger->samples == 0)
         return hone_fail(HONE_ERR_DATA,
                          "%s: no token of its %lld records is to be learned (%lld have no "
                          "assistant's turn within the sequence length, %lld were dropped as too "
                          "long)",
-                         path, (long long)ledger->records, (long long)ledger->unsupervised,
+                         name, (long long)ledger->records, (long long)ledger->unsupervised,
                          (long long)ledger->dropped);
     return HONE_OK;
 }

@@ -453,10 +453,10 @@ START_TEST(open_what_cannot_be_trained_on_refused) {
                        "{\"messages\":[{\"role\":\"user\",\"content\":\"U\"},"
                        "{\"role\":\"user\",\"content\":\"V\"}]}\n");
     ck_fails(open_samples(&b, "chatml", (hone_samples_options){0}), HONE_ERR_DATA,
-             "no token of its 2 records is to be learned");
+             "in.jsonl: no token of its 2 records is to be learned");
     ck_fails(open_samples(&b, NULL, (hone_samples_options){0}), HONE_ERR_USAGE, "chat template");
     ck_fails(open_samples(&b, "llama-2", (hone_samples_options){0}), HONE_ERR_DATA,
-             "record 1 (from in.jsonl): message 2 (role \"user\")");
+             "in.jsonl: record 1: message 2 (role \"user\")");
     ck_fails(open_samples(&b, "chatml", (hone_samples_options){.seq_len = 1}), HONE_ERR_USAGE,
              "sequence length");
     ck_fails(open_samples(&b, "chatml", (hone_samples_options){.eval_fraction = 2}), HONE_ERR_USAGE,
