@@ -15,7 +15,7 @@
 static const hone_train_options defaults = {
     .template = "auto",
     .steps = 0,
-    .epochs = 3,
+    .epochs = 0,
     .method = 0,
     .full = false,
     .rank = 16,

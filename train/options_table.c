@@ -1,4 +1,5 @@
 #include <string.h>
+#include <strings.h>
 
 #include "base/distance.h"
 #include "train/options.h"
@@ -30,8 +31,8 @@ static const hone_train_option table[] = {
      .text = "a config.json: train a new model of this shape; --model gives the tokenizer only"},
     {AT(steps), .flag = "steps", .type = HONE_OPTION_INT, .maximum = MANY, .unit = "N",
      .text = "optimiser steps; 0: as many as the epochs need"},
-    {AT(epochs), .flag = "epochs", .type = HONE_OPTION_INT, .minimum = 1, .maximum = 1e6,
-     .unit = "N", .text = "passes over the data, when --steps is 0"},
+    {AT(epochs), .flag = "epochs", .type = HONE_OPTION_INT, .maximum = 1e6, .unit = "N",
+     .text = "passes over the data, when --steps is 0; 0: 3, or more for few records"},
     {AT(method), .flag = NULL, .type = HONE_OPTION_CHOICE, .words = methods,
      .text = "the kind of adapter"},
     {AT(full), .flag = "full", .type = HONE_OPTION_BOOL,
@@ -125,11 +126,42 @@ const hone_train_option *hone_train_option_find_flag(const char *flag) {
     return NULL;
 }
 
+/* What other programs call the same thing. */
+static const struct {
+    const char *other, *key;
+} aliases[] = {
+    {"learning_rate", "lr"},
+    {"lora_rank", "rank"},
+    {"lora_r", "rank"},
+    {"r", "rank"},
+    {"lora_alpha", "alpha"},
+    {"lora_dropout", "dropout"},
+    {"target_modules", "targets"},
+    {"max_steps", "steps"},
+    {"num_epochs", "epochs"},
+    {"num_train_epochs", "epochs"},
+    {"max_seq_length", "seq_len"},
+    {"max_length", "seq_len"},
+    {"sequence_length", "seq_len"},
+    {"per_device_train_batch_size", "batch_size"},
+    {"gradient_accumulation_steps", "accumulation"},
+    {"warmup_steps", "warmup"},
+    {"max_grad_norm", "clip"},
+    {"gradient_checkpointing", "recompute"},
+    {"base_model", "model"},
+    {"dataset", "data"},
+    {"output_dir", "out"},
+};
+
 const char *hone_train_option_nearest(const char *key) {
+    for (size_t i = 0; i < sizeof aliases / sizeof *aliases; i++) {
+        if (strcasecmp(aliases[i].other, key) == 0) return aliases[i].key;
+    }
     const char *nearest = NULL;
     size_t least = SIZE_MAX;
     for (size_t i = 0; i < ROWS; i++) {
-        size_t distance = hone_edit_distance(key, table[i].key);
+        size_t distance =
+            strcasecmp(key, table[i].key) == 0 ? 0 : hone_edit_distance(key, table[i].key);
         if (distance < least) {
             least = distance;
             nearest = table[i].key;

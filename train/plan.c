@@ -1,4 +1,6 @@
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -127,10 +129,23 @@ static hone_status format_settings(char **out, const hone_train_options *o) {
     return HONE_OK;
 }
 
-/* The text that checkpoints compare: what decides the bits besides the options. */
-static hone_status write_plan(hone_run *run, const memory_plan *plan) {
+/* run.yaml: options with whole paths, so that the run can be resumed from anywhere, and the plan. */
+static hone_status format_run_file(hone_buf *out, const hone_train_options *o,
+                                   const hone_plan_entry *entries, size_t count) {
+    hone_train_options whole = *o;
+    char **const paths[] = {&whole.model, &whole.data, &whole.adapter, &whole.from_scratch};
+    enum { PATHS = sizeof paths / sizeof *paths };
+    char resolved[PATHS][PATH_MAX];
+    for (int i = 0; i < PATHS; i++) {
+        if (*paths[i] && realpath(*paths[i], resolved[i])) *paths[i] = resolved[i];
+    }
+    return hone_config_format(out, &whole, entries, count);
+}
+
+/* What checkpoints compare, besides the options: what decides the bits. */
+static hone_status describe(hone_run *run, const memory_plan *plan) {
     const hone_train_options *o = run->options;
-    char threads[24], steps[24], rows[48], memory[32];
+    char threads[24], steps[24], rows[24], memory[32];
     snprintf(threads, sizeof threads, "%d", hone_threads());
     snprintf(steps, sizeof steps, "%lld", (long long)run->steps);
     snprintf(rows, sizeof rows, "%lld", (long long)(o->batch_size * o->accumulation));
@@ -146,19 +161,24 @@ static hone_status write_plan(hone_run *run, const memory_plan *plan) {
         {"memory", memory},
     };
     size_t count = sizeof entries / sizeof *entries;
+    hone_buf text = {0};
     for (size_t i = 0; i + 1 < count; i++) { /* memory is for reading only */
-        HONE_TRY(hone_buf_printf(&run->plan, "%s: %s\n", entries[i].name, entries[i].value));
+        HONE_TRY(hone_buf_printf(&text, "%s: %s\n", entries[i].name, entries[i].value));
     }
-    run->state.plan = hone_strdup(run->plan.data);
+    run->state.plan = text.data;
     HONE_TRY(format_settings(&run->state.config, o));
     run->state.seed = o->seed;
     memcpy(run->state.model_hash, run->session.model_hash, HONE_SHA256_TEXT);
     snprintf(run->state.data_hash, HONE_SHA256_TEXT, "%s", hone_samples_key(run->session.samples));
     snprintf(run->state.tokenizer_hash, HONE_SHA256_TEXT, "%s",
              hone_tokenizer_hash(run->session.tokenizer));
+    return format_run_file(&run->file, o, entries, count);
+}
+
+hone_status hone_run_write_plan(const hone_run *run) {
     char *path = hone_run_path(run, "run.yaml");
-    if (!path || !run->state.plan) return HONE_ERR_MEMORY;
-    hone_status status = hone_config_write(path, o, entries, count);
+    if (!path) return HONE_ERR_MEMORY;
+    hone_status status = hone_file_put(path, run->file.data, run->file.length);
     hone_free(path);
     return status;
 }
@@ -171,7 +191,7 @@ hone_status hone_run_plan(hone_run *run) {
     int64_t free_now = available_memory();
     int64_t limit = o->memory > 0 ? o->memory : free_now - free_now / 20;
     if (limit > 0 && plan.total > limit) return refuse_with_remedy(run, &plan, limit);
-    HONE_TRY(write_plan(run, &plan));
+    HONE_TRY(describe(run, &plan));
     hone_run_say(
         run, "plan: %lld steps of %lld x %lld tokens, %s kernels, %d threads, about %.2f GiB",
         (long long)run->steps, (long long)(o->batch_size * o->accumulation), (long long)o->seq_len,

@@ -11,7 +11,8 @@
 #include "train/trainer.h"
 
 typedef struct hone_run {
-    const hone_train_options *options; /* resolved */
+    hone_train_options resolved;       /* a copy that shares its texts with the caller's */
+    const hone_train_options *options; /* = &resolved */
     const hone_train_observer *observer;
     hone_session session;
     hone_params *params; /* of the adapter or of the whole model */
@@ -30,7 +31,8 @@ typedef struct hone_run {
     size_t saved_count;
     float *saved_host;
     char **saved_names;
-    hone_buf plan;    /* YAML-like text of what was resolved */
+    hone_buf file; /* what run.yaml is to hold */
+    bool has_checkpoint;
     int64_t steps;    /* of the whole run */
     bool made_folder; /* by this process; removed again when the run cannot start */
     bool started;     /* everything is open: the folder stays */
@@ -38,10 +40,17 @@ typedef struct hone_run {
     hone_train_result result;
 } hone_run;
 
+/* --- opening (train/run_open.c) --- */
+
+/* Makes the folders, opens model, parameters and data, resolves the number of steps, and plans the memory. */
+HONE_MUST_USE hone_status hone_run_open(hone_run *run, bool resume);
+
 /* --- planning (train/plan.c) --- */
 
 /* Plans the step for the options' batch and checks that it fits the memory there is; says what would fit otherwise. */
 HONE_MUST_USE hone_status hone_run_plan(hone_run *run);
+/* Writes run.yaml. */
+HONE_MUST_USE hone_status hone_run_write_plan(const hone_run *run);
 
 /* --- checkpoints (train/run_state.c) --- */
 

@@ -64,6 +64,7 @@ hone_status hone_run_save(hone_run *run) {
                                                run->options->checkpoint_keep);
     hone_free(folder);
     run->saved_at = hone_seconds();
+    run->has_checkpoint = run->has_checkpoint || status == HONE_OK;
     return status;
 }
 
@@ -104,6 +105,7 @@ static hone_status take_over(hone_run *run, hone_checkpoint_state *then, const c
     run->state = *then;
     *then = now; /* the caller frees the one that is not used any more */
     run->result.resumed_from = run->state.step;
+    run->has_checkpoint = true;
     hone_run_say(run, "resumed from step %lld of %lld", (long long)run->state.step,
                  (long long)run->steps);
     return HONE_OK;
@@ -118,6 +120,10 @@ hone_status hone_run_restore(hone_run *run) {
     hone_status status = hone_checkpoint_latest(&path, &then, &refused, folder);
     if (refused.length) hone_run_say(run, "passed over a damaged checkpoint: %s", refused.data);
     if (status == HONE_OK && path) status = take_over(run, &then, path);
+    if (status == HONE_OK && !path) {
+        hone_run_say(run, "%s holds no checkpoint yet: starting from the beginning",
+                     run->options->out);
+    }
     hone_buf_free(&refused);
     hone_checkpoint_state_free(&then);
     hone_free(path);

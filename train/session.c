@@ -73,7 +73,7 @@ static hone_status import(const char *to, const char *path) {
 
 static hone_status open_imported(hone_session *s, const char *path, const char *import_to) {
     if (import_to) {
-        if (!hone_path_exists(import_to)) HONE_TRY(import(import_to, path));
+        HONE_TRY(import(import_to, path));
         return hone_datafile_open(&s->data, import_to);
     }
     char *file = NULL, *folder = NULL;
@@ -90,6 +90,10 @@ static hone_status open_imported(hone_session *s, const char *path, const char *
 hone_status hone_session_open_data(hone_session *s, const char *path, const char *import_to,
                                    const hone_samples_options *options) {
     hone_samples_options how = *options;
+    if (import_to && hone_path_exists(import_to)) { /* by an earlier start of the same run */
+        HONE_TRY(hone_datafile_open(&s->data, import_to));
+        return hone_samples_open(&s->samples, s->data, s->tokenizer, s->chat, &how);
+    }
     if (!hone_path_exists(path)) {
         return hone_fail(HONE_ERR_IO,
                          "%s: no such file; give a .h5 of `hone data` or a file that "

@@ -27,135 +27,6 @@ char *hone_run_path(const hone_run *run, const char *name) {
     return hone_path_join(run->options->out, name);
 }
 
-/* --- Opening --- */
-
-static hone_status make_folders(hone_run *run, bool resume) {
-    const char *out = run->options->out;
-    run->made_folder = !hone_path_exists(out);
-    if (!resume && !run->made_folder) {
-        return hone_fail(
-            HONE_ERR_USAGE,
-            "%s: exists already; choose another --out, or go on with that run by --resume", out);
-    }
-    HONE_TRY(hone_dir_make(out));
-    char *checkpoints = hone_run_path(run, "checkpoints");
-    hone_status status = checkpoints ? hone_dir_make(checkpoints) : HONE_ERR_MEMORY;
-    hone_free(checkpoints);
-    return status;
-}
-
-static hone_status open_session(hone_run *run) {
-    const hone_train_options *o = run->options;
-    hone_session *s = &run->session;
-    HONE_TRY(hone_session_open(s, o->model, o->from_scratch, o->template, o->threads,
-                               (uint64_t)o->seed));
-    if (o->seq_len > s->model->arch.context) {
-        return hone_fail(HONE_ERR_USAGE,
-                         "seq_len %lld is more than the model's context of %lld tokens",
-                         (long long)o->seq_len, (long long)s->model->arch.context);
-    }
-    HONE_TRY(hone_session_hash_model(s));
-    hone_samples_options how = {
-        .seq_len = o->seq_len,
-        .overlong = (hone_overlong)o->too_long,
-        .train_on = (hone_train_on)o->train_on,
-        .eval_fraction = o->eval_fraction,
-    };
-    char *import_to = hone_run_path(run, "data.h5");
-    hone_status status =
-        import_to ? hone_session_open_data(s, o->data, import_to, &how) : HONE_ERR_MEMORY;
-    hone_free(import_to);
-    return status;
-}
-
-static hone_status open_parameters(hone_run *run) {
-    const hone_train_options *o = run->options;
-    hone_session *s = &run->session;
-    if (o->from_scratch) {
-        run->params = &s->model->params;
-        return HONE_OK;
-    }
-    if (o->full) {
-        HONE_TRY(hone_model_train_all(s->model));
-        run->params = &s->model->params;
-        return HONE_OK;
-    }
-    if (o->adapter) {
-        HONE_TRY(hone_session_open_adapter(s, o->adapter));
-    } else {
-        HONE_TRY(hone_adapter_new(&s->adapter, s->model, o->targets, o->rank, o->alpha,
-                                  (uint64_t)o->seed));
-    }
-    s->adapter->dropout = o->dropout;
-    run->params = &s->adapter->params;
-    return HONE_OK;
-}
-
-static int64_t held_out(const hone_samples *samples) {
-    int64_t n = 0;
-    for (int64_t i = 0; i < hone_samples_count(samples); i++) {
-        hone_sample_info info;
-        if (hone_samples_info(&info, samples, i) == HONE_OK && info.is_eval) n++;
-    }
-    return n;
-}
-
-static hone_status open_data(hone_run *run) {
-    const hone_train_options *o = run->options;
-    const hone_session *s = &run->session;
-    HONE_TRY(
-        hone_loader_new(&run->loader, s->samples, HONE_SPLIT_TRAIN, o->seq_len, (uint64_t)o->seed));
-    int64_t bins_a_step = o->batch_size * o->accumulation;
-    int64_t bins = hone_loader_bins(run->loader);
-    run->steps = o->steps > 0 ? o->steps : (o->epochs * bins + bins_a_step - 1) / bins_a_step;
-    if (held_out(s->samples) > 0) {
-        HONE_TRY(
-            hone_evaluator_new(&run->evaluator, s->model, s->adapter, s->samples, HONE_SPLIT_EVAL));
-    }
-    const hone_samples_ledger *ledger = hone_samples_ledger_of(s->samples);
-    hone_run_say(run, "data: %lld records, %lld samples, %lld tokens, %lld of them supervised",
-                 (long long)ledger->records, (long long)ledger->samples, (long long)ledger->tokens,
-                 (long long)ledger->supervised);
-    if (ledger->overlong || ledger->unsupervised) {
-        hone_run_say(run,
-                     "data: %lld too long (%lld truncated, %lld split, %lld dropped), %lld without "
-                     "anything to learn",
-                     (long long)ledger->overlong, (long long)ledger->truncated,
-                     (long long)ledger->split, (long long)ledger->dropped,
-                     (long long)ledger->unsupervised);
-    }
-    return HONE_OK;
-}
-
-/* Everything a step needs, in memory. */
-static hone_status open_engine(hone_run *run) {
-    const hone_train_options *o = run->options;
-    hone_session *s = &run->session;
-    HONE_TRY(hone_optimizer_new(&run->optimizer, run->params, &s->device));
-    run->optimizer.beta1 = o->beta1;
-    run->optimizer.beta2 = o->beta2;
-    run->optimizer.epsilon = o->epsilon;
-    run->optimizer.decay = o->weight_decay;
-    run->optimizer.clip = o->clip;
-    HONE_TRY(hone_buffer_new(&run->dropout_key, &s->device, sizeof(uint64_t)));
-    HONE_TRY(
-        hone_device_batch_new(&run->batch, &s->device, o->batch_size * o->seq_len, o->seq_len));
-    HONE_TRY(hone_model_rope(s->model, o->seq_len));
-    HONE_TRY(hone_tape_new(&run->tape, &s->device));
-    run->forward = (hone_forward){
-        .model = s->model,
-        .adapter = s->adapter,
-        .tokens = &run->batch.tokens,
-        .dropout_key = s->adapter && s->adapter->dropout > 0 ? run->dropout_key.base : NULL,
-        .recompute = o->recompute == HONE_RECOMPUTE_FULL,
-    };
-    if (o->early_stop > 0) {
-        size_t bytes = (size_t)run->params->elements * sizeof(hone_real);
-        HONE_TRY(hone_buffer_new(&run->best, &s->device, bytes));
-    }
-    return hone_run_plan(run);
-}
-
 /* --- Steps --- */
 
 static hone_status draw_dropout_key(hone_run *run, int64_t step) {
@@ -187,10 +58,12 @@ static int64_t peak_resident_bytes(void) {
 static hone_status refuse_numbers(const hone_run *run, int64_t step, double loss) {
     return hone_fail(
         HONE_ERR_NUMERIC,
-        "step %lld: the loss or its gradient is no finite number (loss %g); the last good "
-        "checkpoint in %s/checkpoints is kept; try a lower learning rate (--lr %g), a "
-        "longer warm-up (--set warmup=...) or stronger clipping (--set clip=0.3)",
-        (long long)step, loss, run->options->out, run->options->lr / 4);
+        "step %lld: the loss or its gradient is no finite number (loss %g); %s%s; try a lower "
+        "learning rate (--lr %g), a longer warm-up (--set warmup=...) or stronger clipping "
+        "(--set clip=0.3)",
+        (long long)step, loss,
+        run->has_checkpoint ? "the last good checkpoint is kept in " : "no checkpoint was due yet",
+        run->has_checkpoint ? run->options->out : "", run->options->lr / 4);
 }
 
 static double rate_of(const hone_run *run, int64_t step) {
@@ -361,13 +234,10 @@ static hone_status recall(hone_run *run) {
 }
 
 static hone_status run_all(hone_run *run, bool resume) {
-    HONE_TRY(make_folders(run, resume));
-    HONE_TRY(open_session(run));
-    HONE_TRY(open_parameters(run));
-    HONE_TRY(open_data(run));
-    HONE_TRY(open_engine(run));
+    HONE_TRY(hone_run_open(run, resume));
     HONE_TRY(hone_run_state_prepare(run));
     if (resume) HONE_TRY(hone_run_restore(run));
+    if (run->result.resumed_from < 0) HONE_TRY(hone_run_write_plan(run));
     HONE_TRY(hone_metrics_resume(run->options->out, run->result.resumed_from));
     if (run->result.resumed_from >= 0) HONE_TRY(recall(run));
     HONE_TRY(hone_metrics_open(&run->metrics, run->options->out));
@@ -393,7 +263,7 @@ static void close_run(hone_run *run) {
     hone_free(run->saved_names);
     hone_free(run->saved);
     hone_free(run->saved_host);
-    hone_buf_free(&run->plan);
+    hone_buf_free(&run->file);
     hone_session_close(&run->session);
 }
 
@@ -401,7 +271,8 @@ hone_status hone_train(hone_train_result *out, const hone_train_options *options
                        const hone_train_observer *observer) {
     hone_run *run = hone_alloc(1, sizeof *run);
     if (!run) return HONE_ERR_MEMORY;
-    run->options = options;
+    run->resolved = *options;
+    run->options = &run->resolved;
     run->observer = observer;
     run->result.resumed_from = -1;
     hone_status status = run_all(run, resume);

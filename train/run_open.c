@@ -1,0 +1,187 @@
+#include <math.h>
+
+#include "base/alloc.h"
+#include "base/file.h"
+#include "train/run.h"
+
+static hone_status make_folders(hone_run *run, bool resume) {
+    const char *out = run->options->out;
+    run->made_folder = !hone_path_exists(out);
+    if (!resume && !run->made_folder) {
+        return hone_fail(
+            HONE_ERR_USAGE,
+            "%s: exists already; choose another --out, or go on with that run by --resume", out);
+    }
+    HONE_TRY(hone_dir_make(out));
+    char *checkpoints = hone_run_path(run, "checkpoints");
+    hone_status status = checkpoints ? hone_dir_make(checkpoints) : HONE_ERR_MEMORY;
+    hone_free(checkpoints);
+    return status;
+}
+
+static hone_status open_session(hone_run *run) {
+    const hone_train_options *o = run->options;
+    hone_session *s = &run->session;
+    HONE_TRY(hone_session_open(s, o->model, o->from_scratch, o->template, o->threads,
+                               (uint64_t)o->seed));
+    if (o->seq_len > s->model->arch.context) {
+        return hone_fail(HONE_ERR_USAGE,
+                         "seq_len %lld is more than the model's context of %lld tokens",
+                         (long long)o->seq_len, (long long)s->model->arch.context);
+    }
+    HONE_TRY(hone_session_hash_model(s));
+    hone_samples_options how = {
+        .seq_len = o->seq_len,
+        .overlong = (hone_overlong)o->too_long,
+        .train_on = (hone_train_on)o->train_on,
+        .eval_fraction = o->eval_fraction,
+    };
+    char *import_to = hone_run_path(run, "data.h5");
+    hone_status status =
+        import_to ? hone_session_open_data(s, o->data, import_to, &how) : HONE_ERR_MEMORY;
+    hone_free(import_to);
+    return status;
+}
+
+/* Rank and alpha are the given adapter's: options that ask for others are refused, not ignored. */
+static hone_status adopt_adapter(hone_run *run) {
+    hone_train_options *o = &run->resolved;
+    const hone_adapter *adapter = run->session.adapter;
+    hone_train_options defaults;
+    HONE_TRY(hone_train_options_default(&defaults));
+    int64_t default_rank = defaults.rank;
+    double default_alpha = defaults.alpha;
+    hone_train_options_free(&defaults);
+    const hone_lora_pair *pair = adapter->pairs;
+    while (pair->rank == 0) pair++; /* an adapter has one pair at least */
+    double alpha = pair->scale * (double)pair->rank;
+    if ((o->rank != default_rank && o->rank != pair->rank) ||
+        (o->alpha != default_alpha && fabs(o->alpha - alpha) > 1e-6 * alpha)) {
+        return hone_fail(HONE_ERR_USAGE,
+                         "%s: has rank %lld and alpha %g; leave --rank and --alpha out, or start "
+                         "without --adapter",
+                         o->adapter, (long long)pair->rank, alpha);
+    }
+    o->rank = pair->rank;
+    o->alpha = alpha;
+    return HONE_OK;
+}
+
+static hone_status open_parameters(hone_run *run) {
+    const hone_train_options *o = run->options;
+    hone_session *s = &run->session;
+    if (o->from_scratch) {
+        run->params = &s->model->params;
+        return HONE_OK;
+    }
+    if (o->full) {
+        HONE_TRY(hone_model_train_all(s->model));
+        run->params = &s->model->params;
+        return HONE_OK;
+    }
+    if (o->adapter) {
+        HONE_TRY(hone_session_open_adapter(s, o->adapter));
+        HONE_TRY(adopt_adapter(run));
+    } else {
+        HONE_TRY(hone_adapter_new(&s->adapter, s->model, o->targets, o->rank, o->alpha,
+                                  (uint64_t)o->seed));
+    }
+    s->adapter->dropout = o->dropout;
+    run->params = &s->adapter->params;
+    return HONE_OK;
+}
+
+static int64_t held_out(const hone_samples *samples) {
+    int64_t n = 0;
+    for (int64_t i = 0; i < hone_samples_count(samples); i++) {
+        hone_sample_info info;
+        if (hone_samples_info(&info, samples, i) == HONE_OK && info.is_eval) n++;
+    }
+    return n;
+}
+
+static int64_t at_most(int64_t n, int64_t limit) {
+    return n < limit ? n : limit;
+}
+
+/* No row goes into a step twice; and unless the passes are given, few records are gone through more often. */
+static void resolve_steps(hone_run *run) {
+    enum { FEWEST_STEPS = 100, FEWEST_EPOCHS = 3, MOST_EPOCHS = 50 };
+    hone_train_options *o = &run->resolved;
+    int64_t bins = hone_loader_bins(run->loader);
+    if (o->batch_size * o->accumulation > bins) {
+        o->batch_size = at_most(o->batch_size, bins);
+        o->accumulation = at_most(o->accumulation, bins / o->batch_size);
+        hone_run_say(run, "data: fills %lld rows of %lld tokens: a step takes %lld",
+                     (long long)bins, (long long)o->seq_len,
+                     (long long)(o->batch_size * o->accumulation));
+    }
+    int64_t bins_a_step = o->batch_size * o->accumulation;
+    if (o->epochs == 0) {
+        int64_t wanted = (FEWEST_STEPS * bins_a_step + bins - 1) / bins;
+        o->epochs = wanted < FEWEST_EPOCHS ? FEWEST_EPOCHS : at_most(wanted, MOST_EPOCHS);
+    }
+    run->steps = o->steps > 0 ? o->steps : (o->epochs * bins + bins_a_step - 1) / bins_a_step;
+}
+
+static hone_status open_data(hone_run *run) {
+    const hone_train_options *o = run->options;
+    const hone_session *s = &run->session;
+    HONE_TRY(
+        hone_loader_new(&run->loader, s->samples, HONE_SPLIT_TRAIN, o->seq_len, (uint64_t)o->seed));
+    resolve_steps(run);
+    if (held_out(s->samples) > 0) {
+        HONE_TRY(
+            hone_evaluator_new(&run->evaluator, s->model, s->adapter, s->samples, HONE_SPLIT_EVAL));
+    }
+    const hone_samples_ledger *ledger = hone_samples_ledger_of(s->samples);
+    hone_run_say(run, "data: %lld records, %lld samples, %lld tokens, %lld of them supervised",
+                 (long long)ledger->records, (long long)ledger->samples, (long long)ledger->tokens,
+                 (long long)ledger->supervised);
+    if (ledger->overlong || ledger->unsupervised) {
+        hone_run_say(run,
+                     "data: %lld too long (%lld truncated, %lld split, %lld dropped), %lld without "
+                     "anything to learn",
+                     (long long)ledger->overlong, (long long)ledger->truncated,
+                     (long long)ledger->split, (long long)ledger->dropped,
+                     (long long)ledger->unsupervised);
+    }
+    return HONE_OK;
+}
+
+/* Everything a step needs, in memory. */
+static hone_status open_engine(hone_run *run) {
+    const hone_train_options *o = run->options;
+    hone_session *s = &run->session;
+    HONE_TRY(hone_optimizer_new(&run->optimizer, run->params, &s->device));
+    run->optimizer.beta1 = o->beta1;
+    run->optimizer.beta2 = o->beta2;
+    run->optimizer.epsilon = o->epsilon;
+    run->optimizer.decay = o->weight_decay;
+    run->optimizer.clip = o->clip;
+    HONE_TRY(hone_buffer_new(&run->dropout_key, &s->device, sizeof(uint64_t)));
+    HONE_TRY(
+        hone_device_batch_new(&run->batch, &s->device, o->batch_size * o->seq_len, o->seq_len));
+    HONE_TRY(hone_model_rope(s->model, o->seq_len));
+    HONE_TRY(hone_tape_new(&run->tape, &s->device));
+    run->forward = (hone_forward){
+        .model = s->model,
+        .adapter = s->adapter,
+        .tokens = &run->batch.tokens,
+        .dropout_key = s->adapter && s->adapter->dropout > 0 ? run->dropout_key.base : NULL,
+        .recompute = o->recompute == HONE_RECOMPUTE_FULL,
+    };
+    if (o->early_stop > 0) {
+        size_t bytes = (size_t)run->params->elements * sizeof(hone_real);
+        HONE_TRY(hone_buffer_new(&run->best, &s->device, bytes));
+    }
+    return hone_run_plan(run);
+}
+
+hone_status hone_run_open(hone_run *run, bool resume) {
+    HONE_TRY(make_folders(run, resume));
+    HONE_TRY(open_session(run));
+    HONE_TRY(open_parameters(run));
+    HONE_TRY(open_data(run));
+    return open_engine(run);
+}
