@@ -152,7 +152,7 @@ bool hone_path_is_dir(const char *path) {
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
-static hone_status make_parent(const char *path) {
+hone_status hone_dir_make_parent(const char *path) {
     const char *slash = strrchr(path, '/');
     if (!slash || slash == path) return HONE_OK;
     char *parent = hone_strndup(path, (size_t)(slash - path));
@@ -164,7 +164,7 @@ static hone_status make_parent(const char *path) {
 
 hone_status hone_dir_make(const char *path) {
     if (hone_path_is_dir(path)) return HONE_OK;
-    HONE_TRY(make_parent(path));
+    HONE_TRY(hone_dir_make_parent(path));
     if (mkdir(path, 0700) == 0 || (errno == EEXIST && hone_path_is_dir(path))) return HONE_OK;
     return hone_fail_errno(HONE_ERR_IO, "%s: cannot make the folder", path);
 }

@@ -56,6 +56,9 @@ bool hone_path_is_dir(const char *path);
 /* Makes a folder and those above it (0700); existing ones are fine. */
 HONE_MUST_USE hone_status hone_dir_make(const char *path);
 
+/* Makes the folder that `path` is in, as above. */
+HONE_MUST_USE hone_status hone_dir_make_parent(const char *path);
+
 /* Removes a folder with all that is in it; links are removed, not followed. What cannot be removed is left. */
 void hone_dir_remove(const char *path);
 

@@ -80,10 +80,20 @@ static hone_status report(const settings *s) {
         formats[s->format], "type", type, "merged", s->adapter && !is_adapter(s->format)));
 }
 
+/* A failure leaves nothing at --out that was not there before. */
+static hone_status write_out(hone_session *session, const settings *s) {
+    bool was_there = hone_path_exists(s->out);
+    HONE_TRY(hone_dir_make_parent(s->out));
+    hone_status status =
+        is_adapter(s->format) ? write_adapter(session, s) : write_model(session, s);
+    if (status != HONE_OK && !was_there) hone_dir_remove(s->out);
+    return status;
+}
+
 static hone_status export(hone_session *session, const settings *s) {
     HONE_TRY(hone_session_open(session, s->model, NULL, s->chat, s->threads, 0));
     if (s->adapter) HONE_TRY(hone_session_open_adapter(session, s->adapter));
-    HONE_TRY(is_adapter(s->format) ? write_adapter(session, s) : write_model(session, s));
+    HONE_TRY(write_out(session, s));
     return report(s);
 }
 

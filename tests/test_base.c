@@ -340,6 +340,20 @@ START_TEST(sha256_known_text_gives_known_digest) {
 }
 END_TEST
 
+START_TEST(dir_make_parent_makes_all_but_the_last) {
+    char top[80], below[96];
+    snprintf(top, sizeof top, "%s/a", folder);
+    snprintf(below, sizeof below, "%s/b/c.bin", top);
+    ck_ok(hone_dir_make_parent(below));
+    ck_assert(!hone_path_exists(below));
+    ck_ok(hone_file_put(below, "x", 1));
+    ck_ok(hone_dir_make_parent("c.bin"));
+    ck_ok(hone_dir_make_parent("/c.bin"));
+    hone_dir_remove(top);
+    ck_assert(!hone_path_exists(top));
+}
+END_TEST
+
 START_TEST(dir_make_existing_is_fine_and_file_is_not) {
     ck_ok(hone_dir_make(folder));
     ck_ok(hone_file_put(path, "", 0));
@@ -378,6 +392,7 @@ int main(void) {
     tcase_add_test(files, file_write_full_disk_is_io_error);
     tcase_add_test(files, map_open_reads_bytes_and_names_failures);
     tcase_add_test(files, sha256_known_text_gives_known_digest);
+    tcase_add_test(files, dir_make_parent_makes_all_but_the_last);
     tcase_add_test(files, dir_make_existing_is_fine_and_file_is_not);
     suite_add_tcase(suite, files);
     return hone_test_run(suite);

@@ -327,6 +327,19 @@ def test_export_refuses_what_it_cannot_do(hone, fixtures, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
+@pytest.mark.parametrize("format", ["peft", "gguf-adapter", "gguf", "safetensors"])
+def test_export_makes_parents_and_leaves_nothing_when_it_fails(hone, fixtures, tmp_path, format):
+    folder, out = fixtures / "models/grouped-tied", tmp_path / "made/deep/out"
+    flags = ["--model", folder, "--adapter", folder / "adapter", "--format", format, "--out", out]
+    command = [hone.binary, "export", *map(str, flags)]
+    shell = ["bash", "-c", "trap '' XFSZ; ulimit -f 1; exec \"$@\"", "bash"]
+    done = subprocess.run([*shell, *command], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "is the disk full?" in done.stderr, done.stderr
+    assert not any(out.parent.iterdir())
+    hone("export", *flags)
+    assert out.exists()
+
+
 @pytest.mark.parametrize(
     ("adapter", "message"),
     [("dora-r4", "use_dora"), ("lora-embed", "embed_tokens"), ("lora-save-norm", "modules_to_save"), ("lora-embed.gguf", "token_embd")],
