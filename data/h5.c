@@ -36,6 +36,7 @@ static herr_t keep_innermost(unsigned depth, const H5E_error2_t *error, void *co
         size_t length = strnlen(error->desc, sizeof found->text - 1);
         memcpy(found->text, error->desc, length);
         found->text[length] = '\0';
+        for (char *end; (end = strchr(found->text, '\n'));) *end = ' '; /* a date brings one */
     }
     return 0;
 }

@@ -5,9 +5,11 @@
 #define HONE_TESTS_SUPPORT_H
 
 #include <check.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 #include "base/status.h"
@@ -50,6 +52,34 @@ static inline int hone_test_run(Suite *suite) {
     int failed = srunner_ntests_failed(runner);
     srunner_free(runner);
     return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static inline bool hone_test_tell_kernel(const char *path, const char *text) {
+    FILE *file = fopen(path, "we");
+    if (!file) return false;
+    fputs(text, file);
+    return fclose(file) == 0;
+}
+
+/* A user namespace in which the user is who they were: without that no file can be made. */
+static inline bool hone_test_unshare_user(void) {
+    char user[64], group[64];
+    snprintf(user, sizeof user, "%u %u 1\n", (unsigned)getuid(), (unsigned)getuid());
+    snprintf(group, sizeof group, "%u %u 1\n", (unsigned)getgid(), (unsigned)getgid());
+    return unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0 &&
+           hone_test_tell_kernel("/proc/self/uid_map", user) &&
+           hone_test_tell_kernel("/proc/self/setgroups", "deny") &&
+           hone_test_tell_kernel("/proc/self/gid_map", group);
+}
+
+/* Mounts a file system of `size` ("64k") on a folder, seen by this process alone, which should be a forked one. False
+ * where the kernel does not let it. */
+static inline bool hone_test_small_disk(const char *folder, const char *size) {
+    char options[32];
+    snprintf(options, sizeof options, "size=%s", size);
+    if (unshare(CLONE_NEWNS) != 0 && !hone_test_unshare_user()) return false;
+    return mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+           mount("none", folder, "tmpfs", 0, options) == 0;
 }
 
 #endif

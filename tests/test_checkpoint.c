@@ -1,6 +1,4 @@
-#include <sched.h>
 #include <signal.h>
-#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -292,11 +290,7 @@ END_TEST
 
 /* A small file system of the test's own, where the kernel lets it have one. Exit statuses: 77 for no such thing. */
 static int write_on_small_disk(const char *size) {
-    char options[32];
-    snprintf(options, sizeof options, "size=%s", size);
-    if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0 && unshare(CLONE_NEWNS) != 0) return 77;
-    if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) return 77;
-    if (mount("none", folder, "tmpfs", 0, options) != 0) return 77;
+    if (!hone_test_small_disk(folder, size)) return 77;
     hone_checkpoint_state state = state_of(2);
     hone_status status = hone_checkpoint_write(folder, &state, tensors, COUNT, 1);
     if (hone_path_exists(path_of(2))) return 98;

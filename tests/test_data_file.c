@@ -1,6 +1,4 @@
 /* The data file: what is written is read, by others too; duplicates, splits, damage, full disks. */
-#include <sched.h>
-#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -366,25 +364,22 @@ END_TEST
 
 /* On a small file system of the test's own, where the kernel lets it have one. Exit statuses: 77 for no such thing. */
 static int add_on_small_disk(const char *input, const char *size) {
-    char options[32];
-    snprintf(options, sizeof options, "size=%s", size);
     const char *disk = test_path("disk");
     const char *to = test_path("disk/data.h5");
     if (mkdir(disk, 0700) != 0) return 99;
-    if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0 && unshare(CLONE_NEWNS) != 0) return 77;
-    if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) return 77;
-    if (mount("none", disk, "tmpfs", 0, options) != 0) return 77;
+    if (!hone_test_small_disk(disk, size)) return 77;
     hone_data_report report;
     hone_status status = hone_data_add(&report, to, &input, 1, NULL);
     if (status == HONE_OK) return 98;
     if (hone_path_exists(to) || hone_path_exists(test_path("disk/data.h5.partial"))) return 97;
-    return strstr(hone_fail_message(), "disk/") ? (int)status : 96;
+    bool said = strstr(hone_fail_message(), "disk/") && !strchr(hone_fail_message(), '\n');
+    return said ? (int)status : 96;
 }
 
-static const char *const disk_sizes[] = {"4k", "16k", "64k", "300k", "700k"};
+static const char *const disk_sizes[] = {"4k", "40k", "56k", "64k", "72k"};
 
 START_TEST(add_on_a_full_file_system_fails_cleanly) {
-    const char *input = put_many("b.jsonl", 0, 30000);
+    const char *input = put_many("b.jsonl", 0, 300);
     pid_t child = fork();
     if (child == 0) exit(add_on_small_disk(input, disk_sizes[_i]));
     int result;
