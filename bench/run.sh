@@ -7,5 +7,5 @@ cd "$(dirname "$0")/.."
 
 python=$(tools/python_env.sh)
 cmake --preset release >/dev/null
-cmake --build --preset release -j "$(nproc)" >/dev/null
+cmake --build --preset release -j "$(nproc)" -- --quiet >&2
 exec "$python" bench/run.py "$@"

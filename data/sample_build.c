@@ -219,10 +219,11 @@ static hone_status check_ledger(const builder *b) {
         return hone_fail(
             HONE_ERR_DATA,
             "%s: %lld of %lld records are longer than %lld tokens; the longest, record "
-            "%lld, has %lld. Train with a longer sequence, or choose what becomes of "
-            "them: truncate, split or drop",
+            "%lld, has %lld. Take longer rows (--seq-len %lld), or choose what becomes of "
+            "them (--set too_long=truncate, split or drop)",
             name, (long long)ledger->overlong, (long long)ledger->records,
-            (long long)options->seq_len, (long long)b->longest_record, (long long)ledger->longest);
+            (long long)options->seq_len, (long long)b->longest_record, (long long)ledger->longest,
+            (long long)ledger->longest);
     if (ledger->samples == 0)
         return hone_fail(HONE_ERR_DATA,
                          "%s: no token of its %lld records is to be learned (%lld have no "
