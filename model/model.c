@@ -272,19 +272,24 @@ hone_status hone_model_rope(hone_model *model, int64_t positions) {
     return status;
 }
 
-hone_status hone_model_hash(char out[HONE_SHA256_TEXT], const hone_model *model) {
-    if (model->gguf) return hone_sha256_file(out, model->path);
+/* Of several files: the hash of their hashes, one after the other. */
+static hone_status hash_files(char out[HONE_SHA256_TEXT], const hone_safetensors *files) {
     hone_buf all = {0};
     hone_status status = HONE_OK;
-    for (size_t i = 0; model->safetensors && i < hone_safetensors_file_count(model->safetensors);
-         i++) {
-        char digest[HONE_SHA256_TEXT];
-        status = hone_sha256_file(digest, hone_safetensors_file_at(model->safetensors, i));
-        if (status == HONE_OK) status = hone_buf_puts(&all, digest);
-        if (status != HONE_OK) break;
+    for (size_t i = 0; i < hone_safetensors_file_count(files) && status == HONE_OK; i++) {
+        status = hone_sha256_file(out, hone_safetensors_file_at(files, i));
+        if (status == HONE_OK) status = hone_buf_puts(&all, out);
     }
-    if (status == HONE_OK) status = hone_json_append(&all, model->config, 0);
     if (status == HONE_OK) hone_sha256_bytes(out, all.data, all.length);
     hone_buf_free(&all);
     return status;
+}
+
+hone_status hone_model_hash(char out[HONE_SHA256_TEXT], const hone_model *model) {
+    if (model->gguf) return hone_sha256_file(out, model->path);
+    if (model->safetensors && hone_safetensors_file_count(model->safetensors) == 1) {
+        return hone_sha256_file(out, hone_safetensors_file_at(model->safetensors, 0));
+    }
+    if (model->safetensors) return hash_files(out, model->safetensors);
+    return hone_sha256_file(out, model->path); /* fresh weights: the config they follow from */
 }

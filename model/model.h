@@ -80,7 +80,8 @@ static inline hone_tensor *hone_model_head(hone_model *model) {
     return model->arch.tied ? &model->embedding : &model->head;
 }
 
-/* SHA-256 over the model's files (weights and config), for adapters and checkpoints. Reads all of them. */
+/* SHA-256 of the model's weights, for adapters and checkpoints: of the file, or over all shards; of the config of a
+ * model made fresh. Reads all of them. */
 HONE_MUST_USE hone_status hone_model_hash(char out[HONE_SHA256_TEXT], const hone_model *model);
 
 /* The name of a weight as Hugging Face writes it, "model.layers.3.self_attn.q_proj.weight". `layer` -1: the tensors
