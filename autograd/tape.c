@@ -110,10 +110,6 @@ void hone_tape_begin(hone_tape *tape) {
     restart(tape, TAPE_RUN);
 }
 
-bool hone_tape_planning(const hone_tape *tape) {
-    return tape->mode == TAPE_PLAN;
-}
-
 size_t hone_tape_bytes(const hone_tape *tape) {
     return tape->layout.bytes;
 }

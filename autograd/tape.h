@@ -92,8 +92,6 @@ HONE_MUST_USE hone_status hone_tape_backward(hone_tape *tape);
 HONE_MUST_USE hone_status hone_tape_segment_begin(hone_tape *tape);
 void hone_tape_segment_end(hone_tape *tape);
 
-bool hone_tape_planning(const hone_tape *tape);
-
 /* The arena of the last plan, in bytes, and its itemisation: what lives when it is fullest, summed by name. */
 size_t hone_tape_bytes(const hone_tape *tape);
 typedef void (*hone_tape_item_fn)(void *context, const char *name, size_t bytes);

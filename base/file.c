@@ -152,6 +152,11 @@ bool hone_path_is_dir(const char *path) {
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
+bool hone_path_ends(const char *path, const char *suffix) {
+    size_t length = strlen(path), tail = strlen(suffix);
+    return length > tail && strcmp(path + length - tail, suffix) == 0;
+}
+
 hone_status hone_dir_make_parent(const char *path) {
     const char *slash = strrchr(path, '/');
     if (!slash || slash == path) return HONE_OK;

@@ -53,6 +53,9 @@ HONE_MUST_USE hone_status hone_file_get(hone_buf *out, const char *path);
 bool hone_path_exists(const char *path);
 bool hone_path_is_dir(const char *path);
 
+/* Whether a path ends in `suffix` and has more before it: hone_path_ends(path, ".gguf"). */
+bool hone_path_ends(const char *path, const char *suffix);
+
 /* Makes a folder and those above it (0700); existing ones are fine. */
 HONE_MUST_USE hone_status hone_dir_make(const char *path);
 

@@ -4,8 +4,8 @@
 #include <yaml.h>
 #include <zlib.h>
 
+#include "base/machine.h"
 #include "cli/flags.h"
-#include "cli/machine.h"
 #include "cli/output.h"
 #include "kernels/kernels.h"
 #include "kernels/libraries.h"

@@ -31,11 +31,6 @@ hone_status hone_inspect_add_tensor(json_t *object, const char *name, const char
     return hone_fail(HONE_ERR_MEMORY, "out of memory: cannot make JSON");
 }
 
-static bool ends_with(const char *text, const char *end) {
-    size_t length = strlen(text), tail = strlen(end);
-    return length >= tail && strcmp(text + length - tail, end) == 0;
-}
-
 static bool begins_with(const hone_map *map, const char *bytes, size_t length) {
     return map->length >= length && memcmp(map->data, bytes, length) == 0;
 }
@@ -46,9 +41,9 @@ static hone_status inspect_file(json_t **out, const char *path) {
     bool gguf = begins_with(&map, "GGUF", 4);
     bool hdf5 = begins_with(&map, "\x89HDF\r\n\x1a\n", 8);
     hone_map_close(&map);
-    if (gguf || ends_with(path, ".gguf")) return hone_inspect_gguf(out, path);
-    if (hdf5 || ends_with(path, ".h5")) return hone_inspect_hdf5(out, path);
-    if (ends_with(path, ".safetensors") || ends_with(path, ".index.json"))
+    if (gguf || hone_path_ends(path, ".gguf")) return hone_inspect_gguf(out, path);
+    if (hdf5 || hone_path_ends(path, ".h5")) return hone_inspect_hdf5(out, path);
+    if (hone_path_ends(path, ".safetensors") || hone_path_ends(path, ".index.json"))
         return hone_inspect_safetensors(out, path);
     return hone_fail(
         HONE_ERR_UNSUPPORTED,

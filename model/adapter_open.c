@@ -72,8 +72,7 @@ hone_status hone_adapter_open(hone_adapter **out, const hone_model *model, const
                          ".gguf",
                          path);
     }
-    size_t length = strlen(path);
-    if (length > 5 && strcmp(path + length - 5, ".gguf") == 0) {
+    if (hone_path_ends(path, ".gguf")) {
         return hone_adapter_open_gguf(out, model, path, base_hash);
     }
     return hone_fail(HONE_ERR_UNSUPPORTED,

@@ -63,10 +63,7 @@ static hone_status from_folder(hone_buf *out, const char *folder) {
 
 hone_status hone_chat_own_template(hone_buf *out, const char *model_path) {
     if (hone_path_is_dir(model_path)) return from_folder(out, model_path);
-    size_t length = strlen(model_path);
-    if (length > 5 && strcmp(model_path + length - 5, ".gguf") == 0) {
-        return from_gguf(out, model_path);
-    }
+    if (hone_path_ends(model_path, ".gguf")) return from_gguf(out, model_path);
     char *folder = hone_model_folder(model_path);
     if (!folder) return HONE_ERR_MEMORY;
     hone_status status = from_folder(out, folder);

@@ -95,11 +95,6 @@ static hone_status set_name(const gguf_out *g) {
     return hone_gguf_set_string(g->writer, "general.name", path + begin, end - begin);
 }
 
-static bool is_gguf(const char *path) {
-    size_t length = strlen(path);
-    return length > 5 && strcmp(path + length - 5, ".gguf") == 0;
-}
-
 static hone_status copy_tokenizer(const gguf_out *g, const char *path) {
     hone_gguf *from;
     const hone_gguf_value *tokens;
@@ -134,7 +129,7 @@ static hone_status set_chat_template(const gguf_out *g, const char *path) {
 
 static hone_status set_tokenizer(const gguf_out *g) {
     const char *path = g->options->tokenizer_path ? g->options->tokenizer_path : g->model->path;
-    if (is_gguf(path)) return copy_tokenizer(g, path);
+    if (hone_path_ends(path, ".gguf")) return copy_tokenizer(g, path);
     char *folder = hone_model_folder(path);
     if (!folder) return HONE_ERR_MEMORY;
     hone_status status = hone_tokenizer_to_gguf(g->writer, folder, g->model->arch.vocabulary);

@@ -178,11 +178,6 @@ static hone_status write_config(const folder_out *f, int64_t bos, int64_t eos) {
 
 /* --- The folder --- */
 
-static bool is_gguf(const char *path) {
-    size_t length = strlen(path);
-    return length > 5 && strcmp(path + length - 5, ".gguf") == 0;
-}
-
 static hone_status special_ids(int64_t *bos, int64_t *eos, const char *path) {
     hone_tokenizer *tokenizer;
     HONE_TRY(hone_model_tokenizer(&tokenizer, path));
@@ -195,7 +190,7 @@ static hone_status special_ids(int64_t *bos, int64_t *eos, const char *path) {
 static hone_status write_rest(const folder_out *f) {
     const char *path = f->options->tokenizer_path ? f->options->tokenizer_path : f->model->path;
     int64_t bos = -1, eos = -1;
-    if (is_gguf(path)) {
+    if (hone_path_ends(path, ".gguf")) {
         HONE_TRY(special_ids(&bos, &eos, path));
         HONE_TRY(convert_tokenizer(f, path, bos, eos));
     } else {

@@ -141,11 +141,6 @@ static hone_status load_weights(hone_model *model) {
     return HONE_OK;
 }
 
-static bool ends_with(const char *text, const char *end) {
-    size_t n = strlen(text), m = strlen(end);
-    return n >= m && strcmp(text + n - m, end) == 0;
-}
-
 char *hone_model_folder(const char *path) {
     if (hone_path_is_dir(path)) return hone_strdup(path);
     const char *slash = strrchr(path, '/');
@@ -175,11 +170,12 @@ static hone_status open_files(hone_model *model, const char *path) {
                          "in one, or a .gguf file",
                          path);
     }
-    if (ends_with(path, ".gguf")) {
+    if (hone_path_ends(path, ".gguf")) {
         HONE_TRY(hone_gguf_open(&model->gguf, path));
         return hone_arch_from_gguf(&model->arch, model->gguf);
     }
-    if (hone_path_is_dir(path) || ends_with(path, ".safetensors") || ends_with(path, ".json")) {
+    if (hone_path_is_dir(path) || hone_path_ends(path, ".safetensors") ||
+        hone_path_ends(path, ".json")) {
         return open_folder(model, path);
     }
     return hone_fail(HONE_ERR_UNSUPPORTED,
@@ -227,7 +223,7 @@ void hone_model_close(hone_model *model) {
 }
 
 hone_status hone_model_tokenizer(hone_tokenizer **out, const char *path) {
-    if (ends_with(path, ".gguf")) {
+    if (hone_path_ends(path, ".gguf")) {
         hone_gguf *gguf;
         HONE_TRY(hone_gguf_open(&gguf, path));
         hone_status status = hone_tokenizer_load_gguf(out, gguf);

@@ -266,12 +266,3 @@ hone_status hone_config_format(hone_buf *out, const hone_train_options *options,
     }
     return HONE_OK;
 }
-
-hone_status hone_config_write(const char *path, const hone_train_options *options,
-                              const hone_plan_entry *plan, size_t plan_count) {
-    hone_buf text = {0};
-    hone_status status = hone_config_format(&text, options, plan, plan_count);
-    if (status == HONE_OK) status = hone_file_put(path, text.data, text.length);
-    hone_buf_free(&text);
-    return status;
-}

@@ -15,20 +15,15 @@ struct hone_evaluator {
     hone_forward forward;
 };
 
-static hone_status longest_sample(int64_t *longest, const hone_samples *samples) {
-    *longest = 0;
-    for (int64_t i = 0; i < hone_samples_count(samples); i++) {
-        hone_sample_info info;
-        HONE_TRY(hone_samples_info(&info, samples, i));
-        if (info.length > *longest) *longest = info.length;
-    }
-    return HONE_OK;
+static int64_t longest_sample(const hone_samples *samples) {
+    int64_t train = hone_samples_split(samples, false)->longest;
+    int64_t eval = hone_samples_split(samples, true)->longest;
+    return train > eval ? train : eval;
 }
 
 static hone_status prepare(hone_evaluator *e, const hone_samples *samples, hone_split split) {
     const hone_device *device = e->forward.model->device;
-    int64_t longest;
-    HONE_TRY(longest_sample(&longest, samples));
+    int64_t longest = longest_sample(samples);
     int64_t bin = longest > LEAST_TOKENS ? longest : LEAST_TOKENS;
     HONE_TRY(hone_loader_new(&e->loader, samples, split, bin, 0));
     HONE_TRY(hone_device_batch_new(&e->batch, device, bin, longest));

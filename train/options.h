@@ -159,8 +159,4 @@ typedef struct hone_plan_entry {
 HONE_MUST_USE hone_status hone_config_format(hone_buf *out, const hone_train_options *options,
                                              const hone_plan_entry *plan, size_t plan_count);
 
-/* Writes that to a file, whole or not at all. */
-HONE_MUST_USE hone_status hone_config_write(const char *path, const hone_train_options *options,
-                                            const hone_plan_entry *plan, size_t plan_count);
-
 #endif

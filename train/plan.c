@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/file.h"
+#include "base/machine.h"
 #include "base/parallel.h"
 #include "train/run.h"
 
@@ -65,18 +66,6 @@ static hone_status plan_memory(memory_plan *out, hone_run *run, hone_tape *tape,
     HONE_TRY(plan_step(&out->step, run, tape, batch, seq_len, recompute));
     out->total = PROGRAM_BYTES + out->model + out->parameters + out->step + out->evaluation;
     return HONE_OK;
-}
-
-/* Memory the machine has free, caches included; 0 when it does not say. */
-static int64_t available_memory(void) {
-    hone_buf text = {0};
-    long long kilobytes = 0;
-    if (hone_file_get(&text, "/proc/meminfo") == HONE_OK) {
-        const char *line = strstr(text.data, "MemAvailable:");
-        if (!line || sscanf(line, "MemAvailable: %lld", &kilobytes) != 1) kilobytes = 0;
-    }
-    hone_buf_free(&text);
-    return (int64_t)kilobytes * 1024;
 }
 
 static double gib(int64_t bytes) {
@@ -188,8 +177,9 @@ hone_status hone_run_plan(hone_run *run) {
     memory_plan plan;
     bool recompute = o->recompute == HONE_RECOMPUTE_FULL;
     HONE_TRY(plan_memory(&plan, run, run->tape, o->batch_size, o->seq_len, recompute));
-    int64_t free_now = available_memory();
-    int64_t limit = o->memory > 0 ? o->memory : free_now - free_now / 20;
+    hone_machine machine;
+    HONE_TRY(hone_machine_look(&machine));
+    int64_t limit = o->memory > 0 ? o->memory : machine.available - machine.available / 20;
     if (limit > 0 && plan.total > limit) return refuse_with_remedy(run, &plan, limit);
     HONE_TRY(describe(run, &plan));
     hone_run_say(

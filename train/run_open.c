@@ -91,15 +91,6 @@ static hone_status open_parameters(hone_run *run) {
     return HONE_OK;
 }
 
-static int64_t held_out(const hone_samples *samples) {
-    int64_t n = 0;
-    for (int64_t i = 0; i < hone_samples_count(samples); i++) {
-        hone_sample_info info;
-        if (hone_samples_info(&info, samples, i) == HONE_OK && info.is_eval) n++;
-    }
-    return n;
-}
-
 static int64_t at_most(int64_t n, int64_t limit) {
     return n < limit ? n : limit;
 }
@@ -130,7 +121,7 @@ static hone_status open_data(hone_run *run) {
     HONE_TRY(
         hone_loader_new(&run->loader, s->samples, HONE_SPLIT_TRAIN, o->seq_len, (uint64_t)o->seed));
     resolve_steps(run);
-    if (held_out(s->samples) > 0) {
+    if (hone_samples_split(s->samples, true)->samples > 0) {
         HONE_TRY(
             hone_evaluator_new(&run->evaluator, s->model, s->adapter, s->samples, HONE_SPLIT_EVAL));
     }

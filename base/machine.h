@@ -1,8 +1,8 @@
 /*
  * What the machine is and has, as the system tells it.
  */
-#ifndef HONE_CLI_MACHINE_H
-#define HONE_CLI_MACHINE_H
+#ifndef HONE_BASE_MACHINE_H
+#define HONE_BASE_MACHINE_H
 
 #include <stdint.h>
 
