@@ -85,8 +85,7 @@ static hone_status read_proc(hone_buf *out, const char *path) {
 
 hone_status hone_machine_look(hone_machine *out) {
     *out = (hone_machine){0};
-    hone_threads_set(0);
-    out->cores = hone_threads();
+    out->cores = hone_cores();
     hone_buf text = {0};
     hone_status status = read_proc(&text, "/proc/cpuinfo");
     if (status == HONE_OK) read_processor(out, text.data);

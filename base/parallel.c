@@ -32,8 +32,12 @@ void hone_parallel_each(int64_t n, hone_range_fn body, void *context) {
     for (int64_t i = 0; i < n; i++) body(context, i, i + 1, omp_get_thread_num());
 }
 
+int hone_cores(void) {
+    return omp_get_num_procs();
+}
+
 void hone_threads_set(int n) {
-    omp_set_num_threads(n < 1 ? omp_get_num_procs() : n);
+    omp_set_num_threads(n < 1 ? hone_cores() : n);
 }
 
 int hone_threads(void) {

@@ -16,7 +16,10 @@ void hone_parallel_for(int64_t n, int64_t grain, hone_range_fn body, void *conte
 /* As above, one item a call, given out as threads become free: for items of unequal cost. */
 void hone_parallel_each(int64_t n, hone_range_fn body, void *context);
 
-/* Number of threads of the loops; `n` < 1 means every core this process may use. */
+/* Cores that this process may use. */
+int hone_cores(void);
+
+/* Number of threads of the loops; `n` < 1 means every core. */
 void hone_threads_set(int n);
 int hone_threads(void);
 

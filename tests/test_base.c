@@ -8,6 +8,7 @@
 #include "base/distance.h"
 #include "base/dtype.h"
 #include "base/file.h"
+#include "base/machine.h"
 #include "base/parallel.h"
 #include "base/philox.h"
 #include "base/sha256.h"
@@ -224,6 +225,17 @@ static void expect_visits(const visits *v, int64_t n, int times) {
     for (int64_t i = 0; i < 1000; i++) ck_assert_int_eq(v->seen[i], i < n ? times : 0);
 }
 
+START_TEST(looking_at_the_machine_leaves_the_threads) {
+    hone_machine machine;
+    hone_threads_set(3);
+    ck_assert_int_eq(hone_machine_look(&machine), HONE_OK);
+    ck_assert_int_eq(hone_threads(), 3);
+    ck_assert_int_eq(machine.cores, hone_cores());
+    ck_assert_int_gt(machine.available, 0);
+    ck_assert_int_le(machine.available, machine.memory);
+}
+END_TEST
+
 START_TEST(parallel_loops_visit_each_item_once) {
     for (int threads = 1; threads <= 4; threads++) {
         hone_threads_set(threads);
@@ -377,6 +389,7 @@ int main(void) {
     tcase_add_test(values, buf_appends_grow_and_end_in_zero);
     tcase_add_test(values, status_context_stands_before_message);
     tcase_add_test(values, parallel_loops_visit_each_item_once);
+    tcase_add_test(values, looking_at_the_machine_leaves_the_threads);
     suite_add_tcase(suite, values);
     TCase *errors = tcase_create("errors");
     tcase_add_test(errors, bytes_read_past_end_fails_and_stays);
