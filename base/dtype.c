@@ -3,9 +3,17 @@
 #include <assert.h>
 #include <strings.h>
 
+/* Blocks and their bytes: ggml/src/ggml-common.h. */
 static const hone_dtype_info types[] = {
-    {HONE_F32, "f32", 1, 4},     {HONE_F16, "f16", 1, 2}, {HONE_BF16, "bf16", 1, 2},
-    {HONE_Q8_0, "q8_0", 32, 34}, {HONE_I32, "i32", 1, 4},
+    {HONE_F32, "f32", 1, 4},           {HONE_F16, "f16", 1, 2},
+    {HONE_BF16, "bf16", 1, 2},         {HONE_Q4_0, "q4_0", 32, 18},
+    {HONE_Q4_1, "q4_1", 32, 20},       {HONE_Q5_0, "q5_0", 32, 22},
+    {HONE_Q5_1, "q5_1", 32, 24},       {HONE_Q8_0, "q8_0", 32, 34},
+    {HONE_Q2_K, "q2_k", 256, 84},      {HONE_Q3_K, "q3_k", 256, 110},
+    {HONE_Q4_K, "q4_k", 256, 144},     {HONE_Q5_K, "q5_k", 256, 176},
+    {HONE_Q6_K, "q6_k", 256, 210},     {HONE_IQ4_NL, "iq4_nl", 32, 18},
+    {HONE_IQ4_XS, "iq4_xs", 256, 136}, {HONE_MXFP4, "mxfp4", 32, 17},
+    {HONE_I32, "i32", 1, 4},
 };
 enum { TYPE_COUNT = sizeof types / sizeof types[0] };
 
@@ -14,6 +22,11 @@ const hone_dtype_info *hone_dtype_describe(uint32_t type) {
         if ((uint32_t)types[i].type == type) return &types[i];
     }
     return NULL;
+}
+
+int hone_dtype_is_quantised(hone_dtype type) {
+    const hone_dtype_info *info = hone_dtype_describe((uint32_t)type);
+    return info && info->block > 1;
 }
 
 const char *hone_dtype_name(hone_dtype type) {

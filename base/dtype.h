@@ -11,10 +11,22 @@
 typedef enum hone_dtype {
     HONE_F32 = 0,
     HONE_F16 = 1,
+    HONE_Q4_0 = 2,
+    HONE_Q4_1 = 3,
+    HONE_Q5_0 = 6,
+    HONE_Q5_1 = 7,
     HONE_Q8_0 = 8,
+    HONE_Q2_K = 10,
+    HONE_Q3_K = 11,
+    HONE_Q4_K = 12,
+    HONE_Q5_K = 13,
+    HONE_Q6_K = 14,
+    HONE_IQ4_NL = 20,
+    HONE_IQ4_XS = 23,
     HONE_I32 = 26,
     HONE_F64 = 28,
     HONE_BF16 = 30,
+    HONE_MXFP4 = 39,
 } hone_dtype;
 
 typedef struct hone_dtype_info {
@@ -24,8 +36,11 @@ typedef struct hone_dtype_info {
     int bytes;        /* bytes of a block */
 } hone_dtype_info;
 
-/* NULL for a number that is no known type. */
+/* NULL for a number that is no known type; HONE_F64, which no tensor of a file may have, is none. */
 const hone_dtype_info *hone_dtype_describe(uint32_t type);
+
+/* Whether elements are coded in blocks that share scales. */
+int hone_dtype_is_quantised(hone_dtype type);
 
 /* "f32", "q8_0", or "unknown". */
 const char *hone_dtype_name(hone_dtype type);

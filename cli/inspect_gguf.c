@@ -113,7 +113,7 @@ static hone_status add_metadata(json_t *object, const hone_gguf *gguf) {
 static hone_status add_tensors(json_t *object, const hone_gguf *gguf) {
     for (size_t i = 0; i < hone_gguf_tensor_count(gguf); i++) {
         const hone_gguf_tensor *tensor = hone_gguf_tensor_at(gguf, i);
-        const hone_gguf_type *type = hone_gguf_type_describe(tensor->type);
+        const hone_dtype_info *type = hone_gguf_type_describe(tensor->type);
         int64_t shape[HONE_GGUF_DIMS];
         for (int d = 0; d < tensor->n_dims; d++) shape[d] = tensor->sizes[tensor->n_dims - 1 - d];
         HONE_TRY(hone_inspect_add_tensor(object, tensor->name, type ? type->name : "unknown",

@@ -277,8 +277,8 @@ static hone_status read_sizes(hone_gguf_tensor *tensor, hone_gguf *gguf) {
 }
 
 /* The type when its size is known, else NULL. */
-static const hone_gguf_type *sized_type(uint32_t type) {
-    const hone_gguf_type *found = hone_gguf_type_describe(type);
+static const hone_dtype_info *sized_type(uint32_t type) {
+    const hone_dtype_info *found = hone_gguf_type_describe(type);
     return found && found->block > 0 ? found : NULL;
 }
 
@@ -287,7 +287,7 @@ static hone_status read_tensor(hone_gguf_tensor *tensor, hone_gguf *gguf) {
     HONE_TRY(read_sizes(tensor, gguf));
     HONE_TRY(hone_bytes_read(&tensor->type, &gguf->in, 4, "the type of a tensor"));
     HONE_TRY(hone_bytes_read(&tensor->offset, &gguf->in, 8, "the offset of a tensor"));
-    const hone_gguf_type *type = sized_type(tensor->type);
+    const hone_dtype_info *type = sized_type(tensor->type);
     if (!type) return HONE_OK; /* its bytes follow from the next tensor's offset */
     if (tensor->cols % type->block != 0) {
         return bad_tensor(gguf, tensor, "a row that is no multiple of its type's block");
@@ -467,7 +467,7 @@ hone_status hone_gguf_tensor_dtype(hone_dtype *out, const hone_gguf *gguf,
         *out = usable[i];
         return HONE_OK;
     }
-    const hone_gguf_type *type = hone_gguf_type_describe(tensor->type);
+    const hone_dtype_info *type = hone_gguf_type_describe(tensor->type);
     return hone_fail(
         HONE_ERR_UNSUPPORTED,
         "%s: tensor '%s' has type %u (%s); hone computes with f32, f16, bf16 and q8_0, "

@@ -163,15 +163,8 @@ const hone_gguf_tensor *hone_gguf_tensor_find(const hone_gguf *gguf, const char 
 HONE_MUST_USE hone_status hone_gguf_tensor_dtype(hone_dtype *out, const hone_gguf *gguf,
                                                  const hone_gguf_tensor *tensor);
 
-/* A tensor type of the format, computable here or not. */
-typedef struct hone_gguf_type {
-    uint32_t type;
-    const char *name; /* lower case: "q4_k" */
-    int block;        /* elements in a block; 0 when programs differ about it */
-    int bytes;        /* bytes of a block */
-} hone_gguf_type;
-
-/* NULL for a type that is not in the table. */
-const hone_gguf_type *hone_gguf_type_describe(uint32_t type);
+/* A tensor type of the format, computable here or not; NULL for one that is not in the table. `type` is the file's number,
+ * and `block` is 0 when programs differ about its size. */
+const hone_dtype_info *hone_gguf_type_describe(uint32_t type);
 
 #endif

@@ -218,7 +218,7 @@ static hone_status refuse(const char *name, const char *problem) {
 }
 
 static hone_status measure(declared *tensor, uint32_t alignment) {
-    const hone_gguf_type *type = hone_gguf_type_describe(tensor->type);
+    const hone_dtype_info *type = hone_gguf_type_describe(tensor->type);
     if (!type || type->block == 0) return refuse(tensor->name, "a type without known size");
     if (tensor->sizes[0] % type->block != 0) {
         return refuse(tensor->name, "a row that is no multiple of its type's block");

@@ -272,7 +272,7 @@ START_TEST(type_describe_known_types_have_names_and_sizes) {
     ck_assert_str_eq(hone_gguf_type_describe(12)->name, "q4_k");
     ck_assert_int_eq(hone_gguf_type_describe(12)->bytes, 144);
     for (uint32_t type = 0; type < 50; type++) {
-        const hone_gguf_type *known = hone_gguf_type_describe(type);
+        const hone_dtype_info *known = hone_gguf_type_describe(type);
         const hone_dtype_info *own = hone_dtype_describe(type);
         if (!own) continue;
         ck_assert_str_eq(known->name, own->name);

@@ -1,12 +1,9 @@
 /*
- * One element of a tensor of any dtype. Q8_0, after GGUF: blocks of 32 elements in 34 bytes,
- *
- *     | scale, f16 | 32 x int8 |        element = scale * int8
+ * One element of a tensor of any dtype.
  */
 #ifndef HONE_KERNELS_REF_ELEMENT_H
 #define HONE_KERNELS_REF_ELEMENT_H
 
-#include <assert.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -30,11 +27,8 @@ static inline uint16_t hone_element_u16(const void *x, int64_t i) {
     return value;
 }
 
-static inline double hone_element_q8_0(const void *x, int64_t i) {
-    const char *block = (const char *)x + i / 32 * 34;
-    float scale = hone_f16_to_f32(hone_element_u16(block, 0));
-    return (double)(scale * (float)((const int8_t *)block)[2 + i % 32]);
-}
+/* Element i of a type that is coded in blocks; see element_ref.c for their layouts. */
+float hone_element_quantised(const void *x, hone_dtype type, int64_t i);
 
 /* Element i of x, counted over whole rows (a row holds whole blocks). */
 static inline double hone_element(const void *x, hone_dtype type, int64_t i) {
@@ -47,13 +41,9 @@ static inline double hone_element(const void *x, hone_dtype type, int64_t i) {
         return (double)hone_f16_to_f32(hone_element_u16(x, i));
     case HONE_BF16:
         return (double)hone_bf16_to_f32(hone_element_u16(x, i));
-    case HONE_Q8_0:
-        return hone_element_q8_0(x, i);
-    case HONE_I32:
-        break;
+    default:
+        return (double)hone_element_quantised(x, type, i);
     }
-    assert(!"a dtype without real elements");
-    return 0.0;
 }
 
 #endif

@@ -5,6 +5,8 @@
 #ifndef HONE_KERNELS_CPU_SIMD_WEIGHTS_H
 #define HONE_KERNELS_CPU_SIMD_WEIGHTS_H
 
+#include <assert.h>
+
 #include "kernels/cpu/simd/simd.h"
 #include "kernels/ref/element.h"
 
