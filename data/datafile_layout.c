@@ -130,8 +130,7 @@ void hone_data_columns_close(hone_data_columns *columns) {
 }
 
 hone_status hone_data_h5_open(hid_t *out, const char *path, bool writing) {
-    hid_t access = H5Pcreate(H5P_FILE_ACCESS);
-    H5Pset_file_locking(access, false, true);
+    hid_t access = hone_h5_access();
     *out = H5Fopen(path, writing ? H5F_ACC_RDWR : H5F_ACC_RDONLY, access);
     /* Any further call would clear HDF5's error stack. */
     hone_status status =

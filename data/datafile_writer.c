@@ -47,8 +47,7 @@ static hone_status start_temporary(hone_datafile_writer *writer, const char *pat
 
 static hone_status create_empty(hone_datafile_writer *writer) {
     const char *name = writer->file.temporary;
-    hid_t access = H5Pcreate(H5P_FILE_ACCESS);
-    H5Pset_file_locking(access, false, true);
+    hid_t access = hone_h5_access();
     hid_t file = H5Fcreate(name, H5F_ACC_TRUNC, H5P_DEFAULT, access);
     hone_status status = file < 0 ? hone_h5_fail(HONE_ERR_IO, name, "cannot create") : HONE_OK;
     H5Pclose(access);

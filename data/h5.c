@@ -8,11 +8,24 @@
 #include "base/alloc.h"
 
 /* Deflate makes at most 1,032 bytes of one (zlib's own bound), HDF5 adds a checksum and a header. */
-enum { MOST_EXPANSION = 1100, DEFLATE_LEVEL = 4 };
+enum { MOST_EXPANSION = 1100, DEFLATE_LEVEL = 4, METADATA_BYTES = 2 << 20 };
 
 void hone_h5_quiet(void) {
     (void)H5dont_atexit();
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+}
+
+hid_t hone_h5_access(void) {
+    hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+    H5Pset_file_locking(access, false, true);
+    H5AC_cache_config_t cache = {.version = H5AC__CURR_CACHE_CONFIG_VERSION};
+    if (H5Pget_mdc_config(access, &cache) >= 0) {
+        cache.set_initial_size = true;
+        cache.initial_size = cache.max_size = METADATA_BYTES;
+        cache.min_size = METADATA_BYTES / 2;
+        H5Pset_mdc_config(access, &cache);
+    }
+    return access;
 }
 
 void hone_h5_divert(hid_t file) {

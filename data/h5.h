@@ -15,6 +15,10 @@
  * whatever opens a file, before any other call of HDF5's. */
 void hone_h5_quiet(void);
 
+/* Access for opening a file: locked, and HDF5's cache of what it knows about chunks held to 2 MB, where it would take up
+ * to 32 as a file grows. To be closed. */
+hid_t hone_h5_access(void);
+
 /* Before closing a file that is given up. After a failed write HDF5 cannot close its file and would try again and again:
  * its descriptor is turned to a file in memory, which takes what little HDF5 still holds. */
 void hone_h5_divert(hid_t file);
