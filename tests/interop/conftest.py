@@ -5,12 +5,18 @@ Run by tools/test.sh, or by hand:  HONE_BIN=build/release/cli/hone .venv/bin/pyt
 
 import json
 import os
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+# A job in the background inherits an ignored SIGINT, which hone honours; programs started here take every signal.
+for taken in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(taken, signal.default_int_handler)
 
 
 class Hone:
