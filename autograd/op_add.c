@@ -12,20 +12,9 @@ static void forward(const hone_node *node, const hone_pass *pass) {
                        hone_tensor_count(node->out[0]));
 }
 
-static void pass_on(const hone_node *node, const hone_pass *pass, int i) {
-    const hone_real *dy = node->out[0]->grad->data;
-    hone_real *dx = node->in[i]->grad->data;
-    int64_t n = hone_tensor_count(node->in[i]);
-    if (pass->beta[i] > 0) {
-        pass->kernels->add(dx, dx, dy, n);
-    } else {
-        pass->kernels->copy(dx, dy, n);
-    }
-}
-
 static void backward(const hone_node *node, const hone_pass *pass) {
-    if (hone_node_wants_grad(node, 1)) pass_on(node, pass, 1);
-    if (hone_node_wants_grad(node, 0) && !pass->stolen) pass_on(node, pass, 0);
+    hone_node_pass_grad(node, pass, 1);
+    hone_node_pass_grad(node, pass, 0);
 }
 
 const hone_op hone_op_add = {

@@ -61,7 +61,7 @@ static void run_chunk(const hone_node *node, const hone_kernels *kernels, const 
     kernels->linear_fwd(s->logits, s->gathered, w->data, w->dtype, rows, width, vocabulary, 0,
                         s->tiles);
     kernels->cross_entropy(losses + first, s->logits, call->targets + first, rows, vocabulary,
-                           call->weight, grad);
+                           call->weight, call->softcap, grad);
     if (!grad) return;
     hone_real *dh = (hone_real *)node->out[OUT_DH]->data + first * width;
     kernels->linear_bwd(dh, s->logits, w->data, w->dtype, rows, width, vocabulary, 0, s->tiles);

@@ -11,28 +11,33 @@ enum { OUT_Y, OUT_RSTD };
 
 static hone_status shape(hone_tape *tape, hone_node *node) {
     const hone_tensor *x = node->in[IN_X];
+    int64_t groups = x->shape[1] / hone_tensor_count(node->in[IN_W]);
     node->saved_in = 1u << IN_X | 1u << IN_W;
     node->saved_out = 1u << OUT_RSTD;
     HONE_TRY(hone_node_output(tape, node, OUT_Y, "norm", x->shape[0], x->shape[1]));
-    return hone_node_output(tape, node, OUT_RSTD, "norm statistics", x->shape[0], 1);
+    return hone_node_output(tape, node, OUT_RSTD, "norm statistics", x->shape[0], groups);
 }
 
+/* To the kernels, groups are rows of their own. */
 static void forward(const hone_node *node, const hone_pass *pass) {
     const rmsnorm_attributes *a = (const void *)node->attributes;
-    const hone_tensor *x = node->in[IN_X];
-    pass->kernels->rmsnorm_fwd(node->out[OUT_Y]->data, node->out[OUT_RSTD]->data, x->data,
-                               node->in[IN_W]->data, x->shape[0], x->shape[1], a->epsilon);
+    const hone_tensor *x = node->in[IN_X], *w = node->in[IN_W];
+    int64_t width = hone_tensor_count(w);
+    pass->kernels->rmsnorm_fwd(node->out[OUT_Y]->data, node->out[OUT_RSTD]->data, x->data, w->data,
+                               hone_tensor_count(x) / width, width, a->epsilon);
 }
 
 static void backward(const hone_node *node, const hone_pass *pass) {
     const hone_tensor *x = node->in[IN_X];
     const hone_tensor *w = node->in[IN_W];
+    int64_t width = hone_tensor_count(w);
     bool wants_x = x->needs_grad;
     /* Where only the gain is trained, dx goes where dy lies and is dropped. */
     void *dx = wants_x ? x->grad->data : node->out[OUT_Y]->grad->data;
-    pass->kernels->rmsnorm_bwd(
-        dx, w->needs_grad ? w->grad->data : NULL, node->out[OUT_Y]->grad->data, x->data, w->data,
-        node->out[OUT_RSTD]->data, x->shape[0], x->shape[1], wants_x ? pass->beta[IN_X] : 0);
+    pass->kernels->rmsnorm_bwd(dx, w->needs_grad ? w->grad->data : NULL,
+                               node->out[OUT_Y]->grad->data, x->data, w->data,
+                               node->out[OUT_RSTD]->data, hone_tensor_count(x) / width, width,
+                               wants_x ? pass->beta[IN_X] : 0);
 }
 
 const hone_op hone_op_rmsnorm = {
@@ -45,7 +50,7 @@ const hone_op hone_op_rmsnorm = {
 
 hone_status hone_rmsnorm(hone_tensor **y, hone_tape *tape, hone_tensor *x, hone_tensor *w,
                          double epsilon) {
-    assert(w->dtype == HONE_REAL && hone_tensor_count(w) == x->shape[1]);
+    assert(w->dtype == HONE_REAL && x->shape[1] % hone_tensor_count(w) == 0);
     rmsnorm_attributes a = {epsilon};
     hone_node *node;
     HONE_TRY(

@@ -20,16 +20,8 @@ static void forward(const hone_node *node, const hone_pass *pass) {
 /* A rotation's gradient is the gradient turned back, which is done where it lies. */
 static void backward(const hone_node *node, const hone_pass *pass) {
     const rope_attributes *a = (const void *)node->attributes;
-    hone_real *dy = node->out[0]->grad->data;
-    hone_real *dx = node->in[0]->grad->data;
-    int64_t n = hone_tensor_count(node->in[0]);
-    pass->kernels->rope(dy, a->cosine, a->sine, a->positions, a->shape, true);
-    if (pass->stolen) return;
-    if (pass->beta[0] > 0) {
-        pass->kernels->add(dx, dx, dy, n);
-    } else {
-        pass->kernels->copy(dx, dy, n);
-    }
+    pass->kernels->rope(node->out[0]->grad->data, a->cosine, a->sine, a->positions, a->shape, true);
+    hone_node_pass_grad(node, pass, 0);
 }
 
 const hone_op hone_op_rope = {

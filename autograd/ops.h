@@ -12,11 +12,16 @@
 #define HONE_OPS(X)                                                                                \
     X(embedding)                                                                                   \
     X(rmsnorm)                                                                                     \
+    X(layernorm)                                                                                   \
     X(linear)                                                                                      \
     X(rope)                                                                                        \
     X(attention)                                                                                   \
-    X(silu_mul)                                                                                    \
+    X(activation)                                                                                  \
+    X(gated)                                                                                       \
     X(add)                                                                                         \
+    X(bias)                                                                                        \
+    X(scale)                                                                                       \
+    X(softcap)                                                                                     \
     X(gather)                                                                                      \
     X(store)                                                                                       \
     X(cross_entropy)
@@ -29,9 +34,14 @@ HONE_OPS(HONE_OP_DECLARE)
 HONE_MUST_USE hone_status hone_embedding(hone_tensor **y, hone_tape *tape, hone_tensor *table,
                                          const int32_t *ids, int64_t tokens);
 
-/* y = w x / sqrt(mean(x^2) + epsilon), x [T,C], w [C] HONE_REAL. */
+/* y = w x / sqrt(mean(x^2) + epsilon) over groups of D elements, w [D] HONE_REAL: a row of x [T,C] is one group when D is
+ * C, else C / D of them (the norm of each head). */
 HONE_MUST_USE hone_status hone_rmsnorm(hone_tensor **y, hone_tape *tape, hone_tensor *x,
                                        hone_tensor *w, double epsilon);
+
+/* y = w (x - mean) / sqrt(variance + epsilon) + b over rows of x [T,C]; w, b [C] HONE_REAL. */
+HONE_MUST_USE hone_status hone_layernorm(hone_tensor **y, hone_tape *tape, hone_tensor *x,
+                                         hone_tensor *w, hone_tensor *b, double epsilon);
 
 /* A low-rank update of a linear layer (arXiv 2106.09685): y = x w^T + scale dropout(x) a^T b^T. */
 typedef struct hone_lora {
@@ -56,18 +66,37 @@ typedef struct hone_attention_call {
     int64_t max_q, max_k; /* longest runs of any segment */
 } hone_attention_call;
 
-/* o[T,H*D] = causal attention within segments; q [T,H*D], k and v [Tk,K*D]. */
+/* o[T,H*D] = causal attention within segments, with the window and softcap of the shape; q [T,H*D], k and v [Tk,K*D]. */
 HONE_MUST_USE hone_status hone_attention(hone_tensor **o, hone_tape *tape, hone_tensor *q,
                                          hone_tensor *k, hone_tensor *v,
                                          const hone_attention_call *call);
 
-/* y = silu(gate) up, elementwise. */
-HONE_MUST_USE hone_status hone_silu_mul(hone_tensor **y, hone_tape *tape, hone_tensor *gate,
-                                        hone_tensor *up);
+/* y = kind(x), elementwise; x has no other use. */
+HONE_MUST_USE hone_status hone_activation(hone_tensor **y, hone_tape *tape, hone_tensor *x,
+                                          hone_activation_kind kind);
+
+/* y = kind(gate) up, elementwise; neither has another use. */
+HONE_MUST_USE hone_status hone_gated(hone_tensor **y, hone_tape *tape, hone_tensor *gate,
+                                     hone_tensor *up, hone_activation_kind kind);
 
 /* y = a + b, elementwise. */
 HONE_MUST_USE hone_status hone_add(hone_tensor **y, hone_tape *tape, hone_tensor *a,
                                    hone_tensor *b);
+
+/* The next three change x in place: it must not be used again, no operation may need its value for backward (see
+ * saved_in, saved_out), and in a segment that is replayed it must be made there. */
+
+/* y = x + b, x [T,C], b [C] HONE_REAL. */
+HONE_MUST_USE hone_status hone_bias(hone_tensor **y, hone_tape *tape, hone_tensor *x,
+                                    hone_tensor *b);
+
+/* y = factor x. */
+HONE_MUST_USE hone_status hone_scale(hone_tensor **y, hone_tape *tape, hone_tensor *x,
+                                     double factor);
+
+/* y = cap tanh(x / cap), cap > 0. */
+HONE_MUST_USE hone_status hone_softcap(hone_tensor **y, hone_tape *tape, hone_tensor *x,
+                                       double cap);
 
 /* y[n,C] = x[rows], rows [n] in device memory, none twice. */
 HONE_MUST_USE hone_status hone_gather(hone_tensor **y, hone_tape *tape, hone_tensor *x,
@@ -83,7 +112,8 @@ typedef struct hone_loss_call {
     const int32_t *targets; /* [N] device: what they predict, each < V */
     int64_t count;          /* N; may be 0 */
     double weight; /* of each row's loss in the gradient: 1 / supervised tokens of the whole step */
-    double *sum;   /* device; receives the unweighted sum of the N losses */
+    double softcap; /* logits x become softcap tanh(x / softcap) first; 0: they stay */
+    double *sum;    /* device; receives the unweighted sum of the N losses */
 } hone_loss_call;
 
 /* Head and loss at once: losses[i] = -log softmax(h[rows[i]] w^T)[targets[i]], h [T,C], w [V,C] of any dtype. The logits

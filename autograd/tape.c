@@ -174,10 +174,22 @@ hone_status hone_node_output(hone_tape *tape, hone_node *node, int i, const char
     return place_output(tape, node, i);
 }
 
+void hone_node_pass_grad(const hone_node *node, const hone_pass *pass, int i) {
+    if (!hone_node_wants_grad(node, i) || (i == 0 && pass->stolen)) return;
+    const hone_real *dy = node->out[0]->grad->data;
+    hone_real *dx = node->in[i]->grad->data;
+    int64_t n = hone_tensor_count(node->in[i]);
+    if (pass->beta[i] > 0) {
+        pass->kernels->add(dx, dx, dy, n);
+    } else {
+        pass->kernels->copy(dx, dy, n);
+    }
+}
+
 hone_status hone_node_output_in_place(hone_tape *tape, hone_node *node, const char *name) {
     const hone_tensor *in = node->in[0];
     HONE_TRY(new_tensor(&node->out[0], tape, name, in->shape, in->dims));
-    node->out[0]->needs_grad = tape->grad && in->needs_grad;
+    node->out[0]->needs_grad = tape->grad && any_input_needs_grad(node);
     node->in_place = true;
     return place_output(tape, node, 0);
 }

@@ -109,6 +109,9 @@ HONE_MUST_USE hone_status hone_node_output(hone_tape *tape, hone_node *node, int
 HONE_MUST_USE hone_status hone_node_output_in_place(hone_tape *tape, hone_node *node,
                                                     const char *name);
 
+/* For backward: dx = dy or dx += dy, with input i's gradient as dx, where one is wanted and not stolen. */
+void hone_node_pass_grad(const hone_node *node, const hone_pass *pass, int i);
+
 /* For workspace rules: parts of a workspace begin on cache lines. */
 static inline size_t hone_whole_lines(size_t bytes) {
     return (bytes + 63) / 64 * 64;

@@ -38,7 +38,16 @@ typedef struct hone_attention_shape {
     int64_t kv_heads;  /* K; head h reads key/value head h / (H / K) */
     int64_t head_size; /* D */
     double scale;      /* of the scores, usually 1 / sqrt(D) */
+    int64_t
+        window; /* keys that a query sees at most: itself and the window - 1 before it; 0: all */
+    double softcap; /* scaled scores s become softcap tanh(s / softcap); 0: they stay */
 } hone_attention_shape;
+
+/* sigma(x) = 1 / (1 + exp(-x)). */
+typedef enum hone_activation_kind {
+    HONE_SILU, /* x sigma(x) */
+    HONE_GELU_TANH, /* x sigma(2u), u = sqrt(2/pi) (x + 0.044715 x^3); that is x/2 (1 + tanh u) (arXiv 1606.08415) */
+} hone_activation_kind;
 
 typedef struct hone_rope_shape {
     int64_t tokens, heads, head_size;
@@ -99,12 +108,23 @@ typedef struct hone_kernels {
                         const hone_real *w, const hone_real *rstd, int64_t tokens, int64_t width,
                         hone_real beta);
 
+    /* y = (x - mean) rstd w + b by rows, rstd = 1 / sqrt(mean((x - mean)^2) + epsilon). Overwrites y [T,C] and
+     * statistics [T,2], rows of mean and rstd. (arXiv 1607.06450) */
+    void (*layernorm_fwd)(hone_real *y, hone_real *statistics, const hone_real *x,
+                          const hone_real *w, const hone_real *b, int64_t tokens, int64_t width,
+                          double epsilon);
+    /* With n = (x - mean) rstd and g = w dy: dx = rstd (g - mean(g) - n mean(g n)) + beta dx; dw and db (either may be
+     * NULL) accumulate the sums over t of dy n and of dy. dx may be dy when beta is 0. */
+    void (*layernorm_bwd)(hone_real *dx, hone_real *dw, hone_real *db, const hone_real *dy,
+                          const hone_real *x, const hone_real *w, const hone_real *statistics,
+                          int64_t tokens, int64_t width, hone_real beta);
+
     /* Rotates pairs of x [T,heads*D] in place by the angle whose cosine and sine stand at [positions[t]][pair] of
      * `cosine` and `sine`, each [positions, rotated/2]; by the opposite angle when `inverse`. (arXiv 2104.09864) */
     void (*rope)(hone_real *x, const hone_real *cosine, const hone_real *sine,
                  const int32_t *positions, hone_rope_shape shape, bool inverse);
 
-    /* o = softmax(scale q k^T, causal within each segment) v; lse [T,H] = log-sum-exp of the scaled scores, kept for
+    /* o = softmax(scale q k^T, capped, causal and within the window of each segment) v; lse [T,H] = log-sum-exp of those scores, kept for
      * backward (may be NULL). q, o [Tq,H*D]; k, v [Tk,K*D]. Overwrites. (arXiv 2205.14135, section 3) */
     void (*attention_fwd)(hone_real *o, hone_real *lse, const hone_real *q, const hone_real *k,
                           const hone_real *v, const hone_segment *segments,
@@ -119,14 +139,33 @@ typedef struct hone_kernels {
     size_t (*attention_workspace)(hone_attention_shape shape, int64_t max_q, int64_t max_k,
                                   bool backward);
 
-    /* y = silu(gate) up, silu(g) = g / (1 + exp(-g)), n elements. Overwrites. (arXiv 2002.05202) */
-    void (*silu_mul_fwd)(hone_real *y, const hone_real *gate, const hone_real *up, int64_t n);
+    /* y = kind(x), n elements; y may be x. */
+    void (*activation_fwd)(hone_real *y, const hone_real *x, int64_t n, hone_activation_kind kind);
+    /* Overwrites dx, which may be dy or x itself. */
+    void (*activation_bwd)(hone_real *dx, const hone_real *dy, const hone_real *x, int64_t n,
+                           hone_activation_kind kind);
+
+    /* y = kind(gate) up, n elements. Overwrites. (arXiv 2002.05202) */
+    void (*gated_fwd)(hone_real *y, const hone_real *gate, const hone_real *up, int64_t n,
+                      hone_activation_kind kind);
     /* Overwrites dgate and dup; either may be dy, gate or up itself. */
-    void (*silu_mul_bwd)(hone_real *dgate, hone_real *dup, const hone_real *dy,
-                         const hone_real *gate, const hone_real *up, int64_t n);
+    void (*gated_bwd)(hone_real *dgate, hone_real *dup, const hone_real *dy, const hone_real *gate,
+                      const hone_real *up, int64_t n, hone_activation_kind kind);
 
     /* y = a + b; y may be a or b. */
     void (*add)(hone_real *y, const hone_real *a, const hone_real *b, int64_t n);
+    /* y = factor x; y may be x. */
+    void (*scale)(hone_real *y, const hone_real *x, int64_t n, double factor);
+    /* y[T,C] = x + b, b [C] added to every row; y may be x. */
+    void (*bias_fwd)(hone_real *y, const hone_real *x, const hone_real *b, int64_t tokens,
+                     int64_t width);
+    /* db += the sum of dy over t. Accumulates. */
+    void (*bias_bwd)(hone_real *db, const hone_real *dy, int64_t tokens, int64_t width);
+    /* y = cap tanh(x / cap); y may be x. */
+    void (*softcap_fwd)(hone_real *y, const hone_real *x, int64_t n, double cap);
+    /* dx = dy (1 - (y / cap)^2); dx may be dy. */
+    void (*softcap_bwd)(hone_real *dx, const hone_real *dy, const hone_real *y, int64_t n,
+                        double cap);
     /* y = x. */
     void (*copy)(hone_real *y, const hone_real *x, int64_t n);
     void (*zero)(hone_real *y, int64_t n);
@@ -138,10 +177,11 @@ typedef struct hone_kernels {
     void (*scatter_rows)(hone_real *y, const hone_real *x, const int32_t *rows, int64_t n,
                          int64_t width);
 
-    /* For n rows of logits [n,V]: loss[i] = logsumexp(logits[i]) - logits[i][targets[i]] (overwrites). When `backward`,
-     * logits becomes its own gradient: weight (softmax(logits) - onehot(target)). */
+    /* For n rows of logits x [n,V], with z = softcap tanh(x / softcap), or x itself when softcap is 0:
+     * loss[i] = logsumexp(z[i]) - z[i][targets[i]] (overwrites). x becomes z, or when `backward` its own gradient:
+     * weight (softmax(z) - onehot(target)) (1 - (z / softcap)^2). */
     void (*cross_entropy)(hone_real *loss, hone_real *logits, const int32_t *targets, int64_t n,
-                          int64_t vocabulary, double weight, bool backward);
+                          int64_t vocabulary, double weight, double softcap, bool backward);
 
     /* y = dropout(x) over rows of `width` elements (y may be x); accumulates into y when beta is 1. The same call with
      * the gradient as x is the backward pass. */

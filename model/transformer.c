@@ -81,8 +81,11 @@ static hone_status attend(hone_tensor **y, const block *b, hone_tensor *x) {
     }
     hone_attention_call call = {
         .segments = tokens->segments,
-        .shape = {tokens->segment_count, arch->heads, arch->kv_heads, arch->head_size,
-                  1 / sqrt((double)arch->head_size)},
+        .shape = {.segments = tokens->segment_count,
+                  .heads = arch->heads,
+                  .kv_heads = arch->kv_heads,
+                  .head_size = arch->head_size,
+                  .scale = 1 / sqrt((double)arch->head_size)},
         .max_q = tokens->longest_q,
         .max_k = tokens->longest_k,
     };
@@ -94,7 +97,7 @@ static hone_status gated_mlp(hone_tensor **y, const block *b, hone_tensor *x) {
     hone_tensor *gate, *up, *act;
     HONE_TRY(linear(&gate, b, x, HONE_ROLE_GATE));
     HONE_TRY(linear(&up, b, x, HONE_ROLE_UP));
-    HONE_TRY(hone_silu_mul(&act, b->tape, gate, up));
+    HONE_TRY(hone_gated(&act, b->tape, gate, up, HONE_SILU));
     return linear(y, b, act, HONE_ROLE_DOWN);
 }
 

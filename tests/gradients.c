@@ -29,8 +29,10 @@ typedef struct problem {
     int64_t T, C, O, R, H, K, D, V;
     const hone_segment *segments;
     int64_t segment_count, max_len;
-    double rate;
+    double rate, softcap;
+    int64_t window;
     bool interleaved;
+    hone_activation_kind kind;
     int32_t ids[64], positions[64], rows[64], targets[64];
     uint32_t records[64];
     uint64_t key;
@@ -243,6 +245,90 @@ START_TEST(rmsnorm_with_residual_grad_matches) {
 }
 END_TEST
 
+START_TEST(rmsnorm_of_groups_grad_matches) {
+    problem p;
+    open_problem(&p);
+    add_leaf(&p, sizes[_i][0], sizes[_i][1] * sizes[_i][2]);
+    add_leaf(&p, sizes[_i][1], 1);
+    p.build = build_rmsnorm;
+    check_gradients(&p);
+    close_problem(&p);
+}
+END_TEST
+
+static hone_tensor *build_layernorm(problem *p) {
+    hone_tensor *y, *z, *x = on_tape(p, 0);
+    ck_ok(hone_layernorm(&y, p->tape, x, &p->leaf[1], &p->leaf[2], 1e-5));
+    ck_ok(hone_add(&z, p->tape, x, y));
+    return z;
+}
+
+/* Bit i of `wanted`: input i needs a gradient. */
+static void freeze_others(problem *p, int wanted) {
+    for (int i = 0; i < p->leaves; i++) p->leaf[i].needs_grad = wanted >> i & 1;
+}
+
+static void check_layernorm(int64_t tokens, int64_t width, int wanted) {
+    problem p;
+    open_problem(&p);
+    add_leaf(&p, tokens, width);
+    add_leaf(&p, width, 1);
+    add_leaf(&p, width, 1);
+    p.build = build_layernorm;
+    freeze_others(&p, wanted);
+    check_gradients(&p);
+    close_problem(&p);
+}
+
+START_TEST(layernorm_with_residual_grad_matches) {
+    check_layernorm(sizes[_i][0], sizes[_i][1], 7);
+}
+END_TEST
+
+START_TEST(layernorm_some_inputs_frozen_grad_matches) {
+    check_layernorm(3, 5, _i);
+}
+END_TEST
+
+/* Operations that change x where it lies, one after the other, and the one that keeps its result. */
+static hone_tensor *build_in_place(problem *p) {
+    hone_tensor *x = on_tape(p, 0);
+    if (p->recompute) {
+        ck_ok(hone_tape_segment_begin(p->tape));
+        ck_ok(hone_linear(&x, p->tape, x, &p->leaf[2], NULL));
+    }
+    ck_ok(hone_bias(&x, p->tape, x, &p->leaf[1]));
+    ck_ok(hone_scale(&x, p->tape, x, -1.75));
+    ck_ok(hone_softcap(&x, p->tape, x, 1.25));
+    if (p->recompute) hone_tape_segment_end(p->tape);
+    return x;
+}
+
+static void check_in_place(int64_t tokens, int64_t width, int wanted, bool recompute) {
+    problem p;
+    open_problem(&p);
+    add_leaf(&p, tokens, width);
+    add_leaf(&p, width, 1);
+    if (recompute) add_leaf(&p, width, width);
+    p.recompute = recompute;
+    p.build = build_in_place;
+    freeze_others(&p, wanted);
+    check_gradients(&p);
+    close_problem(&p);
+}
+
+START_TEST(in_place_chain_grad_matches) {
+    check_in_place(sizes[_i][0], sizes[_i][1], 7, false);
+    check_in_place(sizes[_i][0], sizes[_i][1], 7, true);
+}
+END_TEST
+
+START_TEST(in_place_chain_some_inputs_frozen_grad_matches) {
+    check_in_place(3, 5, _i, true);
+    if (_i & 3) check_in_place(3, 5, _i, false);
+}
+END_TEST
+
 static hone_tensor *build_linear(problem *p) {
     hone_lora lora = {
         &p->leaf[2], &p->leaf[3], 0.7, {&p->key, p->records, p->positions, 3, p->rate}};
@@ -300,7 +386,13 @@ END_TEST
 
 static hone_tensor *build_attention(problem *p) {
     hone_attention_call call = {p->segments,
-                                {p->segment_count, p->H, p->K, p->D, 1 / sqrt((double)p->D)},
+                                {.segments = p->segment_count,
+                                 .heads = p->H,
+                                 .kv_heads = p->K,
+                                 .head_size = p->D,
+                                 .scale = 1 / sqrt((double)p->D),
+                                 .window = p->window,
+                                 .softcap = p->softcap},
                                 p->max_len,
                                 p->max_len};
     hone_tensor *o, *q = on_tape(p, 0), *k = on_tape(p, 1), *v = on_tape(p, 2);
@@ -310,13 +402,15 @@ static hone_tensor *build_attention(problem *p) {
 
 static const hone_segment packed[] = {{0, 1, 0, 1}, {1, 5, 1, 5}, {6, 3, 6, 3}};
 
-START_TEST(attention_packed_documents_grad_matches) {
-    static const int64_t heads[][3] = {{1, 1, 1}, {2, 1, 3}, {4, 2, 8}, {3, 3, 5}};
+static void check_attention(int64_t heads, int64_t kv_heads, int64_t head_size, int64_t window,
+                            double softcap) {
     problem p;
     open_problem(&p);
-    p.H = heads[_i][0];
-    p.K = heads[_i][1];
-    p.D = heads[_i][2];
+    p.H = heads;
+    p.K = kv_heads;
+    p.D = head_size;
+    p.window = window;
+    p.softcap = softcap;
     p.segments = packed;
     p.segment_count = 3;
     p.max_len = 5;
@@ -327,12 +421,19 @@ START_TEST(attention_packed_documents_grad_matches) {
     check_gradients(&p);
     close_problem(&p);
 }
+
+START_TEST(attention_packed_documents_grad_matches) {
+    static const int64_t heads[][3] = {{1, 1, 1}, {2, 1, 3}, {4, 2, 8}, {3, 3, 5}};
+    check_attention(heads[_i][0], heads[_i][1], heads[_i][2], 0, 0);
+}
 END_TEST
 
-/* Bit i of the loop number: input i needs a gradient. */
-static void freeze_others(problem *p, int wanted) {
-    for (int i = 0; i < p->leaves; i++) p->leaf[i].needs_grad = wanted >> i & 1;
+START_TEST(attention_window_and_softcap_grad_matches) {
+    static const int64_t windows[] = {0, 2, 4, 5, 6};
+    check_attention(4, 2, 5, windows[_i], _i % 2 ? 0 : 0.7);
+    check_attention(2, 1, 3, windows[_i], 0.4);
 }
+END_TEST
 
 START_TEST(attention_some_inputs_frozen_grad_matches) {
     problem p;
@@ -353,29 +454,49 @@ START_TEST(attention_some_inputs_frozen_grad_matches) {
 }
 END_TEST
 
-static hone_tensor *build_silu_mul(problem *p) {
-    hone_tensor *y, *gate = on_tape(p, 0), *up = on_tape(p, 1);
-    ck_ok(hone_silu_mul(&y, p->tape, gate, up));
+static const hone_activation_kind kinds[] = {HONE_SILU, HONE_GELU_TANH};
+
+static hone_tensor *build_activation(problem *p) {
+    hone_tensor *y;
+    ck_ok(hone_activation(&y, p->tape, on_tape(p, 0), p->kind));
     return y;
 }
 
-START_TEST(silu_mul_grad_matches) {
+START_TEST(activation_every_kind_grad_matches) {
     problem p;
     open_problem(&p);
-    add_leaf(&p, sizes[_i][0], sizes[_i][1]);
-    add_leaf(&p, sizes[_i][0], sizes[_i][1]);
-    p.build = build_silu_mul;
+    p.kind = kinds[_i % 2];
+    add_leaf(&p, sizes[_i / 2][0], sizes[_i / 2][1]);
+    p.build = build_activation;
     check_gradients(&p);
     close_problem(&p);
 }
 END_TEST
 
-START_TEST(silu_mul_one_input_frozen_grad_matches) {
+static hone_tensor *build_gated(problem *p) {
+    hone_tensor *y, *gate = on_tape(p, 0), *up = on_tape(p, 1);
+    ck_ok(hone_gated(&y, p->tape, gate, up, p->kind));
+    return y;
+}
+
+START_TEST(gated_every_kind_grad_matches) {
+    problem p;
+    open_problem(&p);
+    p.kind = kinds[_i % 2];
+    add_leaf(&p, sizes[_i / 2][0], sizes[_i / 2][1]);
+    add_leaf(&p, sizes[_i / 2][0], sizes[_i / 2][1]);
+    p.build = build_gated;
+    check_gradients(&p);
+    close_problem(&p);
+}
+END_TEST
+
+START_TEST(gated_one_input_frozen_grad_matches) {
     problem p;
     open_problem(&p);
     add_leaf(&p, 3, 5);
     add_leaf(&p, 3, 5);
-    p.build = build_silu_mul;
+    p.build = build_gated;
     freeze_others(&p, _i);
     check_gradients(&p);
     close_problem(&p);
@@ -401,7 +522,7 @@ END_TEST
 
 /* The loss itself is the function; its gradient is weighted. */
 static hone_tensor *build_cross_entropy(problem *p) {
-    hone_loss_call call = {p->rows, p->targets, p->T, 0.25, &p->loss};
+    hone_loss_call call = {p->rows, p->targets, p->T, 0.25, p->softcap, &p->loss};
     hone_tensor *h = on_tape(p, 0);
     ck_ok(hone_cross_entropy(NULL, p->tape, h, &p->leaf[1], &call));
     return NULL;
@@ -410,6 +531,7 @@ static hone_tensor *build_cross_entropy(problem *p) {
 START_TEST(cross_entropy_some_rows_grad_matches) {
     problem p;
     open_problem(&p);
+    p.softcap = 0.6 * _i;
     memcpy(p.rows, (int32_t[]){1, 2, 5}, 3 * sizeof(int32_t));
     memcpy(p.targets, (int32_t[]){3, 0, 6}, 3 * sizeof(int32_t));
     p.T = 3;
@@ -426,7 +548,7 @@ END_TEST
 static hone_tensor *build_block(problem *p, hone_tensor *x, uint32_t module) {
     hone_dropout dropout = {&p->key, p->records, p->positions, module, p->rate};
     hone_lora lora = {&p->leaf[6], &p->leaf[7], 2, dropout};
-    hone_attention_call call = {packed, {3, 2, 1, 4, 0.5}, 5, 5};
+    hone_attention_call call = {packed, {3, 2, 1, 4, 0.5, 4, 2.0}, 5, 5};
     hone_rope_shape q_shape = {9, 2, 4, 4, false}, k_shape = {9, 1, 4, 4, false};
     hone_tensor *h, *q, *k, *v, *o, *y, *g, *u;
     if (p->recompute) ck_ok(hone_tape_segment_begin(p->tape));
@@ -442,7 +564,7 @@ static hone_tensor *build_block(problem *p, hone_tensor *x, uint32_t module) {
     ck_ok(hone_rmsnorm(&h, p->tape, x, &p->leaf[1], 1e-5));
     ck_ok(hone_linear(&g, p->tape, h, &p->leaf[4], NULL));
     ck_ok(hone_linear(&u, p->tape, h, &p->leaf[4], NULL));
-    ck_ok(hone_silu_mul(&u, p->tape, g, u));
+    ck_ok(hone_gated(&u, p->tape, g, u, HONE_SILU));
     ck_ok(hone_linear(&y, p->tape, u, &p->leaf[5], NULL));
     ck_ok(hone_add(&x, p->tape, x, y));
     if (p->recompute) hone_tape_segment_end(p->tape);
@@ -532,15 +654,22 @@ int main(void) {
     tcase_add_loop_test(grad, add_used_twice_grad_matches, 0, SIZES);
     tcase_add_loop_test(grad, embedding_repeated_ids_grad_matches, 3, SIZES);
     tcase_add_loop_test(grad, rmsnorm_with_residual_grad_matches, 0, SIZES);
+    tcase_add_loop_test(grad, rmsnorm_of_groups_grad_matches, 0, 3);
+    tcase_add_loop_test(grad, layernorm_with_residual_grad_matches, 1, SIZES);
+    tcase_add_loop_test(grad, layernorm_some_inputs_frozen_grad_matches, 1, 8);
+    tcase_add_loop_test(grad, in_place_chain_grad_matches, 0, SIZES);
     tcase_add_loop_test(grad, linear_with_lora_grad_matches, 0, SIZES);
     tcase_add_loop_test(grad, linear_with_dropout_grad_matches, 0, SIZES - 1);
     tcase_add_loop_test(grad, rope_both_layouts_grad_matches, 0, 6);
     tcase_add_loop_test(grad, attention_packed_documents_grad_matches, 0, 4);
     tcase_add_loop_test(grad, attention_some_inputs_frozen_grad_matches, 1, 8);
-    tcase_add_loop_test(grad, silu_mul_grad_matches, 0, SIZES);
-    tcase_add_loop_test(grad, silu_mul_one_input_frozen_grad_matches, 1, 4);
+    tcase_add_loop_test(grad, attention_window_and_softcap_grad_matches, 0, 5);
+    tcase_add_loop_test(grad, activation_every_kind_grad_matches, 0, 2 * SIZES);
+    tcase_add_loop_test(grad, gated_every_kind_grad_matches, 0, 2 * SIZES);
+    tcase_add_loop_test(grad, gated_one_input_frozen_grad_matches, 1, 4);
+    tcase_add_loop_test(grad, in_place_chain_some_inputs_frozen_grad_matches, 1, 8);
     tcase_add_test(grad, gather_some_rows_grad_matches);
-    tcase_add_test(grad, cross_entropy_some_rows_grad_matches);
+    tcase_add_loop_test(grad, cross_entropy_some_rows_grad_matches, 0, 2);
     tcase_add_loop_test(grad, decoder_two_blocks_grad_matches, 0, 2);
     suite_add_tcase(suite, grad);
     TCase *values = tcase_create("values");

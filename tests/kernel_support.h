@@ -28,6 +28,15 @@ static inline const hone_kernels *level_table(int level) {
     return NULL;
 }
 
+/* Runs `check(table)` at every level that this processor has. */
+static inline void at_every_level(void (*check)(const hone_kernels *table, int64_t size),
+                                  int64_t size) {
+    for (int level = 0; level < LEVELS; level++) {
+        const hone_kernels *table = level_table(level);
+        if (table) check(table, size);
+    }
+}
+
 /* n floats in [-1, 1), the same for the same seed; to be freed. */
 static inline float *floats_new(int64_t n, uint32_t seed) {
     float *x = hone_alloc((size_t)n + 1, sizeof *x);

@@ -98,7 +98,8 @@ START_TEST(attention_two_tokens_weigh_by_softmax) {
     float v[] = {1, 5};
     float do_[] = {0, 1};
     hone_segment run = {0, 2, 0, 2};
-    hone_attention_shape shape = {1, 1, 1, 1, 1.0};
+    hone_attention_shape shape = {
+        .segments = 1, .heads = 1, .kv_heads = 1, .head_size = 1, .scale = 1.0};
     double workspace[8];
     ck_assert_uint_le(ref->attention_workspace(shape, 2, 2, true), sizeof workspace);
     ck_assert_uint_le(ref->attention_workspace(shape, 2, 2, false), sizeof workspace);
@@ -121,7 +122,8 @@ START_TEST(attention_documents_do_not_see_each_other) {
     float q[] = {1, 1};
     float v[] = {3, 7};
     hone_segment runs[] = {{0, 1, 0, 1}, {1, 1, 1, 1}};
-    hone_attention_shape shape = {2, 1, 1, 1, 1.0};
+    hone_attention_shape shape = {
+        .segments = 2, .heads = 1, .kv_heads = 1, .head_size = 1, .scale = 1.0};
     double workspace[8];
     float o[2];
     hone_kernels_ref()->attention_fwd(o, NULL, q, q, v, runs, shape, workspace);
@@ -129,15 +131,15 @@ START_TEST(attention_documents_do_not_see_each_other) {
 }
 END_TEST
 
-START_TEST(silu_mul_sigmoid_three_quarters_gives_product) {
+START_TEST(gated_silu_sigmoid_three_quarters_gives_product) {
     float gate[] = {0, LN3, -1000};
     float up[] = {5, 2, 3};
     float y[3];
-    hone_kernels_ref()->silu_mul_fwd(y, gate, up, 3);
+    hone_kernels_ref()->gated_fwd(y, gate, up, 3, HONE_SILU);
     expect(y, (float[]){0, 1.5f * LN3, 0}, 3);
     float dy[] = {1, 1, 1};
     float dup[3];
-    hone_kernels_ref()->silu_mul_bwd(dy, dup, dy, gate, up, 3);
+    hone_kernels_ref()->gated_bwd(dy, dup, dy, gate, up, 3, HONE_SILU);
     expect(dup, (float[]){0, 0.75f * LN3, 0}, 3);
     expect(dy, (float[]){2.5f, 1.5f * (1 + LN3 / 4), 0}, 3);
 }
@@ -147,7 +149,7 @@ START_TEST(cross_entropy_two_logits_give_loss_and_gradient) {
     float logits[] = {0, LN3};
     int32_t target = 0;
     float loss;
-    hone_kernels_ref()->cross_entropy(&loss, logits, &target, 1, 2, 0.5, true);
+    hone_kernels_ref()->cross_entropy(&loss, logits, &target, 1, 2, 0.5, 0.0, true);
     expect(&loss, (float[]){2 * 0.693147181f}, 1);
     expect(logits, (float[]){-0.375f, 0.375f}, 2);
 }
@@ -257,7 +259,7 @@ int main(void) {
     tcase_add_test(values, rope_quarter_turn_swaps_pairs);
     tcase_add_test(values, attention_two_tokens_weigh_by_softmax);
     tcase_add_test(values, attention_documents_do_not_see_each_other);
-    tcase_add_test(values, silu_mul_sigmoid_three_quarters_gives_product);
+    tcase_add_test(values, gated_silu_sigmoid_three_quarters_gives_product);
     tcase_add_test(values, cross_entropy_two_logits_give_loss_and_gradient);
     tcase_add_test(values, dropout_half_keeps_what_philox_says);
     tcase_add_test(values, adamw_first_step_moves_by_learning_rate);

@@ -32,7 +32,10 @@ typedef struct problem {
 } problem;
 
 static problem problem_new(attention_case c) {
-    problem p = {.shape = {0, c.heads, c.kv_heads, c.head_size, 1.0 / sqrt((double)c.head_size)}};
+    problem p = {.shape = {.heads = c.heads,
+                           .kv_heads = c.kv_heads,
+                           .head_size = c.head_size,
+                           .scale = 1.0 / sqrt((double)c.head_size)}};
     int32_t at = c.lead;
     for (int i = 0; i < 6 && c.lengths[i]; i++) {
         p.segments[i] = (hone_segment){at, c.lengths[i], at, c.lengths[i]};

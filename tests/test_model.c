@@ -24,7 +24,7 @@ static double mean_loss(hone_model *model, const hone_adapter *adapter, const in
     hone_tokens tokens = {count, ids, positions, NULL, 1, &segment, count, count};
     hone_forward forward = {.model = model, .adapter = adapter, .tokens = &tokens};
     double sum;
-    hone_loss_call call = {rows, ids + 1, count - 1, 1, &sum};
+    hone_loss_call call = {rows, ids + 1, count - 1, 1, 0, &sum};
     hone_tape *tape;
     ck_ok(hone_model_rope(model, count));
     ck_ok(hone_tape_new(&tape, &device));

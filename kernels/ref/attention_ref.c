@@ -8,12 +8,17 @@ static double dot(const hone_real *a, const hone_real *b, int64_t n) {
     return sum;
 }
 
-/* o[D] = softmax(scale q K^T) V over `keys` keys whose rows are `stride` apart; gives the log-sum-exp. */
+/* First key that the query sees whose own key is `last`. */
+static int64_t first_key(hone_attention_shape shape, int64_t last) {
+    return shape.window > 0 && last >= shape.window ? last - shape.window + 1 : 0;
+}
+
+/* o[D] = softmax(scores) V over `keys` keys whose rows are `stride` apart; gives the log-sum-exp. */
 static double query_fwd(hone_real *o, const hone_real *q, const hone_real *k, const hone_real *v,
                         int64_t keys, int64_t stride, hone_attention_shape shape, double *p) {
     double largest = -INFINITY;
     for (int64_t j = 0; j < keys; j++) {
-        p[j] = shape.scale * dot(q, k + j * stride, shape.head_size);
+        p[j] = hone_capped(shape.scale * dot(q, k + j * stride, shape.head_size), shape.softcap);
         largest = fmax(largest, p[j]);
     }
     double total = 0.0;
@@ -38,11 +43,13 @@ void hone_attention_fwd_ref(hone_real *o, hone_real *lse, const hone_real *q, co
         hone_segment run = segments[s];
         for (int64_t i = 0; i < run.q_len; i++) {
             for (int64_t h = 0; h < shape.heads; h++) {
+                int64_t last = run.k_len - run.q_len + i;
+                int64_t first = first_key(shape, last);
                 int64_t query = (run.q_begin + i) * shape.heads + h;
-                int64_t key = run.k_begin * stride + h / group * shape.head_size;
+                int64_t key = (run.k_begin + first) * stride + h / group * shape.head_size;
                 double sum =
                     query_fwd(o + query * shape.head_size, q + query * shape.head_size, k + key,
-                              v + key, run.k_len - run.q_len + i + 1, stride, shape, workspace);
+                              v + key, last - first + 1, stride, shape, workspace);
                 if (lse) lse[query] = (hone_real)sum;
             }
         }
@@ -59,10 +66,11 @@ typedef struct inputs {
 static double pair_bwd(double *ds, const inputs *in, int64_t query, int64_t key) {
     int64_t size = in->shape.head_size;
     double score = in->shape.scale * dot(in->q + query * size, in->k + key * size, size);
+    score = hone_capped(score, in->shape.softcap);
     double p = exp(score - (double)in->lse[query]);
     double dp = dot(in->do_ + query * size, in->v + key * size, size);
     double delta = dot(in->do_ + query * size, in->o + query * size, size);
-    *ds = p * (dp - delta) * in->shape.scale;
+    *ds = p * (dp - delta) * hone_capped_slope(score, in->shape.softcap) * in->shape.scale;
     return p;
 }
 
@@ -71,7 +79,7 @@ static void query_bwd(hone_real *dq, const inputs *in, hone_segment run, int64_t
     hone_attention_shape shape = in->shape;
     int64_t query = (run.q_begin + i) * shape.heads + h;
     for (int64_t d = 0; d < shape.head_size; d++) sum[d] = 0.0;
-    for (int64_t j = 0; j <= i; j++) {
+    for (int64_t j = first_key(shape, i); j <= i; j++) {
         int64_t key = (run.k_begin + j) * shape.kv_heads + h / (shape.heads / shape.kv_heads);
         double ds;
         (void)pair_bwd(&ds, in, query, key);
@@ -89,7 +97,7 @@ static void key_bwd(hone_real *dk, hone_real *dv, const inputs *in, hone_segment
     int64_t group = shape.heads / shape.kv_heads;
     int64_t key = (run.k_begin + j) * shape.kv_heads + kv_head;
     for (int64_t d = 0; d < 2 * size; d++) sums[d] = 0.0;
-    for (int64_t i = j; i < run.q_len; i++) {
+    for (int64_t i = j; i < run.q_len && first_key(shape, i) <= j; i++) {
         for (int64_t h = kv_head * group; h < (kv_head + 1) * group; h++) {
             int64_t query = (run.q_begin + i) * shape.heads + h;
             double ds;

@@ -5,7 +5,19 @@
 #ifndef HONE_KERNELS_REF_REF_H
 #define HONE_KERNELS_REF_REF_H
 
+#include <math.h>
+
 #include "kernels/kernels.h"
+
+/* cap tanh(x / cap); x itself when cap is 0. */
+static inline double hone_capped(double x, double cap) {
+    return cap > 0.0 ? cap * tanh(x / cap) : x;
+}
+
+/* The slope of the above where its value is z. */
+static inline double hone_capped_slope(double z, double cap) {
+    return cap > 0.0 ? 1.0 - z / cap * (z / cap) : 1.0;
+}
 
 void hone_gemm_ref(hone_real *c, const hone_real *a, const hone_real *b, int64_t m, int64_t n,
                    int64_t k, bool trans_a, bool trans_b, int64_t lda, int64_t ldb, int64_t ldc,
@@ -28,6 +40,13 @@ void hone_rmsnorm_bwd_ref(hone_real *dx, hone_real *dw, const hone_real *dy, con
                           const hone_real *w, const hone_real *rstd, int64_t tokens, int64_t width,
                           hone_real beta);
 
+void hone_layernorm_fwd_ref(hone_real *y, hone_real *statistics, const hone_real *x,
+                            const hone_real *w, const hone_real *b, int64_t tokens, int64_t width,
+                            double epsilon);
+void hone_layernorm_bwd_ref(hone_real *dx, hone_real *dw, hone_real *db, const hone_real *dy,
+                            const hone_real *x, const hone_real *w, const hone_real *statistics,
+                            int64_t tokens, int64_t width, hone_real beta);
+
 void hone_rope_ref(hone_real *x, const hone_real *cosine, const hone_real *sine,
                    const int32_t *positions, hone_rope_shape shape, bool inverse);
 
@@ -41,11 +60,24 @@ void hone_attention_bwd_ref(hone_real *dq, hone_real *dk, hone_real *dv, const h
 size_t hone_attention_workspace_ref(hone_attention_shape shape, int64_t max_q, int64_t max_k,
                                     bool backward);
 
-void hone_silu_mul_fwd_ref(hone_real *y, const hone_real *gate, const hone_real *up, int64_t n);
-void hone_silu_mul_bwd_ref(hone_real *dgate, hone_real *dup, const hone_real *dy,
-                           const hone_real *gate, const hone_real *up, int64_t n);
+void hone_activation_fwd_ref(hone_real *y, const hone_real *x, int64_t n,
+                             hone_activation_kind kind);
+void hone_activation_bwd_ref(hone_real *dx, const hone_real *dy, const hone_real *x, int64_t n,
+                             hone_activation_kind kind);
+void hone_gated_fwd_ref(hone_real *y, const hone_real *gate, const hone_real *up, int64_t n,
+                        hone_activation_kind kind);
+void hone_gated_bwd_ref(hone_real *dgate, hone_real *dup, const hone_real *dy,
+                        const hone_real *gate, const hone_real *up, int64_t n,
+                        hone_activation_kind kind);
 
 void hone_add_ref(hone_real *y, const hone_real *a, const hone_real *b, int64_t n);
+void hone_scale_ref(hone_real *y, const hone_real *x, int64_t n, double factor);
+void hone_bias_fwd_ref(hone_real *y, const hone_real *x, const hone_real *b, int64_t tokens,
+                       int64_t width);
+void hone_bias_bwd_ref(hone_real *db, const hone_real *dy, int64_t tokens, int64_t width);
+void hone_softcap_fwd_ref(hone_real *y, const hone_real *x, int64_t n, double cap);
+void hone_softcap_bwd_ref(hone_real *dx, const hone_real *dy, const hone_real *y, int64_t n,
+                          double cap);
 void hone_copy_ref(hone_real *y, const hone_real *x, int64_t n);
 void hone_zero_ref(hone_real *y, int64_t n);
 void hone_gather_rows_ref(hone_real *y, const hone_real *x, const int32_t *rows, int64_t n,
@@ -54,7 +86,7 @@ void hone_scatter_rows_ref(hone_real *y, const hone_real *x, const int32_t *rows
                            int64_t width);
 
 void hone_cross_entropy_ref(hone_real *loss, hone_real *logits, const int32_t *targets, int64_t n,
-                            int64_t vocabulary, double weight, bool backward);
+                            int64_t vocabulary, double weight, double softcap, bool backward);
 
 void hone_dropout_ref(hone_real *y, const hone_real *x, hone_dropout draw, int64_t tokens,
                       int64_t width, hone_real beta);

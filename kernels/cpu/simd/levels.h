@@ -44,9 +44,13 @@ void HONE_SIMD(hone_rmsnorm_bwd)(float *dx, float *dw, const float *dy, const fl
 void HONE_SIMD(hone_rope)(float *x, const float *cosine, const float *sine,
                           const int32_t *positions, hone_rope_shape shape, bool inverse);
 
-void HONE_SIMD(hone_silu_mul_fwd)(float *y, const float *gate, const float *up, int64_t n);
-void HONE_SIMD(hone_silu_mul_bwd)(float *dgate, float *dup, const float *dy, const float *gate,
-                                  const float *up, int64_t n);
+void HONE_SIMD(hone_activation_fwd)(float *y, const float *x, int64_t n, hone_activation_kind kind);
+void HONE_SIMD(hone_activation_bwd)(float *dx, const float *dy, const float *x, int64_t n,
+                                    hone_activation_kind kind);
+void HONE_SIMD(hone_gated_fwd)(float *y, const float *gate, const float *up, int64_t n,
+                               hone_activation_kind kind);
+void HONE_SIMD(hone_gated_bwd)(float *dgate, float *dup, const float *dy, const float *gate,
+                               const float *up, int64_t n, hone_activation_kind kind);
 
 void HONE_SIMD(hone_add)(float *y, const float *a, const float *b, int64_t n);
 void HONE_SIMD(hone_copy)(float *y, const float *x, int64_t n);

@@ -2,6 +2,10 @@
 
 #include "autograd/ops.h"
 
+typedef struct gated_attributes {
+    hone_activation_kind kind;
+} gated_attributes;
+
 enum { IN_GATE, IN_UP };
 
 static hone_status shape(hone_tape *tape, hone_node *node) {
@@ -11,20 +15,22 @@ static hone_status shape(hone_tape *tape, hone_node *node) {
 }
 
 static void forward(const hone_node *node, const hone_pass *pass) {
-    pass->kernels->silu_mul_fwd(node->out[0]->data, node->in[IN_GATE]->data, node->in[IN_UP]->data,
-                                hone_tensor_count(node->out[0]));
+    const gated_attributes *a = (const void *)node->attributes;
+    pass->kernels->gated_fwd(node->out[0]->data, node->in[IN_GATE]->data, node->in[IN_UP]->data,
+                             hone_tensor_count(node->out[0]), a->kind);
 }
 
 /* gate and up are made for this call and feed nothing else, so that overwriting their gradients is right. */
 static void backward(const hone_node *node, const hone_pass *pass) {
+    const gated_attributes *a = (const void *)node->attributes;
     const hone_tensor *gate = node->in[IN_GATE], *up = node->in[IN_UP];
     assert(pass->beta[IN_GATE] == 0 && pass->beta[IN_UP] == 0);
-    pass->kernels->silu_mul_bwd(gate->grad->data, up->grad->data, node->out[0]->grad->data,
-                                gate->data, up->data, hone_tensor_count(gate));
+    pass->kernels->gated_bwd(gate->grad->data, up->grad->data, node->out[0]->grad->data, gate->data,
+                             up->data, hone_tensor_count(gate), a->kind);
 }
 
-const hone_op hone_op_silu_mul = {
-    .name = "silu_mul",
+const hone_op hone_op_gated = {
+    .name = "gated",
     .shape = shape,
     .forward = forward,
     .backward = backward,
@@ -32,11 +38,13 @@ const hone_op hone_op_silu_mul = {
     .steals = true,
 };
 
-hone_status hone_silu_mul(hone_tensor **y, hone_tape *tape, hone_tensor *gate, hone_tensor *up) {
+hone_status hone_gated(hone_tensor **y, hone_tape *tape, hone_tensor *gate, hone_tensor *up,
+                       hone_activation_kind kind) {
     assert(hone_tensor_count(gate) == hone_tensor_count(up));
+    gated_attributes a = {kind};
     hone_node *node;
     HONE_TRY(
-        hone_tape_record(&node, tape, &hone_op_silu_mul, (hone_tensor *[4]){gate, up}, NULL, 0));
+        hone_tape_record(&node, tape, &hone_op_gated, (hone_tensor *[4]){gate, up}, &a, sizeof a));
     *y = node->out[0];
     return HONE_OK;
 }
