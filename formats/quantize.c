@@ -1,22 +1,45 @@
 #include "formats/quantize.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <string.h>
 
-enum { Q8_0_BLOCK = 32 };
+#include "base/parallel.h"
+#include "formats/quantize_blocks.h"
 
-typedef struct q8_0 {
-    uint16_t scale; /* binary16 */
-    int8_t q[Q8_0_BLOCK];
-} q8_0;
+typedef struct encoder {
+    hone_dtype type;
+    hone_block_fn block; /* NULL for the plain types */
+    float limit;         /* largest magnitude that the block's encoder takes */
+} encoder;
 
-/* Each row writer gives the column of the first value that its type cannot hold, or -1. */
-typedef int64_t (*row_fn)(void *out, const float *in, int64_t cols);
+static const encoder encoders[] = {
+    {HONE_F32, NULL, 0},
+    {HONE_F16, NULL, 0},
+    {HONE_BF16, NULL, 0},
+    {HONE_Q4_0, hone_block_q4_0, HONE_BLOCK_LIMIT},
+    {HONE_Q4_1, hone_block_q4_1, HONE_BLOCK_LIMIT},
+    {HONE_Q5_0, hone_block_q5_0, HONE_BLOCK_LIMIT},
+    {HONE_Q5_1, hone_block_q5_1, HONE_BLOCK_LIMIT},
+    {HONE_Q8_0, hone_block_q8_0, HONE_BLOCK_LIMIT},
+    {HONE_Q2_K, hone_block_q2_k, HONE_BLOCK_LIMIT},
+    {HONE_Q3_K, hone_block_q3_k, HONE_BLOCK_LIMIT},
+    {HONE_Q4_K, hone_block_q4_k, HONE_BLOCK_LIMIT},
+    {HONE_Q5_K, hone_block_q5_k, HONE_BLOCK_LIMIT},
+    {HONE_Q6_K, hone_block_q6_k, HONE_BLOCK_LIMIT},
+    {HONE_IQ4_NL, hone_block_iq4_nl, HONE_BLOCK_LIMIT},
+    {HONE_IQ4_XS, hone_block_iq4_xs, HONE_BLOCK_LIMIT},
+    {HONE_MXFP4, hone_block_mxfp4, 0x1.8p127f}, /* the largest value that it has */
+};
 
-static int64_t row_f32(void *out, const float *in, int64_t cols) {
-    memcpy(out, in, (size_t)cols * sizeof *in);
-    return -1;
+static const encoder *encoder_of(hone_dtype type) {
+    for (size_t i = 0; i < sizeof encoders / sizeof *encoders; i++) {
+        if (encoders[i].type == type) return &encoders[i];
+    }
+    return NULL;
 }
+
+/* --- Rows: each writer gives the column of the first value that its type cannot hold, or -1 --- */
 
 static int64_t row_f16(void *out, const float *in, int64_t cols) {
     unsigned char *to = out;
@@ -38,70 +61,87 @@ static int64_t row_bf16(void *out, const float *in, int64_t cols) {
     return -1;
 }
 
-/* The largest magnitude, and where it is; a NaN counts as the largest. */
-static float largest(int64_t *where, const float *in) {
-    float most = 0.0f;
-    *where = 0;
-    for (int64_t i = 0; i < Q8_0_BLOCK; i++) {
-        float magnitude = fabsf(in[i]);
-        if (magnitude <= most) continue;
-        most = magnitude;
-        *where = i;
-        if (isnan(magnitude)) break;
+/* The first value beyond the limit or no number; else the one of largest magnitude. */
+static int64_t most_suspect(const float *x, int64_t n, float limit) {
+    int64_t where = 0;
+    for (int64_t i = 0; i < n; i++) {
+        if (!(fabsf(x[i]) <= limit)) return i;
+        if (fabsf(x[i]) > fabsf(x[where])) where = i;
     }
-    return most;
+    return where;
 }
 
-/* The column that cannot be held, or -1. */
-static int64_t block_q8_0(q8_0 *out, const float *in) {
-    int64_t where;
-    float scale = largest(&where, in) / 127.0f;
-    float inverse = 1.0f / scale; /* gguf-py multiplies by it, and so rounds as this does */
-    out->scale = hone_f16_from_f32(scale);
-    if ((out->scale & 0x7c00u) == 0x7c00u) return where;
-    /* Below 2^-128 the inverse overflows; the scale is then zero as a half, and so is every value. */
-    if (!isfinite(inverse)) inverse = 0.0f;
-    for (int i = 0; i < Q8_0_BLOCK; i++) out->q[i] = (int8_t)roundf(in[i] * inverse);
-    return -1;
-}
-
-static int64_t row_q8_0(void *out, const float *in, int64_t cols) {
+static int64_t row_blocks(void *out, const float *in, int64_t cols, const encoder *e) {
+    const hone_dtype_info *info = hone_dtype_describe((uint32_t)e->type);
     unsigned char *to = out;
-    for (int64_t i = 0; i < cols; i += Q8_0_BLOCK) {
-        q8_0 block;
-        int64_t bad = block_q8_0(&block, in + i);
-        if (bad >= 0) return i + bad;
-        memcpy(to, &block, sizeof block);
-        to += sizeof block;
+    for (int64_t i = 0; i < cols; i += info->block, to += info->bytes) {
+        int64_t where = most_suspect(in + i, info->block, e->limit);
+        if (!(fabsf(in[i + where]) <= e->limit) || !e->block(to, in + i)) return i + where;
     }
     return -1;
 }
 
-static row_fn writer_of(hone_dtype type) {
-    switch (type) {
+static int64_t write_row(void *out, const float *in, int64_t cols, const encoder *e) {
+    switch (e->type) {
     case HONE_F32:
-        return row_f32;
+        memcpy(out, in, (size_t)cols * sizeof *in);
+        return -1;
     case HONE_F16:
-        return row_f16;
+        return row_f16(out, in, cols);
     case HONE_BF16:
-        return row_bf16;
-    case HONE_Q8_0:
-        return row_q8_0;
+        return row_bf16(out, in, cols);
     default:
-        return NULL;
+        return row_blocks(out, in, cols, e);
     }
+}
+
+/* --- All rows --- */
+
+typedef struct job {
+    unsigned char *out;
+    const float *in;
+    int64_t cols;
+    size_t row_bytes;
+    const encoder *encoder;
+    atomic_bool failed;
+} job;
+
+static int64_t job_row(const job *j, int64_t row) {
+    return write_row(j->out + (size_t)row * j->row_bytes, j->in + row * j->cols, j->cols,
+                     j->encoder);
+}
+
+static void job_rows(void *context, int64_t begin, int64_t end, int thread) {
+    job *j = context;
+    (void)thread;
+    for (int64_t row = begin; row < end; row++) {
+        if (job_row(j, row) >= 0) j->failed = true;
+    }
+}
+
+/* Which value it was, looked for again from the first row on, so that the message is the same for any threads. */
+static hone_status failure(const job *j, int64_t rows) {
+    for (int64_t row = 0; row < rows; row++) {
+        int64_t column = job_row(j, row);
+        if (column < 0) continue;
+        return hone_fail(
+            HONE_ERR_NUMERIC,
+            "row %lld, column %lld is %g, which %s cannot hold; choose f32 or look for "
+            "what made it so large",
+            (long long)row, (long long)column, (double)j->in[row * j->cols + column],
+            hone_dtype_name(j->encoder->type));
+    }
+    return HONE_OK;
 }
 
 int hone_quantize_fits(hone_dtype type, int64_t cols) {
-    const hone_dtype_info *info = hone_dtype_describe((uint32_t)type);
-    return writer_of(type) && cols >= 0 && cols % info->block == 0;
+    return encoder_of(type) && cols >= 0 && cols % hone_dtype_describe((uint32_t)type)->block == 0;
 }
 
 hone_status hone_quantize(void *out, hone_dtype type, const float *in, int64_t rows, int64_t cols) {
-    row_fn write_row = writer_of(type);
-    if (!write_row) {
-        return hone_fail(HONE_ERR_UNSUPPORTED,
-                         "tensors of type %s cannot be written; choose f32, f16, bf16 or q8_0",
+    job j = {.out = out, .in = in, .cols = cols, .encoder = encoder_of(type)};
+    if (!j.encoder) {
+        return hone_fail(HONE_ERR_UNSUPPORTED, "tensors of type %s cannot be written",
                          hone_dtype_name(type));
     }
     if (!hone_quantize_fits(type, cols)) {
@@ -109,16 +149,8 @@ hone_status hone_quantize(void *out, hone_dtype type, const float *in, int64_t r
                          "rows of %lld elements do not fit the blocks of %s; choose f16 for them",
                          (long long)cols, hone_dtype_name(type));
     }
-    size_t row_bytes = hone_dtype_row_bytes(type, cols);
-    for (int64_t r = 0; r < rows; r++) {
-        const float *row = in + r * cols;
-        int64_t bad = write_row((unsigned char *)out + (size_t)r * row_bytes, row, cols);
-        if (bad < 0) continue;
-        return hone_fail(
-            HONE_ERR_NUMERIC,
-            "row %lld, column %lld is %g, which %s cannot hold; choose f32 or look for "
-            "what made it so large",
-            (long long)r, (long long)bad, (double)row[bad], hone_dtype_name(type));
-    }
-    return HONE_OK;
+    enum { GRAIN = 4096 }; /* values that are worth a thread */
+    j.row_bytes = hone_dtype_row_bytes(type, cols);
+    hone_parallel_for(rows, cols < GRAIN ? GRAIN / (cols + 1) + 1 : 1, job_rows, &j);
+    return j.failed ? failure(&j, rows) : HONE_OK;
 }
