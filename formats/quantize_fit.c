@@ -76,8 +76,9 @@ void hone_fit_codes(uint8_t *codes, const float *x, int n, const hone_grid *grid
     for (int i = 0; i < n; i += LANES) {
         floats value = (load(x + i) - at.offset) * inverse;
         for (int lane = 0; lane < LANES; lane++) {
-            codes[i + lane] = (uint8_t)(grid->values ? place(grid->values, value[lane])
-                                                     : (int)(nearest(value, grid)[lane] - grid->low));
+            codes[i + lane] =
+                (uint8_t)(grid->values ? place(grid->values, value[lane])
+                                       : (int)(nearest(value, grid)[lane] - grid->low));
         }
     }
 }

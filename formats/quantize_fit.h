@@ -13,7 +13,8 @@
 /* The codes of a type: all integers from low to high, or the 16 ascending `values`, of which low and high are the ends. */
 typedef struct hone_grid {
     float low, high;
-    float reach; /* starts put the block's ends at the grid's ends, stretched and shrunk by up to this part */
+    float
+        reach; /* starts put the block's ends at the grid's ends, stretched and shrunk by up to this part */
     const int8_t *values; /* NULL: integers */
 } hone_grid;
 

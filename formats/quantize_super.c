@@ -32,8 +32,8 @@ typedef struct layout {
 } layout;
 
 typedef struct block {
-    float d, dmin;               /* as stored */
-    unsigned char half[2][2];    /* their bytes */
+    float d, dmin;                /* as stored */
+    unsigned char half[2][2];     /* their bytes */
     int scale[PARTS], min[PARTS]; /* codes */
     uint8_t code[N];
 } block;
