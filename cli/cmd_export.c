@@ -10,18 +10,26 @@
 #include "train/session.h"
 
 enum { FORMAT_PEFT, FORMAT_GGUF_ADAPTER, FORMAT_GGUF, FORMAT_SAFETENSORS };
+enum { TYPE_WORDS = HONE_FILE_TYPES + 2 }; /* and the end */
 
 typedef struct settings {
     const char *model, *adapter, *out, *chat;
     int format; /* FORMAT_… */
-    int type;   /* 0: as the base has it; else one above its place in `types` */
+    int type;   /* 0: as the base has it; else one above its place in hone_file_types */
     int64_t threads;
     bool json;
 } settings;
 
 static const char *const formats[] = {"peft", "gguf-adapter", "gguf", "safetensors", NULL};
-static const char *const type_words[] = {"base", "f32", "f16", "bf16", "q8_0", NULL};
-static const hone_dtype types[] = {HONE_F32, HONE_F16, HONE_BF16, HONE_Q8_0};
+
+/* NULL: as the base has it. */
+static const hone_file_type *file_type(const settings *s) {
+    return s->type > 0 ? &hone_file_types[s->type - 1] : NULL;
+}
+
+static const char *type_name(const settings *s) {
+    return s->type > 0 ? file_type(s)->name : "base";
+}
 
 static bool is_adapter(int format) {
     return format == FORMAT_PEFT || format == FORMAT_GGUF_ADAPTER;
@@ -42,11 +50,13 @@ static hone_status check(const settings *s) {
     if (is_adapter(s->format) && s->type > 1) {
         return hone_fail(HONE_ERR_USAGE,
                          "--type %s: adapters are written as f32; --type is for whole models",
-                         type_words[s->type]);
+                         type_name(s));
     }
-    if (s->format == FORMAT_SAFETENSORS && s->type > 0 && types[s->type - 1] == HONE_Q8_0) {
+    if (s->format == FORMAT_SAFETENSORS && s->type > 0 &&
+        hone_dtype_is_quantised(file_type(s)->type)) {
         return hone_fail(HONE_ERR_USAGE,
-                         "--type q8_0 is for --format gguf; safetensors take f32, f16 or bf16");
+                         "--type %s is for --format gguf; safetensors take f32, f16 or bf16",
+                         type_name(s));
     }
     if (!hone_path_exists(s->out)) return HONE_OK;
     return hone_fail(HONE_ERR_USAGE, "%s exists; remove it or give another --out", s->out);
@@ -63,8 +73,7 @@ static hone_status write_adapter(hone_session *session, const settings *s) {
 }
 
 static hone_status write_model(const hone_session *session, const settings *s) {
-    hone_export_options options = {.own_types = s->type == 0};
-    if (s->type > 0) options.type = types[s->type - 1];
+    hone_export_options options = {.file_type = file_type(s)};
     if (s->format == FORMAT_GGUF) {
         return hone_model_export_gguf(session->model, session->adapter, s->out, &options);
     }
@@ -72,7 +81,7 @@ static hone_status write_model(const hone_session *session, const settings *s) {
 }
 
 static hone_status report(const settings *s) {
-    const char *type = is_adapter(s->format) ? "f32" : type_words[s->type];
+    const char *type = is_adapter(s->format) ? "f32" : type_name(s);
     hone_say("wrote %s (%s, %s)", s->out, formats[s->format], type);
     if (!s->json) return HONE_OK;
     return hone_print_json(json_pack(
@@ -99,6 +108,8 @@ static hone_status export(hone_session *session, const settings *s) {
 
 static hone_status run(int argc, char **argv) {
     settings s = {.chat = "auto", .format = FORMAT_GGUF};
+    const char *type_words[TYPE_WORDS] = {"base"};
+    for (int i = 0; hone_file_types[i].name; i++) type_words[i + 1] = hone_file_types[i].name;
     const hone_flag flags[] = {
         {"model", HONE_FLAG_TEXT, &s.model, .unit = "PATH", .text = "the base model"},
         {"adapter", HONE_FLAG_TEXT, &s.adapter, .unit = "PATH",

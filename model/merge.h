@@ -8,25 +8,24 @@
 #ifndef HONE_MODEL_MERGE_H
 #define HONE_MODEL_MERGE_H
 
+#include "model/file_type.h"
 #include "model/lora.h"
 
 typedef struct hone_export_options {
-    hone_dtype type;            /* of the matrices; not read when own_types */
-    bool own_types;             /* every matrix keeps the type it has */
+    const hone_file_type *file_type; /* NULL: every matrix keeps the type it has */
     const char *tokenizer_path; /* model whose tokenizer goes along; NULL: the model's own path */
     const char
         *name; /* general.name of a GGUF from a Hugging Face base; NULL: the path's last part */
 } hone_export_options;
 
-/* Writes a GGUF file: F32, F16, BF16 or Q8_0 matrices (F16 in place of Q8_0 where a row is no multiple of 32), gains in
- * F32. Metadata comes from a GGUF base, else from the config and the tokenizer as llama.cpp's converter sets it.
- * `adapter` may be NULL. */
+/* Writes a GGUF file: matrices as the file type says, gains in F32. Metadata comes from a GGUF base, else from the config
+ * and the tokenizer as llama.cpp's converter sets it. `adapter` may be NULL. */
 HONE_MUST_USE hone_status hone_model_export_gguf(const hone_model *model,
                                                  const hone_adapter *adapter, const char *path,
                                                  const hone_export_options *options);
 
 /* Writes a Hugging Face folder, made when it is not there: model.safetensors, the tokenizer's files,
- * generation_config.json, and config.json last. Types: F32, F16, BF16 for all tensors; with own_types the type of the
+ * generation_config.json, and config.json last. Types: F32, F16, BF16 for all tensors; without one the type of the
  * base's matrices, F32 where that is a quantised one. */
 HONE_MUST_USE hone_status hone_model_export_safetensors(const hone_model *model,
                                                         const hone_adapter *adapter,

@@ -6,7 +6,6 @@
 #include "base/alloc.h"
 #include "base/file.h"
 #include "formats/gguf_writer.h"
-#include "formats/quantize.h"
 #include "model/chat_choice.h"
 #include "model/merge.h"
 #include "text/tokenizer_export.h"
@@ -21,33 +20,20 @@ typedef struct gguf_out {
 /* --- Types --- */
 
 static hone_dtype type_of(const gguf_out *g, const hone_weight *weight) {
+    char name[HONE_NAME];
     if (weight->gain) return HONE_F32;
-    hone_dtype wanted = g->options->own_types ? weight->tensor->dtype : g->options->type;
-    return hone_quantize_fits(wanted, weight->tensor->shape[1]) ? wanted : HONE_F16;
+    if (!g->options->file_type) return weight->tensor->dtype;
+    hone_weight_name_gguf(name, weight->layer, weight->which);
+    return hone_file_type_tensor(g->options->file_type, &g->model->arch, name,
+                                 weight->tensor->shape[1]);
 }
 
-/* general.file_type says what most tensors are (llama.cpp, enum llama_ftype). */
-static hone_status file_type(uint32_t *out, const gguf_out *g) {
-    const hone_tensor *first = &g->model->layers[0].weight[HONE_ROLE_Q];
-    hone_dtype type = g->options->own_types ? first->dtype : g->options->type;
-    switch (type) {
-    case HONE_F32:
-        *out = 0;
-        return HONE_OK;
-    case HONE_F16:
-        *out = 1;
-        return HONE_OK;
-    case HONE_Q8_0:
-        *out = 7;
-        return HONE_OK;
-    case HONE_BF16:
-        *out = 32;
-        return HONE_OK;
-    default:
-        return hone_fail(HONE_ERR_UNSUPPORTED,
-                         "a GGUF of type %s cannot be written (supported: f32, f16, bf16, q8_0)",
-                         hone_dtype_name(type));
-    }
+/* general.file_type; a GGUF base of quantised tensors that keep their types says itself what it is. */
+static hone_status set_file_type(const gguf_out *g) {
+    hone_dtype type = g->model->layers[0].weight[HONE_ROLE_Q].dtype;
+    const hone_file_type *file = g->options->file_type;
+    if (!file && !hone_dtype_is_quantised(type)) file = hone_file_type_of(type);
+    return file ? hone_gguf_set_u32(g->writer, "general.file_type", file->number) : HONE_OK;
 }
 
 /* --- Metadata --- */
@@ -160,8 +146,6 @@ static hone_status check_base(const hone_model *model) {
 }
 
 static hone_status set_metadata(const gguf_out *g) {
-    uint32_t type;
-    HONE_TRY(file_type(&type, g));
     if (g->model->gguf) {
         HONE_TRY(check_base(g->model));
         HONE_TRY(hone_gguf_set_all(g->writer, g->model->gguf));
@@ -173,7 +157,7 @@ static hone_status set_metadata(const gguf_out *g) {
         HONE_TRY(set_name(g));
         HONE_TRY(set_tokenizer(g));
     }
-    HONE_TRY(hone_gguf_set_u32(g->writer, "general.file_type", type));
+    HONE_TRY(set_file_type(g));
     return hone_gguf_set_u32(g->writer, "general.quantization_version", 2);
 }
 

@@ -32,8 +32,9 @@ static const char *torch_name(hone_dtype type) {
 }
 
 static hone_status choose_type(folder_out *f) {
-    f->type = f->options->type;
-    if (f->options->own_types) {
+    if (f->options->file_type) {
+        f->type = f->options->file_type->type;
+    } else {
         f->type = f->model->layers[0].weight[HONE_ROLE_Q].dtype;
         if (!torch_name(f->type)) f->type = HONE_F32;
     }
@@ -41,7 +42,7 @@ static hone_status choose_type(folder_out *f) {
     return hone_fail(HONE_ERR_USAGE,
                      "safetensors of type %s cannot be written (supported: f32, f16, bf16); export "
                      "to GGUF for quantised types",
-                     hone_dtype_name(f->type));
+                     f->options->file_type->name);
 }
 
 /* --- Weights --- */

@@ -56,7 +56,8 @@ static hone_status write_adapter(const hone_run *run) {
 
 /* Every parameter was trained: a whole model, in f32 as it was trained, for Hugging Face and for llama.cpp. */
 static hone_status write_model(const hone_run *run) {
-    hone_export_options how = {.type = HONE_F32, .tokenizer_path = run->options->model};
+    hone_export_options how = {.file_type = hone_file_type_of(HONE_F32),
+                               .tokenizer_path = run->options->model};
     char *folder = hone_run_path(run, "model"), *gguf = hone_run_path(run, "model.gguf");
     hone_status status = folder && gguf ? HONE_OK : HONE_ERR_MEMORY;
     const hone_model *model = run->session.model;

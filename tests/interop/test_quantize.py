@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from gguf.quants import dequantize
 
+import llama
 from runs import tool
 
 BLOCKS = "q4_0 q4_1 q5_0 q5_1 q8_0 q2_k q3_k q4_k q5_k q6_k iq4_nl iq4_xs mxfp4".split()
@@ -79,3 +80,95 @@ def test_error_is_no_worse_than_llama_cpps(hone, tensors, tmp_path, type_):
         assert ours <= theirs, f"{type_}, {name}: {ours / theirs:.4f} of llama.cpp's error"
         worst = max(worst, ours / theirs if theirs else 0.0)
     print(f"{type_}: at most {worst:.4f} of llama.cpp's squared error")
+
+
+# --- The type of every tensor ---
+
+# llama.cpp's numbers of file types (enum llama_ftype)
+FILE_TYPES = {
+    "f16": 1, "bf16": 32, "q8_0": 7, "q4_0": 2, "q5_0": 8,
+    "q4_k_s": 14, "q4_k_m": 15, "q5_k_s": 16, "q5_k_m": 17, "q6_k": 18,
+}  # fmt: skip
+
+# layers, width, feed-forward width, heads, key/value heads, tied head
+SHAPES = {
+    "narrow": (2, 64, 160, 4, 4, True),
+    "narrow rows of no block": (3, 64, 172, 4, 2, False),
+    "down falls back": (9, 256, 288, 8, 8, True),
+    "two layers": (2, 256, 512, 8, 2, False),
+    "grouped by 4": (13, 256, 256, 8, 2, False),
+    "grouped by 8": (24, 256, 256, 8, 1, True),
+    "40 layers": (40, 256, 256, 4, 4, False),
+    "80 layers, grouped": (80, 256, 256, 8, 1, True),
+}
+
+
+def write_base(path, tokenizer, shape, draw=None, dtype=np.float16):
+    """A llama file of that shape with the tokenizer of another; `draw(name, shape)` gives its matrices, else zeros."""
+    layers, width, wide, heads, kv, tied = shape
+    reader = gguf.GGUFReader(tokenizer)
+    writer = gguf.GGUFWriter(path, "llama")
+    for field in reader.fields.values():
+        if field.name.startswith("tokenizer."):
+            llama.copy_field(writer, field)
+    vocabulary = len(reader.fields["tokenizer.ggml.tokens"].data)
+    writer.add_block_count(layers)
+    writer.add_context_length(512)
+    writer.add_embedding_length(width)
+    writer.add_feed_forward_length(wide)
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(kv)
+    writer.add_rope_dimension_count(width // heads)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
+    matrices = {"token_embd": (vocabulary, width)} | ({} if tied else {"output": (vocabulary, width)})
+    gains = ["output_norm"]
+    key = width // heads * kv
+    for layer in range(layers):
+        gains += [f"blk.{layer}.attn_norm", f"blk.{layer}.ffn_norm"]
+        for name, size in {
+            "attn_q": (width, width), "attn_k": (key, width), "attn_v": (key, width), "attn_output": (width, width),
+            "ffn_gate": (wide, width), "ffn_up": (wide, width), "ffn_down": (width, wide),
+        }.items():  # fmt: skip
+            matrices[f"blk.{layer}.{name}"] = size
+    for name in gains:
+        writer.add_tensor(f"{name}.weight", np.ones(width, np.float32))
+    for name, size in matrices.items():
+        values = draw(name, size) if draw else np.zeros(size)
+        writer.add_tensor(f"{name}.weight", np.ascontiguousarray(values, dtype))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def types_of(path):
+    reader = gguf.GGUFReader(path)
+    types = {tensor.name: tensor.tensor_type.name for tensor in reader.tensors}
+    return types, int(reader.fields["general.file_type"].contents())
+
+
+def llama_cpp_quantize(source, target, file_type):
+    """False where llama.cpp does not know what to do with the rows."""
+    params = llama_cpp.llama_model_quantize_default_params()
+    params.ftype = file_type
+    params.nthread = 2
+    return llama_cpp.llama_model_quantize(os.fsencode(source), os.fsencode(target), ctypes.byref(params)) == 0
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_tensor_types_are_llama_cpps(hone, test_data, tmp_path, shape):
+    base = write_base(tmp_path / "base.gguf", test_data / "stories260K/stories260K-f32.gguf", SHAPES[shape])
+    few = SHAPES[shape][0] >= 40
+    for name, file_type in FILE_TYPES.items():
+        if few and name not in ("q4_k_s", "q4_k_m", "q5_k_m"):
+            continue
+        ours, theirs = tmp_path / "ours.gguf", tmp_path / "theirs.gguf"
+        hone("export", "--model", base, "--type", name, "--out", ours)
+        if llama_cpp_quantize(base, theirs, file_type):
+            assert types_of(ours) == types_of(theirs), name
+        else:
+            assert "no block" in shape and name in ("q8_0", "q4_0", "q5_0")
+            assert types_of(ours)[0]["blk.1.ffn_down.weight"] == "F16"
+        ours.unlink()
