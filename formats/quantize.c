@@ -8,28 +8,28 @@
 #include "formats/quantize_blocks.h"
 
 typedef struct encoder {
-    hone_dtype type;
     hone_block_fn block; /* NULL for the plain types */
-    float limit;         /* largest magnitude that the block's encoder takes */
+    hone_dtype type;
+    float limit; /* largest magnitude that the block's encoder takes */
 } encoder;
 
 static const encoder encoders[] = {
-    {HONE_F32, NULL, 0},
-    {HONE_F16, NULL, 0},
-    {HONE_BF16, NULL, 0},
-    {HONE_Q4_0, hone_block_q4_0, HONE_BLOCK_LIMIT},
-    {HONE_Q4_1, hone_block_q4_1, HONE_BLOCK_LIMIT},
-    {HONE_Q5_0, hone_block_q5_0, HONE_BLOCK_LIMIT},
-    {HONE_Q5_1, hone_block_q5_1, HONE_BLOCK_LIMIT},
-    {HONE_Q8_0, hone_block_q8_0, HONE_BLOCK_LIMIT},
-    {HONE_Q2_K, hone_block_q2_k, HONE_BLOCK_LIMIT},
-    {HONE_Q3_K, hone_block_q3_k, HONE_BLOCK_LIMIT},
-    {HONE_Q4_K, hone_block_q4_k, HONE_BLOCK_LIMIT},
-    {HONE_Q5_K, hone_block_q5_k, HONE_BLOCK_LIMIT},
-    {HONE_Q6_K, hone_block_q6_k, HONE_BLOCK_LIMIT},
-    {HONE_IQ4_NL, hone_block_iq4_nl, HONE_BLOCK_LIMIT},
-    {HONE_IQ4_XS, hone_block_iq4_xs, HONE_BLOCK_LIMIT},
-    {HONE_MXFP4, hone_block_mxfp4, 0x1.8p127f}, /* the largest value that it has */
+    {NULL, HONE_F32, 0},
+    {NULL, HONE_F16, 0},
+    {NULL, HONE_BF16, 0},
+    {hone_block_q4_0, HONE_Q4_0, HONE_BLOCK_LIMIT},
+    {hone_block_q4_1, HONE_Q4_1, HONE_BLOCK_LIMIT},
+    {hone_block_q5_0, HONE_Q5_0, HONE_BLOCK_LIMIT},
+    {hone_block_q5_1, HONE_Q5_1, HONE_BLOCK_LIMIT},
+    {hone_block_q8_0, HONE_Q8_0, HONE_BLOCK_LIMIT},
+    {hone_block_q2_k, HONE_Q2_K, HONE_BLOCK_LIMIT},
+    {hone_block_q3_k, HONE_Q3_K, HONE_BLOCK_LIMIT},
+    {hone_block_q4_k, HONE_Q4_K, HONE_BLOCK_LIMIT},
+    {hone_block_q5_k, HONE_Q5_K, HONE_BLOCK_LIMIT},
+    {hone_block_q6_k, HONE_Q6_K, HONE_BLOCK_LIMIT},
+    {hone_block_iq4_nl, HONE_IQ4_NL, HONE_BLOCK_LIMIT},
+    {hone_block_iq4_xs, HONE_IQ4_XS, HONE_BLOCK_LIMIT},
+    {hone_block_mxfp4, HONE_MXFP4, 0x1.8p127f}, /* the largest value that it has */
 };
 
 static const encoder *encoder_of(hone_dtype type) {
