@@ -11,7 +11,8 @@
 #define VOCAB "\"vocab\":{\"a\":0,\"b\":1,\"ab\":2,\"<e>\":3}"
 #define AROUND                                                                                     \
     "\"post_processor\":{\"type\":\"BertProcessing\",\"cls\":[\"<e>\",3],\"sep\":[\"b\",1]}"
-#define MODEL "\"model\":{\"type\":\"BPE\"," VOCAB ",\"merges\":[\"a b\"]}"
+#define CLS_SEP "{\"type\":\"BertProcessing\",\"cls\":[\"a\",0],\"sep\":[\"b\",1]}"
+#define MODEL   "\"model\":{\"type\":\"BPE\"," VOCAB ",\"merges\":[\"a b\"]}"
 
 typedef struct bad_file {
     const char *json;
@@ -23,32 +24,48 @@ static const bad_file bad_files[] = {
     {"{", HONE_ERR_FORMAT, "bad.json"},
     {"[1]", HONE_ERR_FORMAT, "bad.json: array"},
     {"{}", HONE_ERR_FORMAT, "model"},
-    {"{\"model\":{\"type\":\"Unigram\"}}", HONE_ERR_UNSUPPORTED, "'Unigram' is not known"},
+    {"{\"model\":{\"type\":\"Char\"}}", HONE_ERR_UNSUPPORTED, "'Char' is not known"},
     {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":\"x\"},\"merges\":[]}}", HONE_ERR_FORMAT,
      "model.vocab: the id of 'a' is string"},
     {"{\"model\":{\"vocab\":{\"a\":0,\"b\":0},\"merges\":[]}}", HONE_ERR_FORMAT, "same id 0"},
     {"{\"model\":{\"vocab\":{\"a\":-1},\"merges\":[]}}", HONE_ERR_FORMAT, "the id -1"},
     {"{\"model\":{\"vocab\":{\"a\":2000000000},\"merges\":[]}}", HONE_ERR_FORMAT, "out of range"},
-    {"{\"model\":{" VOCAB "}}", HONE_ERR_FORMAT, "merges"},
+    {"{\"model\":{\"type\":\"BPE\"," VOCAB "}}", HONE_ERR_FORMAT, "merges"},
     {"{\"model\":{" VOCAB ",\"merges\":[\"ab\"]}}", HONE_ERR_FORMAT, "model.merges[0] is no pair"},
     {"{\"model\":{" VOCAB ",\"merges\":[\"a b\",\"b a\"]}}", HONE_ERR_FORMAT, "model.merges[1]"},
     {"{\"model\":{" VOCAB ",\"merges\":[],\"unk_token\":\"<u>\"}}", HONE_ERR_FORMAT,
      "unk_token '<u>'"},
     {"{\"model\":{" VOCAB ",\"merges\":[],\"dropout\":0.1}}", HONE_ERR_UNSUPPORTED, "dropout"},
-    {"{\"model\":{" VOCAB ",\"merges\":[],\"end_of_word_suffix\":\"</w>\"}}", HONE_ERR_UNSUPPORTED,
-     "end_of_word_suffix '</w>'"},
-    {"{" MODEL ",\"normalizer\":{\"type\":\"Precompiled\"}}", HONE_ERR_UNSUPPORTED,
-     "normalizer: the component 'Precompiled' is not known"},
+    {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",0.5],[\"b\"]]}}", HONE_ERR_FORMAT,
+     "model.vocab[1] is no token with its score"},
+    {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",0.5]],\"unk_id\":1}}", HONE_ERR_FORMAT,
+     "unk_id"},
+    {"{\"model\":{\"type\":\"WordPiece\"," VOCAB "}}", HONE_ERR_FORMAT,
+     "continuing_subword_prefix"},
+    {"{\"model\":{\"type\":\"WordLevel\"," VOCAB "}}", HONE_ERR_FORMAT, "unk_token"},
+    {"{" MODEL ",\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"?\"}}",
+     HONE_ERR_FORMAT, "precompiled_charsmap is no base64"},
+    {"{" MODEL ",\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"AAAA\"}}",
+     HONE_ERR_FORMAT, "no table of replacements"},
+    {"{" MODEL ",\"normalizer\":{\"type\":\"Latin\"}}", HONE_ERR_UNSUPPORTED,
+     "normalizer: the component 'Latin' is not known"},
     {"{" MODEL ",\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Foo\"}]}}",
      HONE_ERR_UNSUPPORTED, "'Foo' is not known"},
-    {"{" MODEL ",\"pre_tokenizer\":{\"type\":\"UnicodeScripts\"}}", HONE_ERR_UNSUPPORTED,
-     "pre_tokenizer: the component 'UnicodeScripts' is not known"},
+    {"{" MODEL ",\"pre_tokenizer\":{\"type\":\"Jieba\"}}", HONE_ERR_UNSUPPORTED,
+     "pre_tokenizer: the component 'Jieba' is not known"},
+    {"{" MODEL ",\"pre_tokenizer\":{\"type\":\"CharDelimiterSplit\",\"delimiter\":\"ab\"}}",
+     HONE_ERR_FORMAT, "'delimiter' must be one character"},
+    {"{" MODEL ",\"pre_tokenizer\":{\"type\":\"FixedLength\",\"length\":0}}", HONE_ERR_FORMAT,
+     "length"},
     {"{" MODEL ",\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(\"},"
      "\"behavior\":\"Isolated\",\"invert\":false}}",
-     HONE_ERR_UNSUPPORTED, "does not compile"},
-    {"{" MODEL ",\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"[a&&b]\"},"
+     HONE_ERR_UNSUPPORTED, "a group that is not closed"},
+    {"{" MODEL ",\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(?<=a+)b\"},"
      "\"behavior\":\"Isolated\",\"invert\":false}}",
-     HONE_ERR_UNSUPPORTED, "&& inside brackets"},
+     HONE_ERR_UNSUPPORTED, "does not compile"},
+    {"{" MODEL ",\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a\\\\Kb\"},"
+     "\"behavior\":\"Isolated\",\"invert\":false}}",
+     HONE_ERR_UNSUPPORTED, "byte 1: \\K is not supported"},
     {"{" MODEL ",\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\"x\"},"
      "\"behavior\":\"Sideways\",\"invert\":false}}",
      HONE_ERR_UNSUPPORTED, "behavior 'Sideways'"},
@@ -58,10 +75,19 @@ static const bad_file bad_files[] = {
      "[{\"SpecialToken\":{\"id\":\"<e>\"}}],\"special_tokens\":{}}}",
      HONE_ERR_FORMAT, "special_tokens lacks the ids of '<e>'"},
     {"{" MODEL ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":"
-     "[{\"SpecialToken\":{\"id\":\"<e>\"}}],\"special_tokens\":{\"<e>\":{\"ids\":[9]}}}}",
+     "[{\"SpecialToken\":{\"id\":\"<e>\"}},{\"Sequence\":{\"id\":\"A\"}}],"
+     "\"special_tokens\":{\"<e>\":{\"ids\":[9]}}}}",
      HONE_ERR_FORMAT, "there is no token 9"},
-    {"{" MODEL ",\"decoder\":{\"type\":\"CTC\"}}", HONE_ERR_UNSUPPORTED,
-     "decoder: the component 'CTC' is not known"},
+    {"{" MODEL ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[],"
+     "\"special_tokens\":{}}}",
+     HONE_ERR_UNSUPPORTED, "single 'without the text' is not supported"},
+    {"{" MODEL ",\"post_processor\":{\"type\":\"Sequence\",\"processors\":[" CLS_SEP "," CLS_SEP
+     "]}}",
+     HONE_ERR_UNSUPPORTED, "a second part that adds tokens, 'BertProcessing'"},
+    {"{" MODEL ",\"decoder\":{\"type\":\"Foo\"}}", HONE_ERR_UNSUPPORTED,
+     "decoder: the component 'Foo' is not known"},
+    {"{" MODEL ",\"decoder\":{\"type\":\"BPEDecoder\",\"suffix\":\"\"}}", HONE_ERR_UNSUPPORTED,
+     "BPEDecoder with the suffix ''"},
     {"{" MODEL ",\"added_tokens\":[{\"id\":1,\"content\":\"<x>\"}]}", HONE_ERR_FORMAT,
      "'<x>' has the id 1 of 'b'"},
     {"{" MODEL ",\"added_tokens\":[{\"id\":7}]}", HONE_ERR_FORMAT, "lacks its 'content'"},

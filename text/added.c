@@ -86,20 +86,12 @@ const hone_added_token *hone_added_find(size_t *begin, const hone_added *added, 
     return NULL;
 }
 
-/* The code point that ends at text[end], end > 0, in valid UTF-8. */
-static size_t code_before(int32_t *code, const char *text, size_t end) {
-    size_t at = end - 1;
-    while (at > 0 && ((unsigned char)text[at] & 0xc0) == 0x80) at--;
-    hone_utf8_next(code, text + at, end - at);
-    return at;
-}
-
 bool hone_added_fits(const hone_added_token *token, const char *text, size_t length, size_t begin,
                      size_t end) {
     if (!token->single_word) return true;
     int32_t code;
     if (begin > 0) {
-        code_before(&code, text, begin);
+        hone_utf8_before(&code, text, begin);
         if (hone_utf8_is_word(code)) return false;
     }
     if (end == length) return true;
@@ -115,7 +107,7 @@ void hone_added_strip(size_t *begin, size_t *end, const hone_added_token *token,
                       size_t length, size_t least) {
     int32_t code;
     while (token->lstrip && *begin > least) {
-        size_t at = code_before(&code, text, *begin);
+        size_t at = hone_utf8_before(&code, text, *begin);
         if (!strips(token, code) || at < least) break;
         *begin = at;
     }

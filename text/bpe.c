@@ -12,6 +12,8 @@ enum { MARKER_BYTES = sizeof MARKER - 1 };
 
 void hone_bpe_free(hone_bpe *bpe) {
     hone_free(bpe->pairs);
+    hone_free(bpe->prefix);
+    hone_free(bpe->suffix);
     *bpe = (hone_bpe){0};
 }
 
@@ -73,12 +75,12 @@ static void fill_byte_tables(hone_bpe *bpe) {
     for (int byte = 0; byte < 256; byte++) {
         char name[8];
         snprintf(name, sizeof name, "<0x%02X>", byte);
-        int32_t fallback = hone_vocab_find(bpe->vocab, name, strlen(name));
+        int32_t fallback = hone_vocab_find_own(bpe->vocab, name, strlen(name));
         bpe->byte_token[byte] = fallback < bpe->token_count ? fallback : -1;
         char spelling[4] = {(char)byte};
         size_t length = bpe->bytes ? hone_byte_level_put(spelling, (unsigned char)byte) : 1;
         bpe->byte_symbol[byte] =
-            bpe->bytes || byte < 0x80 ? hone_vocab_find(bpe->vocab, spelling, length) : -1;
+            bpe->bytes || byte < 0x80 ? hone_vocab_find_own(bpe->vocab, spelling, length) : -1;
         if (!bpe->bytes || !bpe->fallback_last) continue;
         /* llama.cpp spells what is no token byte by byte, and only ASCII survives that */
         int32_t symbol = bpe->byte_symbol[byte];
@@ -100,8 +102,8 @@ static bool has_inner_marker(const char *text, size_t length) {
 }
 
 static bool cuts_at_marker(const hone_bpe *bpe) {
-    if (bpe->bytes || bpe->ignore_merges) return false;
-    if (hone_vocab_find(bpe->vocab, MARKER, MARKER_BYTES) < 0) return false;
+    if (bpe->bytes || bpe->ignore_merges || bpe->prefix || bpe->suffix) return false;
+    if (hone_vocab_find_own(bpe->vocab, MARKER, MARKER_BYTES) < 0) return false;
     for (size_t i = 0; i < bpe->pair_slots; i++) {
         if (bpe->pairs[i].left < 0) continue;
         const hone_token *token = hone_vocab_at(bpe->vocab, bpe->pairs[i].joined);
@@ -142,29 +144,61 @@ static void lay_unknown(start *s) {
     s->unknown = false;
 }
 
-/* All bytes have a fallback token or none is used. The unknown before them stays pending, as tokenizers has it. */
-static bool lay_bytes(start *s, const char *text, uint32_t begin, uint32_t end) {
-    for (uint32_t i = begin; i < end; i++) {
-        if (s->bpe->byte_token[(unsigned char)text[i]] < 0) return false;
+/* All bytes have a fallback token or none is used. The unknown before them stays pending, as tokenizers has it.
+ * `bytes` is how text[begin..end) is spelled: longer where there are affixes. */
+static bool lay_bytes(start *s, const char *bytes, size_t length, uint32_t begin, uint32_t end) {
+    for (size_t i = 0; i < length; i++) {
+        if (s->bpe->byte_token[(unsigned char)bytes[i]] < 0) return false;
     }
-    for (uint32_t i = begin; i < end; i++) {
-        lay(s, s->bpe->byte_token[(unsigned char)text[i]], i, i + 1);
+    bool plain = length == end - begin;
+    for (uint32_t i = 0; i < length; i++) {
+        int32_t id = s->bpe->byte_token[(unsigned char)bytes[i]];
+        lay(s, id, plain ? begin + i : begin, plain ? begin + i + 1 : end);
     }
     return true;
 }
 
-static void lay_missing(start *s, const char *text, uint32_t begin, uint32_t end) {
+static void lay_missing(start *s, const char *bytes, size_t length, uint32_t begin, uint32_t end) {
     const hone_bpe *bpe = s->bpe;
     if (bpe->fallback_last) {
         lay(s, -1, begin, end);
         return;
     }
-    if (bpe->byte_fallback && lay_bytes(s, text, begin, end)) return;
+    if (bpe->byte_fallback && lay_bytes(s, bytes, length, begin, end)) return;
     if (bpe->unknown < 0) return;
     if (s->unknown && !bpe->fuse_unknown) lay_unknown(s);
     if (!s->unknown) s->unknown_begin = begin;
     s->unknown = true;
     s->unknown_end = end;
+}
+
+/* Symbols of a model with affixes: each is looked for as it would be spelled. */
+static hone_status lay_spelled(const hone_bpe *bpe, hone_bpe_scratch *scratch, size_t *count,
+                               const char *text, uint32_t begin, uint32_t end) {
+    start s = {.bpe = bpe, .scratch = scratch};
+    hone_buf *spelling = &scratch->spelling;
+    for (uint32_t at = begin; at < end;) {
+        uint32_t next = at + (uint32_t)hone_utf8_length(text[at]);
+        hone_buf_clear(spelling);
+        if (at > begin && bpe->prefix) HONE_TRY(hone_buf_puts(spelling, bpe->prefix));
+        HONE_TRY(hone_buf_append(spelling, text + at, next - at));
+        if (next == end && bpe->suffix) HONE_TRY(hone_buf_puts(spelling, bpe->suffix));
+        int32_t id = hone_vocab_find_own(bpe->vocab, spelling->data, spelling->length);
+        if (id >= 0) {
+            lay_unknown(&s);
+            lay(&s, id, at, next);
+        } else {
+            /* room: as many symbols as spelled bytes, and one for each byte of text that is left */
+            HONE_TRY(hone_grow(&scratch->symbols, &scratch->symbol_capacity,
+                               s.count + spelling->length + (end - at) + 2,
+                               sizeof *scratch->symbols));
+            lay_missing(&s, spelling->data, spelling->length, at, next);
+        }
+        at = next;
+    }
+    lay_unknown(&s);
+    *count = s.count;
+    return HONE_OK;
 }
 
 static size_t lay_symbols(const hone_bpe *bpe, hone_bpe_scratch *scratch, const char *text,
@@ -174,12 +208,12 @@ static size_t lay_symbols(const hone_bpe *bpe, hone_bpe_scratch *scratch, const 
         unsigned char lead = (unsigned char)text[at];
         uint32_t bytes = bpe->bytes ? 1 : (uint32_t)hone_utf8_length(text[at]);
         int32_t id =
-            bytes == 1 ? bpe->byte_symbol[lead] : hone_vocab_find(bpe->vocab, text + at, bytes);
+            bytes == 1 ? bpe->byte_symbol[lead] : hone_vocab_find_own(bpe->vocab, text + at, bytes);
         if (id >= 0) {
             lay_unknown(&s);
             lay(&s, id, at, at + bytes);
         } else {
-            lay_missing(&s, text, at, at + bytes);
+            lay_missing(&s, text + at, bytes, at, at + bytes);
         }
         at += bytes;
     }
@@ -189,7 +223,7 @@ static size_t lay_symbols(const hone_bpe *bpe, hone_bpe_scratch *scratch, const 
 
 /* --- Tokens --- */
 
-static hone_status put_token(hone_bpe_scratch *scratch, int32_t id, uint32_t begin, uint32_t end) {
+hone_status hone_bpe_put(hone_bpe_scratch *scratch, int32_t id, uint32_t begin, uint32_t end) {
     if (scratch->count == scratch->capacity) {
         HONE_TRY(hone_grow(&scratch->tokens, &scratch->capacity, scratch->count + 1,
                            sizeof *scratch->tokens));
@@ -204,7 +238,7 @@ static hone_status put_spelled(const hone_bpe *bpe, hone_bpe_scratch *scratch, c
     for (uint32_t i = begin; i < end; i++) {
         int32_t id = bpe->byte_token[(unsigned char)text[i]];
         if (id < 0) id = bpe->unknown;
-        if (id >= 0) HONE_TRY(put_token(scratch, id, i, i + 1));
+        if (id >= 0) HONE_TRY(hone_bpe_put(scratch, id, i, i + 1));
     }
     return HONE_OK;
 }
@@ -213,12 +247,17 @@ static hone_status encode_merging(const hone_bpe *bpe, hone_bpe_scratch *scratch
                                   uint32_t begin, uint32_t end) {
     HONE_TRY(hone_grow(&scratch->symbols, &scratch->symbol_capacity, (size_t)(end - begin) + 1,
                        sizeof *scratch->symbols));
-    size_t count = lay_symbols(bpe, scratch, text, begin, end);
+    size_t count;
+    if (bpe->prefix || bpe->suffix) {
+        HONE_TRY(lay_spelled(bpe, scratch, &count, text, begin, end));
+    } else {
+        count = lay_symbols(bpe, scratch, text, begin, end);
+    }
     HONE_TRY(hone_bpe_merge(bpe, scratch, &count));
     for (size_t i = 0; i < count; i++) {
         hone_bpe_symbol symbol = scratch->symbols[i];
         if (symbol.id >= 0 && symbol.id < bpe->token_count) {
-            HONE_TRY(put_token(scratch, symbol.id, symbol.begin, symbol.end));
+            HONE_TRY(hone_bpe_put(scratch, symbol.id, symbol.begin, symbol.end));
         } else {
             HONE_TRY(put_spelled(bpe, scratch, text, symbol.begin, symbol.end));
         }
@@ -241,7 +280,7 @@ static hone_status find_whole(int32_t *id, const hone_bpe *bpe, hone_bpe_scratch
         piece = scratch->spelling.data;
         length = scratch->spelling.length;
     }
-    *id = hone_vocab_find(bpe->vocab, piece, length);
+    *id = hone_vocab_find_own(bpe->vocab, piece, length);
     if (*id >= bpe->token_count) *id = -1;
     return HONE_OK;
 }
@@ -251,7 +290,7 @@ static hone_status encode_fresh(const hone_bpe *bpe, hone_bpe_scratch *scratch, 
     if (bpe->ignore_merges) {
         int32_t id;
         HONE_TRY(find_whole(&id, bpe, scratch, text + begin, end - begin));
-        if (id >= 0) return put_token(scratch, id, begin, end);
+        if (id >= 0) return hone_bpe_put(scratch, id, begin, end);
     }
     return encode_merging(bpe, scratch, text, begin, end);
 }
@@ -261,29 +300,53 @@ static hone_status repeat_known(hone_bpe_scratch *scratch, const hone_bpe_known 
     uint32_t shift = begin - known->begin;
     for (uint32_t i = 0; i < known->count; i++) {
         hone_bpe_token token = scratch->tokens[known->first + i];
-        HONE_TRY(put_token(scratch, token.id, token.begin + shift, token.end + shift));
+        HONE_TRY(hone_bpe_put(scratch, token.id, token.begin + shift, token.end + shift));
     }
     return HONE_OK;
 }
 
+/* Where the cache keeps a piece, and the key it has there; NULL for a piece that is too long. */
+static hone_bpe_known *known_slot(char key[HONE_BPE_KEY], const hone_bpe_scratch *scratch,
+                                  const char *piece, size_t length) {
+    if (length >= HONE_BPE_KEY) return NULL;
+    memset(key, 0, HONE_BPE_KEY);
+    memcpy(key, piece, length);
+    key[HONE_BPE_KEY - 1] = (char)length;
+    size_t slot = (size_t)(hone_text_hash(piece, length) >> 40);
+    return &scratch->known[slot & (HONE_BPE_KNOWN - 1)];
+}
+
+hone_status hone_bpe_recall(bool *known, hone_bpe_scratch *scratch, const char *text, size_t begin,
+                            size_t end) {
+    char key[HONE_BPE_KEY];
+    const hone_bpe_known *slot = known_slot(key, scratch, text + begin, end - begin);
+    *known = slot && memcmp(slot->key, key, sizeof key) == 0;
+    return *known ? repeat_known(scratch, slot, (uint32_t)begin) : HONE_OK;
+}
+
+void hone_bpe_remember(hone_bpe_scratch *scratch, const char *text, size_t begin, size_t end,
+                       size_t first) {
+    char key[HONE_BPE_KEY];
+    hone_bpe_known *slot = known_slot(key, scratch, text + begin, end - begin);
+    if (!slot) return;
+    memcpy(slot->key, key, sizeof key);
+    slot->first = first;
+    slot->count = (uint32_t)(scratch->count - first);
+    slot->begin = (uint32_t)begin;
+}
+
 static hone_status encode_piece(const hone_bpe *bpe, hone_bpe_scratch *scratch, const char *text,
                                 uint32_t begin, uint32_t end) {
-    uint32_t length = end - begin;
-    if (length >= HONE_BPE_KEY) {
-        return encode_fresh(bpe, scratch, text, begin, end);
-    }
-    char key[HONE_BPE_KEY] = {0};
-    memcpy(key, text + begin, length);
-    key[HONE_BPE_KEY - 1] = (char)length;
-    size_t slot = (size_t)(hone_text_hash(text + begin, length) >> 40);
-    hone_bpe_known *known = &scratch->known[slot & (HONE_BPE_KNOWN - 1)];
-    if (memcmp(known->key, key, sizeof key) == 0) return repeat_known(scratch, known, begin);
+    char key[HONE_BPE_KEY];
+    hone_bpe_known *slot = known_slot(key, scratch, text + begin, end - begin);
+    if (!slot) return encode_fresh(bpe, scratch, text, begin, end);
+    if (memcmp(slot->key, key, sizeof key) == 0) return repeat_known(scratch, slot, begin);
     size_t first = scratch->count;
     HONE_TRY(encode_fresh(bpe, scratch, text, begin, end));
-    memcpy(known->key, key, sizeof key);
-    known->first = first;
-    known->count = (uint32_t)(scratch->count - first);
-    known->begin = begin;
+    memcpy(slot->key, key, sizeof key);
+    slot->first = first;
+    slot->count = (uint32_t)(scratch->count - first);
+    slot->begin = begin;
     return HONE_OK;
 }
 

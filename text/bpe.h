@@ -39,8 +39,11 @@ typedef struct hone_bpe {
     int32_t byte_symbol
         [256]; /* of a byte as a symbol (of a code point below 128 unless `bytes`), or -1 */
     int32_t byte_token[256]; /* the fallback token of a byte, or -1 */
-    bool cuts_at_marker;     /* no pair joins a U+2581 to something other before it */
-    size_t longest;          /* bytes of the longest token's text */
+    char
+        *prefix; /* of every symbol but the first (continuing_subword_prefix); owned, may be NULL */
+    char *suffix;        /* of the last symbol (end_of_word_suffix); owned, may be NULL */
+    bool cuts_at_marker; /* no pair joins a U+2581 to something other before it */
+    size_t longest;      /* bytes of the longest token's text */
 } hone_bpe;
 
 /* A token and the bytes of the text it came from. */
@@ -98,6 +101,18 @@ void hone_bpe_finish(hone_bpe *bpe);
 /* Before each text: a zeroed scratch is made ready, one that has grown large forgets its tokens. */
 HONE_MUST_USE hone_status hone_bpe_scratch_begin(hone_bpe_scratch *scratch);
 void hone_bpe_scratch_free(hone_bpe_scratch *scratch);
+
+/* Appends a token; end fits in 32 bits. */
+HONE_MUST_USE hone_status hone_bpe_put(hone_bpe_scratch *scratch, int32_t id, uint32_t begin,
+                                       uint32_t end);
+
+/* Appends the tokens of text[begin..end) once more when they are remembered: *known. */
+HONE_MUST_USE hone_status hone_bpe_recall(bool *known, hone_bpe_scratch *scratch, const char *text,
+                                          size_t begin, size_t end);
+
+/* Remembers a short piece: its tokens are those from `first` on. */
+void hone_bpe_remember(hone_bpe_scratch *scratch, const char *text, size_t begin, size_t end,
+                       size_t first);
 
 /* Appends the tokens of text[begin..end), valid UTF-8 unless `bytes`, to scratch->tokens. end fits in 32 bits. */
 HONE_MUST_USE hone_status hone_bpe_encode(const hone_bpe *bpe, hone_bpe_scratch *scratch,

@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "text/steps.h"
+#include "text/unicode_recent.h"
 #include "text/utf8.h"
 
 static hone_status prepend(const hone_step *step, hone_work *work, hone_matcher *matcher,
@@ -17,26 +18,39 @@ hone_status hone_normalize_prepend(const hone_step *step, hone_work *work, hone_
     return hone_steps_rewrite(step, work, matcher, prepend);
 }
 
+/* `view` is the work text as regular expressions see it. */
 static hone_status replace(const hone_step *step, hone_work *work, hone_matcher *matcher,
-                           size_t begin, size_t end) {
-    hone_matches matches = {work->data + begin, end - begin, 0, SIZE_MAX};
-    size_t done = 0;
+                           const char *view, hone_piece piece) {
+    hone_matches matches = {view + piece.begin, piece.end - piece.begin, 0, SIZE_MAX};
+    size_t done = piece.begin;
     for (;;) {
         size_t from, to;
         HONE_TRY(hone_matches_next(&from, &to, &matches, step->regex, matcher));
-        if (from == SIZE_MAX) return hone_work_copy(work, begin + done, end);
-        HONE_TRY(hone_work_copy(work, begin + done, begin + from));
-        HONE_TRY(hone_work_put(work, step->text, step->text_length,
-                               hone_work_origin(work, begin + from, begin + to)));
+        if (from == SIZE_MAX) return hone_work_copy(work, done, piece.end);
+        from += piece.begin;
+        to += piece.begin;
+        HONE_TRY(hone_work_copy(work, done, from));
+        HONE_TRY(
+            hone_work_put(work, step->text, step->text_length, hone_work_origin(work, from, to)));
         done = to;
     }
 }
 
 hone_status hone_normalize_replace(const hone_step *step, hone_work *work, hone_matcher *matcher) {
+    const char *view;
     size_t from, to;
-    HONE_TRY(hone_regex_find(&from, &to, step->regex, matcher, work->data, work->length, 0));
+    HONE_TRY(hone_unicode_view(&view, &work->view, work->data, work->length));
+    HONE_TRY(hone_regex_find(&from, &to, step->regex, matcher, view, work->length, 0));
     if (from == SIZE_MAX) return HONE_OK;
-    return hone_steps_rewrite(step, work, matcher, replace);
+    hone_work_rewrite(work);
+    for (size_t i = 0; i < work->pieces.count;
+         i++) { /* normalisers run before any token is cut out */
+        size_t begin = hone_work_written(work);
+        HONE_TRY(replace(step, work, matcher, view, work->pieces.items[i]));
+        HONE_TRY(hone_pieces_add(&work->spare, begin, hone_work_written(work), -1));
+    }
+    hone_work_rewritten(work);
+    return HONE_OK;
 }
 
 /* --- Unicode normal forms --- */

@@ -1,8 +1,9 @@
 #include <string.h>
 
-#include "text/byte_level.h"
 #include "text/steps.h"
+#include "text/unicode_library.h"
 #include "text/unicode_recent.h"
+#include "text/utf8.h"
 
 /* --- Splits --- */
 
@@ -22,10 +23,27 @@ static bool extend_last(splitter *s, size_t end) {
     return true;
 }
 
+/* Matches may be empty; what another stretch is merged with may be such a one. */
+static hone_status add_any(splitter *s, size_t begin, size_t end) {
+    if (begin < end) return hone_pieces_add(s->out, begin, end, -1);
+    if (s->out->count == s->out->capacity) HONE_TRY(hone_pieces_grow(s->out));
+    s->out->items[s->out->count++] = (hone_piece){begin, end, -1};
+    return HONE_OK;
+}
+
+static void drop_empty(splitter *s) {
+    size_t kept = s->first;
+    for (size_t i = s->first; i < s->out->count; i++) {
+        hone_piece piece = s->out->items[i];
+        if (piece.begin < piece.end) s->out->items[kept++] = piece;
+    }
+    s->out->count = kept;
+}
+
 static hone_status flush_held(splitter *s) {
     if (!s->held) return HONE_OK;
     s->held = false;
-    return hone_pieces_add(s->out, s->held_begin, s->held_end, -1);
+    return add_any(s, s->held_begin, s->held_end);
 }
 
 static hone_status merge_with_next(splitter *s, size_t begin, size_t end, bool match) {
@@ -38,7 +56,7 @@ static hone_status merge_with_next(splitter *s, size_t begin, size_t end, bool m
     }
     if (s->held) begin = s->held_begin;
     s->held = false;
-    return hone_pieces_add(s->out, begin, end, -1);
+    return add_any(s, begin, end);
 }
 
 static hone_status add_stretch(splitter *s, size_t begin, size_t end, bool match) {
@@ -59,7 +77,7 @@ static hone_status add_stretch(splitter *s, size_t begin, size_t end, bool match
     default:
         break;
     }
-    return hone_pieces_add(s->out, begin, end, -1);
+    return add_any(s, begin, end);
 }
 
 /* `view` is the work text as regular expressions see it. */
@@ -79,7 +97,9 @@ static hone_status split_piece(const hone_step *step, hone_split split, hone_wor
         done = end;
     }
     if (done < piece.end) HONE_TRY(add_stretch(&s, done, piece.end, step->invert));
-    return flush_held(&s);
+    HONE_TRY(flush_held(&s));
+    drop_empty(&s);
+    return HONE_OK;
 }
 
 static hone_status split_pieces(const hone_step *step, hone_split split, hone_work *work,
@@ -117,18 +137,6 @@ static hone_status put_space_in_front(const hone_step *step, hone_work *work, ho
     return hone_work_copy(work, begin, end);
 }
 
-static hone_status put_spelled(const hone_step *step, hone_work *work, hone_matcher *matcher,
-                               size_t begin, size_t end) {
-    (void)step;
-    (void)matcher;
-    for (size_t i = begin; i < end; i++) {
-        char character[4];
-        size_t bytes = hone_byte_level_put(character, (unsigned char)work->data[i]);
-        HONE_TRY(hone_work_put(work, character, bytes, hone_work_origin(work, i, i + 1)));
-    }
-    return HONE_OK;
-}
-
 hone_status hone_pretokenize_byte_level(const hone_step *step, hone_work *work,
                                         hone_matcher *matcher) {
     if (step->prefix == HONE_PREFIX_ALWAYS) {
@@ -136,7 +144,7 @@ hone_status hone_pretokenize_byte_level(const hone_step *step, hone_work *work,
     }
     if (step->regex) HONE_TRY(split_pieces(step, HONE_SPLIT_ISOLATED, work, matcher));
     if (!step->spells_bytes) return HONE_OK;
-    return hone_steps_rewrite(step, work, matcher, put_spelled);
+    return hone_normalize_byte_level(step, work, matcher);
 }
 
 /* --- Metaspace --- */
@@ -174,4 +182,64 @@ hone_status hone_pretokenize_metaspace(const hone_step *step, hone_work *work,
     HONE_TRY(hone_steps_rewrite(step, work, matcher, put_metaspace));
     if (!step->regex) return HONE_OK;
     return split_pieces(step, HONE_SPLIT_MERGED_WITH_NEXT, work, matcher);
+}
+
+/* --- Lengths and scripts --- */
+
+static hone_status cut_to_length(hone_pieces *out, const hone_step *step, const hone_work *work,
+                                 hone_piece piece) {
+    size_t begin = piece.begin, count = 0;
+    for (size_t at = piece.begin; at < piece.end;) {
+        at += hone_utf8_length(work->data[at]);
+        if (++count < step->count && at < piece.end) continue;
+        HONE_TRY(hone_pieces_add(out, begin, at, -1));
+        begin = at;
+        count = 0;
+    }
+    return HONE_OK;
+}
+
+/* What stands before the first character of a script is dropped, as the library does it. */
+static hone_status cut_at_scripts(hone_pieces *out, const hone_step *step, const hone_work *work,
+                                  hone_piece piece) {
+    (void)step;
+    size_t begin = piece.end;
+    int32_t last = 0;
+    for (size_t at = piece.begin; at < piece.end;) {
+        int32_t code;
+        size_t bytes = hone_utf8_next(&code, work->data + at, piece.end - at);
+        int32_t script = hone_unicode_script(code);
+        if (script != 0 && script != last) {
+            if (last != 0) HONE_TRY(hone_pieces_add(out, begin, at, -1));
+            begin = at;
+            last = script;
+        }
+        at += bytes;
+    }
+    return hone_pieces_add(out, begin, piece.end, -1);
+}
+
+typedef hone_status (*cutter)(hone_pieces *out, const hone_step *step, const hone_work *work,
+                              hone_piece piece);
+
+static hone_status cut_pieces(const hone_step *step, hone_work *work, cutter cut) {
+    work->spare.count = 0;
+    for (size_t i = 0; i < work->pieces.count; i++) {
+        hone_piece piece = work->pieces.items[i];
+        HONE_TRY(piece.id >= 0 ? hone_pieces_add(&work->spare, piece.begin, piece.end, piece.id)
+                               : cut(&work->spare, step, work, piece));
+    }
+    hone_work_take_spare(work);
+    return HONE_OK;
+}
+
+hone_status hone_pretokenize_fixed(const hone_step *step, hone_work *work, hone_matcher *matcher) {
+    (void)matcher;
+    return cut_pieces(step, work, cut_to_length);
+}
+
+hone_status hone_pretokenize_scripts(const hone_step *step, hone_work *work,
+                                     hone_matcher *matcher) {
+    (void)matcher;
+    return cut_pieces(step, work, cut_at_scripts);
 }

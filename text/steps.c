@@ -16,6 +16,7 @@ void hone_steps_free(hone_steps *steps) {
     for (size_t i = 0; i < steps->count; i++) {
         hone_regex_free(steps->items[i].regex);
         hone_free(steps->items[i].text);
+        hone_charsmap_free(steps->items[i].charsmap);
     }
     hone_free(steps->items);
     *steps = (hone_steps){0};

@@ -5,6 +5,7 @@
 #ifndef HONE_TEXT_STEPS_H
 #define HONE_TEXT_STEPS_H
 
+#include "text/charsmap.h"
 #include "text/regex.h"
 #include "text/work_text.h"
 
@@ -23,6 +24,9 @@ typedef enum hone_split {
 
 typedef enum hone_prefix { HONE_PREFIX_NEVER, HONE_PREFIX_FIRST, HONE_PREFIX_ALWAYS } hone_prefix;
 
+/* What a character becomes: out[0..n), n <= 3 returned. */
+typedef size_t (*hone_character_map)(int32_t out[3], int32_t code);
+
 /* A step and its parameters; each run function says which it reads. */
 struct hone_step {
     hone_step_run run;
@@ -35,6 +39,10 @@ struct hone_step {
     hone_prefix prefix; /* when to put text, or a space, in front */
     bool spells_bytes;  /* pieces are rewritten in the byte-level alphabet */
     unsigned int form;  /* options of utf8proc */
+    hone_character_map map;
+    hone_charsmap *charsmap; /* owned, may be NULL */
+    bool left, right;        /* which ends to strip */
+    size_t count;            /* characters in a piece */
 };
 
 typedef struct hone_steps {
@@ -57,6 +65,26 @@ HONE_MUST_USE hone_status hone_normalize_replace(const hone_step *step, hone_wor
 HONE_MUST_USE hone_status hone_normalize_form(const hone_step *step, hone_work *work,
                                               hone_matcher *matcher);
 
+/* Characters: each by `map`. Strip: white space away at the ends `left` and `right`. Precompiled: by `charsmap`, as the
+ * tokenizers library looks it up. Byte level: the byte-level alphabet. */
+HONE_MUST_USE hone_status hone_normalize_characters(const hone_step *step, hone_work *work,
+                                                    hone_matcher *matcher);
+HONE_MUST_USE hone_status hone_normalize_strip(const hone_step *step, hone_work *work,
+                                               hone_matcher *matcher);
+HONE_MUST_USE hone_status hone_normalize_precompiled(const hone_step *step, hone_work *work,
+                                                     hone_matcher *matcher);
+HONE_MUST_USE hone_status hone_normalize_byte_level(const hone_step *step, hone_work *work,
+                                                    hone_matcher *matcher);
+
+/* Maps for hone_normalize_characters. */
+size_t hone_map_lower(int32_t out[3], int32_t code);
+size_t hone_map_strip_marks(int32_t out[3], int32_t code);
+size_t hone_map_strip_nonspacing(int32_t out[3], int32_t code); /* after NFD (BertNormalizer) */
+size_t hone_map_clean(int32_t out[3], int32_t code);            /* BertNormalizer's clean_text */
+size_t hone_map_chinese(int32_t out[3],
+                        int32_t code); /* spaces around CJK ideographs (BertNormalizer) */
+size_t hone_map_nmt(int32_t out[3], int32_t code);
+
 /* Pre-tokenizers. Split: at matches of `regex`, by `split` and `invert`. Byte level: a space in front by `prefix`, a
  * split at `regex` if there is one, then the alphabet if `spells_bytes`. Metaspace: each space becomes `text`, `text`
  * in front by `prefix`, a split before each `text` (`regex` matches it) if there is a regex. */
@@ -66,6 +94,12 @@ HONE_MUST_USE hone_status hone_pretokenize_byte_level(const hone_step *step, hon
                                                       hone_matcher *matcher);
 HONE_MUST_USE hone_status hone_pretokenize_metaspace(const hone_step *step, hone_work *work,
                                                      hone_matcher *matcher);
+
+/* Fixed length: after every `count` characters. Scripts: where the script changes. */
+HONE_MUST_USE hone_status hone_pretokenize_fixed(const hone_step *step, hone_work *work,
+                                                 hone_matcher *matcher);
+HONE_MUST_USE hone_status hone_pretokenize_scripts(const hone_step *step, hone_work *work,
+                                                   hone_matcher *matcher);
 
 /* --- For the steps themselves --- */
 

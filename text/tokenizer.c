@@ -22,8 +22,8 @@ hone_status hone_tokenizer_new(hone_tokenizer **out, const char *path) {
     hone_tokenizer *tokenizer = hone_alloc(1, sizeof *tokenizer);
     if (!tokenizer) return HONE_ERR_MEMORY;
     tokenizer->bos = tokenizer->eos = -1;
-    tokenizer->bpe.unknown = -1;
-    tokenizer->bpe.vocab = &tokenizer->vocab;
+    tokenizer->bpe.unknown = tokenizer->unigram.unknown = tokenizer->words.unknown = -1;
+    tokenizer->bpe.vocab = tokenizer->unigram.vocab = tokenizer->words.vocab = &tokenizer->vocab;
     tokenizer->path = hone_strdup(path);
     if (!tokenizer->path) {
         hone_tokenizer_free(tokenizer);
@@ -37,6 +37,8 @@ void hone_tokenizer_free(hone_tokenizer *tokenizer) {
     if (!tokenizer) return;
     for (int i = 0; i < HONE_SPARE_SCRATCHES; i++) hone_encode_scratch_free(tokenizer->spare[i]);
     hone_bpe_free(&tokenizer->bpe);
+    hone_unigram_free(&tokenizer->unigram);
+    hone_words_free(&tokenizer->words);
     hone_vocab_free(&tokenizer->vocab);
     hone_steps_free(&tokenizer->normalizers);
     hone_steps_free(&tokenizer->pretokenizers);
@@ -144,7 +146,8 @@ static hone_status gather_ends(hone_tokenizer *tokenizer) {
 
 hone_status hone_tokenizer_finish(hone_tokenizer *tokenizer) {
     tokenizer->bpe.token_count = tokenizer->size;
-    hone_bpe_finish(&tokenizer->bpe);
+    if (tokenizer->model == HONE_MODEL_BPE) hone_bpe_finish(&tokenizer->bpe);
+    if (tokenizer->model == HONE_MODEL_UNIGRAM) hone_unigram_finish(&tokenizer->unigram);
     hone_added_sort(&tokenizer->raw);
     hone_added_sort(&tokenizer->normalized);
     return gather_ends(tokenizer);

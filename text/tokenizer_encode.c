@@ -9,7 +9,8 @@ struct hone_encode_scratch {
     hone_work repaired;
     hone_work work;
     hone_matcher *matcher;
-    hone_bpe_scratch bpe;
+    hone_bpe_scratch bpe; /* tokens of any model gather in it */
+    hone_unigram_scratch unigram;
 };
 
 /* One call. */
@@ -64,6 +65,28 @@ static hone_status repair(run *r, size_t good) {
 
 /* --- Stretches without special tokens --- */
 
+static hone_status encode_remembering(run *r, size_t begin, size_t end) {
+    const hone_tokenizer *tokenizer = r->tokenizer;
+    const char *text = r->scratch->work.data;
+    hone_bpe_scratch *out = &r->scratch->bpe;
+    bool known;
+    HONE_TRY(hone_bpe_recall(&known, out, text, begin, end));
+    if (known) return HONE_OK;
+    size_t first = out->count;
+    HONE_TRY(
+        tokenizer->model == HONE_MODEL_UNIGRAM
+            ? hone_unigram_encode(&tokenizer->unigram, &r->scratch->unigram, out, text, begin, end)
+            : hone_words_encode(&tokenizer->words, out, text, begin, end));
+    hone_bpe_remember(out, text, begin, end, first);
+    return HONE_OK;
+}
+
+static hone_status encode_piece(run *r, size_t begin, size_t end) {
+    const hone_tokenizer *tokenizer = r->tokenizer;
+    if (tokenizer->model != HONE_MODEL_BPE) return encode_remembering(r, begin, end);
+    return hone_bpe_encode(&tokenizer->bpe, &r->scratch->bpe, r->scratch->work.data, begin, end);
+}
+
 static hone_status encode_pieces(run *r) {
     const hone_work *work = &r->scratch->work;
     if (work->length > UINT32_MAX - 1) {
@@ -79,8 +102,7 @@ static hone_status encode_pieces(run *r) {
             continue;
         }
         size_t first = r->scratch->bpe.count;
-        HONE_TRY(hone_bpe_encode(&r->tokenizer->bpe, &r->scratch->bpe, work->data, piece.begin,
-                                 piece.end));
+        HONE_TRY(encode_piece(r, piece.begin, piece.end));
         for (size_t k = first; k < r->scratch->bpe.count; k++) {
             hone_bpe_token token = r->scratch->bpe.tokens[k];
             HONE_TRY(put(r->out, token.id, hone_work_origin(work, token.begin, token.end)));
@@ -193,6 +215,7 @@ void hone_encode_scratch_free(hone_encode_scratch *scratch) {
     hone_work_free(&scratch->work);
     hone_matcher_free(scratch->matcher);
     hone_bpe_scratch_free(&scratch->bpe);
+    hone_free(scratch->unigram.nodes);
     hone_free(scratch);
 }
 
@@ -223,6 +246,7 @@ static void give_scratch(const hone_tokenizer *tokenizer, hone_encode_scratch *s
     hone_tokenizer *owner = (hone_tokenizer *)(uintptr_t)tokenizer;
     hone_work_trim(&scratch->repaired);
     hone_work_trim(&scratch->work);
+    hone_unigram_trim(&scratch->unigram);
     for (int i = 0; i < HONE_SPARE_SCRATCHES; i++) {
         hone_encode_scratch *empty = NULL;
         if (atomic_compare_exchange_strong(&owner->spare[i], &empty, scratch)) return;

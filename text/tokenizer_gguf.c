@@ -144,7 +144,7 @@ static hone_status load_byte_level(loader *l, bool *adds_bos) {
     HONE_TRY(hone_pretokenizer_steps(&tokenizer->pretokenizers, pretokenizer));
     tokenizer->bpe.bytes = true;
     tokenizer->bpe.ignore_merges = pretokenizer->ignore_merges;
-    tokenizer->decoder.byte_level = true;
+    if (!hone_decoder_add(&tokenizer->decoder, hone_decode_byte_level)) return HONE_ERR_MEMORY;
     *adds_bos = pretokenizer->adds_bos;
     HONE_TRY(load_merges(l));
     return intern_bytes(l);
@@ -253,14 +253,23 @@ static hone_status add_step(loader *l, hone_step_run run, const char *pattern) {
     return pattern ? hone_regex_literal(&step->regex, pattern, strlen(pattern)) : HONE_OK;
 }
 
+/* U+2581 to spaces, then byte tokens to bytes. */
+static hone_status add_marker_decoder(hone_decoder *decoder) {
+    hone_decode_step *spaces = hone_decoder_add(decoder, hone_decode_metaspace);
+    if (!spaces) return HONE_ERR_MEMORY;
+    spaces->text = hone_strdup("\xe2\x96\x81");
+    spaces->text_length = 3;
+    if (!spaces->text) return HONE_ERR_MEMORY;
+    return hone_decoder_add(decoder, hone_decode_byte_fallback) ? HONE_OK : HONE_ERR_MEMORY;
+}
+
 static hone_status load_sentencepiece(loader *l, bool *adds_bos) {
     hone_tokenizer *tokenizer = l->tokenizer;
     bool prefix = true;
     HONE_TRY(hone_gguf_opt_bool(&prefix, l->gguf, KEY("add_space_prefix")));
     if (prefix) HONE_TRY(add_step(l, hone_normalize_prepend, NULL));
     HONE_TRY(add_step(l, hone_normalize_replace, " "));
-    HONE_TRY(hone_decoder_replace(&tokenizer->decoder, "\xe2\x96\x81", 3, " ", 1));
-    tokenizer->decoder.byte_fallback = true;
+    HONE_TRY(add_marker_decoder(&tokenizer->decoder));
     tokenizer->decoder.strip = prefix ? 1 : 0;
     *adds_bos = true;
     HONE_TRY(intern_characters(l));
@@ -392,7 +401,7 @@ static hone_status load(loader *l) {
                          l->path, (int)(model.length > 100 ? 100 : model.length), model.data);
     }
     l->tokenizer->bpe.fallback_last = true;
-    l->tokenizer->decoder.added_as_is = true;
+    l->tokenizer->decoder.by_token = true;
     HONE_TRY(load_tokens(l));
     HONE_TRY(sentencepiece ? load_sentencepiece(l, &adds_bos) : load_byte_level(l, &adds_bos));
     HONE_TRY(load_ids(l, sentencepiece, adds_bos));

@@ -1,37 +1,25 @@
 /*
  * What a tokenizer is made of; for the files of this module only.
  *
- *     text ── added tokens cut out ── normalisers ── normalised added tokens ── pre-tokenizers ── BPE ── ids
+ *     text ── added tokens cut out ── normalisers ── normalised added tokens ── pre-tokenizers ── model ── ids
  */
 #ifndef HONE_TEXT_TOKENIZER_PARTS_H
 #define HONE_TEXT_TOKENIZER_PARTS_H
 
 #include "text/added.h"
 #include "text/bpe.h"
+#include "text/decoder.h"
 #include "text/steps.h"
 #include "text/tokenizer.h"
+#include "text/unigram.h"
+#include "text/words.h"
 
 typedef struct hone_ids {
     int32_t *items; /* owned */
     size_t count, capacity;
 } hone_ids;
 
-typedef struct hone_replacement {
-    char *from, *to; /* owned */
-    size_t from_length, to_length;
-} hone_replacement;
-
-/* From the text of a token to bytes, in this order. */
-typedef struct hone_decoder {
-    bool byte_fallback; /* <0xNN> is a byte */
-    bool byte_level;    /* characters stand for bytes */
-    hone_replacement *replacements;
-    size_t replacement_count, replacement_capacity;
-    char *marker; /* owned, or NULL: a space, and nothing in the first token */
-    size_t marker_length;
-    bool added_as_is; /* control and user tokens are written as their text */
-    size_t strip;     /* spaces dropped from the start of a whole text */
-} hone_decoder;
+typedef enum hone_model { HONE_MODEL_BPE, HONE_MODEL_UNIGRAM, HONE_MODEL_WORDS } hone_model;
 
 typedef struct hone_encode_scratch hone_encode_scratch;
 enum { HONE_SPARE_SCRATCHES = 16 };
@@ -39,7 +27,10 @@ enum { HONE_SPARE_SCRATCHES = 16 };
 struct hone_tokenizer {
     char *path; /* of its file, for messages */
     hone_vocab vocab;
-    hone_bpe bpe;
+    hone_model model;
+    hone_bpe bpe; /* of these three the one that `model` names */
+    hone_unigram unigram;
+    hone_words words;
     hone_steps normalizers, pretokenizers;
     hone_added raw, normalized; /* added tokens by where they are looked for */
     hone_ids prefix, suffix;    /* what add_special puts around a text */
@@ -68,16 +59,25 @@ HONE_MUST_USE hone_status hone_tokenizer_add(hone_tokenizer *tokenizer,
                                              const hone_added_token *token, const char *text,
                                              size_t length);
 
-HONE_MUST_USE hone_status hone_decoder_replace(hone_decoder *decoder, const char *from,
-                                               size_t from_length, const char *to,
-                                               size_t to_length);
-void hone_decoder_free(hone_decoder *decoder);
-
 /* Whether generation ends at a token of this text, whatever its file says. */
 bool hone_tokenizer_is_end_text(const char *text, size_t length);
 
-/* Normalisers, pre-tokenizers, post-processor and decoder of a tokenizer.json (tokenizer_components.c). */
 struct json_t;
+
+/* A token of a model, by id. */
+HONE_MUST_USE hone_status hone_tokenizer_put(hone_tokenizer *tokenizer, int32_t id,
+                                             const char *text, size_t length, hone_token_kind kind);
+
+/* HONE_ERR_FORMAT for an id that is out of range beside `tokens` tokens. */
+HONE_MUST_USE hone_status hone_tokenizer_check_id(const hone_tokenizer *tokenizer, int64_t id,
+                                                  size_t tokens, const char *where,
+                                                  const char *text);
+
+/* The model of a tokenizer.json (tokenizer_models.c). */
+HONE_MUST_USE hone_status hone_tokenizer_load_model(hone_tokenizer *tokenizer,
+                                                    const struct json_t *root);
+
+/* Normalisers, pre-tokenizers, post-processor and decoder of a tokenizer.json (components.c). */
 HONE_MUST_USE hone_status hone_tokenizer_components(hone_tokenizer *tokenizer,
                                                     const struct json_t *root);
 

@@ -41,6 +41,13 @@ size_t hone_utf8_next(int32_t *code, const char *text, size_t length) {
     return need;
 }
 
+size_t hone_utf8_before(int32_t *code, const char *text, size_t end) {
+    size_t at = end - 1;
+    while (at > 0 && ((unsigned char)text[at] & 0xc0) == 0x80) at--;
+    hone_utf8_next(code, text + at, end - at);
+    return at;
+}
+
 size_t hone_utf8_put(char out[4], int32_t code) {
     return (size_t)utf8proc_encode_char(code, (utf8proc_uint8_t *)out);
 }

@@ -24,6 +24,9 @@ static inline size_t hone_utf8_length(char lead) {
     return byte < 0x80 ? 1 : byte < 0xe0 ? 2 : byte < 0xf0 ? 3 : 4;
 }
 
+/* Reads the code point that ends at text[end], end > 0, in valid text; returns where it begins. */
+size_t hone_utf8_before(int32_t *code, const char *text, size_t end);
+
 /* Writes `code` to out[0..3]; returns its bytes. */
 size_t hone_utf8_put(char out[4], int32_t code);
 

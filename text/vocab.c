@@ -85,7 +85,7 @@ hone_status hone_vocab_put(hone_vocab *vocab, int32_t id, const char *text, size
     hone_vocab_slot *slot = slot_of(vocab, text, length, hash);
     if (slot->id < 0) vocab->used++;
     *slot = (hone_vocab_slot){hash, id};
-    vocab->tokens[id] = (hone_token){offset, (uint32_t)length, (uint8_t)kind};
+    vocab->tokens[id] = (hone_token){offset, (uint32_t)length, (uint8_t)kind, false};
     return HONE_OK;
 }
 
@@ -93,4 +93,9 @@ int32_t hone_vocab_find(const hone_vocab *vocab, const char *text, size_t length
     if (vocab->slot_count == 0) return -1;
     uint32_t hash = (uint32_t)(hone_text_hash(text, length) >> 32);
     return slot_of(vocab, text, length, hash)->id;
+}
+
+int32_t hone_vocab_find_own(const hone_vocab *vocab, const char *text, size_t length) {
+    int32_t id = hone_vocab_find(vocab, text, length);
+    return id >= 0 && vocab->tokens[id].outside ? -1 : id;
 }

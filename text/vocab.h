@@ -4,6 +4,7 @@
 #ifndef HONE_TEXT_VOCAB_H
 #define HONE_TEXT_VOCAB_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,6 +26,7 @@ typedef struct hone_token {
     size_t offset; /* of its text in the pool */
     uint32_t length;
     uint8_t kind; /* hone_token_kind */
+    bool outside; /* not of the model: only added tokens and lookups by name know it */
 } hone_token;
 
 typedef struct hone_vocab_slot {
@@ -48,6 +50,9 @@ HONE_MUST_USE hone_status hone_vocab_put(hone_vocab *vocab, int32_t id, const ch
 
 /* The id of a text, or -1. */
 int32_t hone_vocab_find(const hone_vocab *vocab, const char *text, size_t length);
+
+/* The same among the tokens of the model. */
+int32_t hone_vocab_find_own(const hone_vocab *vocab, const char *text, size_t length);
 
 /* NULL for an id without a token. */
 const hone_token *hone_vocab_at(const hone_vocab *vocab, int32_t id);
