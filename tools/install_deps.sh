@@ -8,10 +8,11 @@ build_packages=(
     libhdf5-dev libdnnl-dev libjansson-dev libyaml-dev libpcre2-dev libutf8proc-dev zlib1g-dev nettle-dev
     check
 )
-# For the tests and checks as well. The C++ compiler is for llama.cpp, one of the oracles.
+# For the tests and checks as well. The C++ compiler is for llama.cpp, one of the oracles; libomp has the omp.h that
+# clang-tidy reads.
 test_packages=(
     g++ python3 python3-venv ca-certificates git strace gzip xz-utils hdf5-tools
-    clang-format-14 clang-tidy-14 shellcheck groff-base
+    clang-format-14 clang-tidy-14 libomp-14-dev shellcheck groff-base
 )
 
 usage() {
