@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "cli/command.h"
 #include "cli/output.h"
+#include "cli/self_check.h"
 #include "cli/signals.h"
 #include "cli/train_flags.h"
 #include "train/trainer.h"
@@ -11,6 +12,7 @@
 typedef struct progress {
     int64_t log_every;
     double speed; /* tokens per second, smoothed */
+    hone_self_check check;
 } progress;
 
 static void show_message(void *context, const char *text) {
@@ -45,6 +47,12 @@ static void show_eval(void *context, const hone_eval_metrics *m) {
     hone_say("step %lld: loss on held-out records %.4f", (long long)m->step, m->eval_loss);
 }
 
+static void check_files(void *context, const hone_train_options *options, hone_report_table *rows) {
+    progress *p = context;
+    hone_self_check_make(&p->check, options);
+    *rows = hone_self_check_rows(&p->check);
+}
+
 static json_t *losses(const hone_train_result *r) {
     json_t *object = json_pack("{s:f, s:f}", "first", r->first_loss, "last", r->last_loss);
     if (object && r->has_eval) {
@@ -67,20 +75,29 @@ static json_t *files(const char *out) {
     return list;
 }
 
-static hone_status print_result(const hone_train_flags *flags, const hone_train_result *r) {
+static json_t *verified(const hone_self_check *check) {
+    return check->result ? json_incref(check->result) : json_null();
+}
+
+static hone_status print_result(const hone_train_flags *flags, const hone_train_result *r,
+                                const hone_self_check *check) {
     const char *out = flags->options.out;
     if (flags->json) {
         return hone_print_json(json_pack(
-            "{s:s, s:I, s:I, s:o, s:f, s:I, s:f, s:I, s:b, s:o}", "run", out, "steps",
+            "{s:s, s:I, s:I, s:o, s:f, s:I, s:f, s:I, s:b, s:o, s:o}", "run", out, "steps",
             (json_int_t)r->steps, "planned_steps", (json_int_t)r->planned_steps, "losses",
             losses(r), "seconds", r->seconds, "tokens", (json_int_t)r->tokens, "tokens_per_second",
             r->tokens_per_second, "peak_bytes", (json_int_t)r->peak_bytes, "stopped_early",
-            (int)r->stopped_early, "files", files(out)));
+            (int)r->stopped_early, "files", files(out), "verified", verified(check)));
     }
     if (r->stopped_early) hone_say("stopped early: the held-out loss did not fall any more");
     hone_say("done: %lld steps, loss %.4f to %.4f, %.0f tokens/s, at most %s of memory",
              (long long)r->steps, r->first_loss, r->last_loss, r->tokens_per_second,
              hone_size(r->peak_bytes).text);
+    if (hone_self_check_status(check, &flags->options) == HONE_OK) {
+        hone_say("what was exported agrees with what was trained, in %zu comparisons",
+                 check->count);
+    }
     hone_say("results in %s; %s/report.html shows them", out, out);
     return HONE_OK;
 }
@@ -90,11 +107,13 @@ static hone_status run(int argc, char **argv) {
     hone_status status = hone_train_flags_parse(&flags, &hone_command_train, argc, argv);
     if (status == HONE_OK && !flags.help) {
         progress p = {.log_every = flags.options.log_every};
-        hone_train_observer observer = {&p, show_message, show_step, show_eval,
-                                        hone_signals_catch()};
+        hone_train_observer observer = {&p,        show_message, show_step,
+                                        show_eval, check_files,  hone_signals_catch()};
         hone_train_result result;
         status = hone_train(&result, &flags.options, flags.resume, &observer);
-        if (status == HONE_OK) status = print_result(&flags, &result);
+        if (status == HONE_OK) status = print_result(&flags, &result, &p.check);
+        if (status == HONE_OK) status = hone_self_check_status(&p.check, &flags.options);
+        hone_self_check_free(&p.check);
     }
     hone_train_flags_free(&flags);
     return status;

@@ -26,6 +26,7 @@ extern const hone_command hone_command_generate;
 extern const hone_command hone_command_inspect;
 extern const hone_command hone_command_tokenize;
 extern const hone_command hone_command_train;
+extern const hone_command hone_command_verify;
 
 /* Runs the command of a list whose name ends with argv[0]; `family` is NULL or the word before it ("data"). An unknown one
  * is HONE_ERR_USAGE with the nearest. */

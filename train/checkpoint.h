@@ -26,6 +26,9 @@ typedef struct hone_checkpoint_tensor {
     int64_t shape[4]; /* each 1 or more */
 } hone_checkpoint_tensor;
 
+/* The scales of a LoRA run's pairs, [pairs], in the order of their factors: constants of the run. */
+#define HONE_CHECKPOINT_SCALES "lora_scales"
+
 /* Where a run stands after `step` steps. Texts are owned; NULL reads back as "". */
 typedef struct hone_checkpoint_state {
     int64_t step;
@@ -61,6 +64,10 @@ HONE_MUST_USE hone_status hone_checkpoint_read_state(hone_checkpoint_state *out,
  * differently shaped one is HONE_ERR_FORMAT by name; `data` may then be partly filled. */
 HONE_MUST_USE hone_status hone_checkpoint_read(hone_checkpoint_tensor *tensors, size_t count,
                                                const char *path);
+
+/* As above for a part of what the file holds: tensors that are not in the list are passed over. */
+HONE_MUST_USE hone_status hone_checkpoint_read_some(hone_checkpoint_tensor *tensors, size_t count,
+                                                    const char *path);
 
 /* Reads all of a file, filling nothing: HONE_ERR_FORMAT when any part is damaged. */
 HONE_MUST_USE hone_status hone_checkpoint_verify(const char *path);

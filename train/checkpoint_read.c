@@ -171,6 +171,7 @@ struct walk {
     /* of reading: */
     hone_checkpoint_tensor **sorted; /* [count], by name */
     size_t count, found;
+    bool some; /* others may be there too */
     /* of verifying: */
     float *rows;
     size_t row_capacity;
@@ -245,6 +246,7 @@ static hone_status fill_tensor(walk *at, const dataset *set) {
     hone_checkpoint_tensor *wanted = &key;
     hone_checkpoint_tensor **hit =
         bsearch(&wanted, at->sorted, at->count, sizeof *at->sorted, by_name);
+    if (!hit && at->some) return HONE_OK;
     if (!hit)
         return hone_fail(HONE_ERR_FORMAT,
                          "%s: tensor \"%s\" has no place in this run: the checkpoint is of another "
@@ -287,8 +289,9 @@ static hone_status refuse_missing(const walk *at) {
                      at->path, missing, at->found, at->count);
 }
 
-hone_status hone_checkpoint_read(hone_checkpoint_tensor *tensors, size_t count, const char *path) {
-    walk at = {.path = path, .visit = fill_tensor, .count = count};
+static hone_status read_tensors(hone_checkpoint_tensor *tensors, size_t count, const char *path,
+                                bool some) {
+    walk at = {.path = path, .visit = fill_tensor, .count = count, .some = some};
     at.sorted = hone_alloc(count, sizeof(hone_checkpoint_tensor *));
     if (!at.sorted) return HONE_ERR_MEMORY;
     for (size_t i = 0; i < count; i++) at.sorted[i] = &tensors[i];
@@ -297,6 +300,15 @@ hone_status hone_checkpoint_read(hone_checkpoint_tensor *tensors, size_t count, 
     if (status == HONE_OK && at.found != count) status = refuse_missing(&at);
     hone_free(at.sorted);
     return status;
+}
+
+hone_status hone_checkpoint_read(hone_checkpoint_tensor *tensors, size_t count, const char *path) {
+    return read_tensors(tensors, count, path, false);
+}
+
+hone_status hone_checkpoint_read_some(hone_checkpoint_tensor *tensors, size_t count,
+                                      const char *path) {
+    return read_tensors(tensors, count, path, true);
 }
 
 /* Reads all rows, a chunk at a time, so that every checksum is compared. */

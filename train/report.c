@@ -153,6 +153,7 @@ hone_status hone_report_format(hone_buf *out, const hone_report *report) {
     HONE_TRY(put_samples(out, report));
     HONE_TRY(put_table(out, "Data ledger", &report->ledger));
     HONE_TRY(put_table(out, "Time", &report->times));
+    HONE_TRY(put_table(out, "Exported files against what was trained", &report->verified));
     HONE_TRY(put_table(out, "Files", &report->files));
     HONE_TRY(put_table(out, "Settings", &report->settings));
     HONE_TRY(hone_buf_puts(out, privacy));

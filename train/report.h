@@ -41,6 +41,7 @@ typedef struct hone_report {
     hone_report_table settings; /* options and plan */
     hone_report_table times;    /* where the time went */
     hone_report_table files;    /* name and what it is for */
+    hone_report_table verified; /* what was compared after the export, and how it came out */
 } hone_report;
 
 /* Appends the page. */

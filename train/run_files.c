@@ -154,7 +154,7 @@ static hone_status file_rows(rows *out, const hone_run *run) {
 }
 
 static hone_status write_report(hone_run *run, const hone_metrics_history *history,
-                                const hone_preview *preview) {
+                                const hone_preview *preview, const hone_report_table *verified) {
     rows *tables = hone_alloc(4, sizeof *tables);
     if (!tables) return HONE_ERR_MEMORY;
     summary_rows(&tables[0], run);
@@ -170,6 +170,7 @@ static hone_status write_report(hone_run *run, const hone_metrics_history *histo
         .ledger = {tables[1].row, tables[1].count},
         .settings = {tables[2].row, tables[2].count},
         .files = {tables[3].row, tables[3].count},
+        .verified = *verified,
     };
     char *path = hone_run_path(run, "report.html");
     if (status == HONE_OK) status = path ? hone_report_write(path, &report) : HONE_ERR_MEMORY;
@@ -180,6 +181,10 @@ static hone_status write_report(hone_run *run, const hone_metrics_history *histo
 
 hone_status hone_run_write_files(hone_run *run) {
     HONE_TRY(run->session.adapter ? write_adapter(run) : write_model(run));
+    hone_report_table verified = {0};
+    if (run->observer->verify) {
+        run->observer->verify(run->observer->context, run->options, &verified);
+    }
     hone_metrics_history history = {0};
     hone_preview preview = {0};
     hone_status status = hone_metrics_sync(run->metrics);
@@ -187,7 +192,7 @@ hone_status hone_run_write_files(hone_run *run) {
     if (status == HONE_OK) {
         status = hone_preview_make(&preview, &run->session, SHOWN_SAMPLES, SHOWN_TOKENS);
     }
-    if (status == HONE_OK) status = write_report(run, &history, &preview);
+    if (status == HONE_OK) status = write_report(run, &history, &preview, &verified);
     hone_preview_free(&preview);
     hone_metrics_history_free(&history);
     return status;

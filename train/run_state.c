@@ -31,12 +31,29 @@ static hone_status name_tensor(hone_run *run, const char *group_name, const hone
     return HONE_OK;
 }
 
+/* The factors alone do not say how much they count. */
+static hone_status add_scales(hone_run *run, float *host) {
+    const hone_adapter *adapter = run->session.adapter;
+    if (!adapter) return HONE_OK;
+    int64_t count = 0, pairs = adapter->model->arch.layers * HONE_LINEARS;
+    for (int64_t i = 0; i < pairs; i++) {
+        if (adapter->pairs[i].rank > 0) host[count++] = (float)adapter->pairs[i].scale;
+    }
+    char *name = hone_strdup(HONE_CHECKPOINT_SCALES);
+    if (!name) return HONE_ERR_MEMORY;
+    run->saved_names[run->saved_count] = name;
+    run->saved[run->saved_count++] =
+        (hone_checkpoint_tensor){.name = name, .data = host, .dims = 1, .shape = {count, 1, 1, 1}};
+    return HONE_OK;
+}
+
 hone_status hone_run_state_prepare(hone_run *run) {
     group groups[4];
-    size_t n = groups_of(groups, run), tensors = n * run->params->count;
-    run->saved = hone_alloc(tensors, sizeof *run->saved);
-    run->saved_names = hone_alloc(tensors, sizeof *run->saved_names);
-    run->saved_host = hone_alloc(n * (size_t)run->params->elements, sizeof *run->saved_host);
+    size_t n = groups_of(groups, run), params = run->params->count;
+    size_t elements = n * (size_t)run->params->elements;
+    run->saved = hone_alloc(n * params + 1, sizeof *run->saved);
+    run->saved_names = hone_alloc(n * params + 1, sizeof *run->saved_names);
+    run->saved_host = hone_alloc(elements + params, sizeof *run->saved_host);
     if (!run->saved || !run->saved_names || !run->saved_host) return HONE_ERR_MEMORY;
     float *at = run->saved_host;
     for (size_t g = 0; g < n; g++) {
@@ -46,7 +63,7 @@ hone_status hone_run_state_prepare(hone_run *run) {
             at += hone_tensor_count(param->tensor);
         }
     }
-    return HONE_OK;
+    return add_scales(run, at);
 }
 
 hone_status hone_run_save(hone_run *run) {

@@ -13,6 +13,7 @@
 
 #include "train/metrics.h"
 #include "train/options.h"
+#include "train/report.h"
 
 /* What a run tells while it goes. Any may be NULL. */
 typedef struct hone_train_observer {
@@ -20,6 +21,8 @@ typedef struct hone_train_observer {
     void (*message)(void *context, const char *text); /* one line for a person */
     void (*step)(void *context, const hone_step_metrics *step, int64_t steps, double seconds_left);
     void (*eval)(void *context, const hone_eval_metrics *eval);
+    /* When all files but the report are there, for a check of them; *rows, borrowed until the run ends, go into the report. */
+    void (*verify)(void *context, const hone_train_options *options, hone_report_table *rows);
     const volatile sig_atomic_t *stop; /* a signal's number once it came; NULL: never */
 } hone_train_observer;
 

@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-COMMANDS = ["doctor", "data", "data add", "data list", "data show", "tokenize", "inspect", "train", "eval", "generate", "chat"]
+COMMANDS = ["doctor", "data", "data add", "data list", "data show", "tokenize", "inspect", "train", "eval", "generate", "chat", "export", "verify"]
 
 
 @pytest.fixture(scope="module")

@@ -32,6 +32,7 @@ COMMANDS = [
     ["generate", *ADAPTED, "--prompt", "What", "--max-tokens", "4"],
     ["chat", *ADAPTED, "--max-tokens", "4"],
     ["export", *ADAPTED, "--out", "merged.gguf", "--format", "gguf"],
+    ["verify", *ADAPTED, "--merged", "merged.gguf"],
     ["inspect", "merged.gguf"],
 ]
 

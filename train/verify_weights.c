@@ -1,0 +1,354 @@
+/*
+ * The tensors of an export against those of the training side, one by one, in the order of the model.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "model/adapter_factors.h"
+#include "model/merge.h"
+#include "train/verify_parts.h"
+
+/* What is known of a row of the table while tensors are gone through. */
+typedef struct progress {
+    hone_verify_check *check;
+    int64_t tensors, differing;
+} progress;
+
+/* ‖b − a‖ / ‖a‖. */
+static double apart(const float *a, const float *b, int64_t n) {
+    double difference = 0, size = 0;
+    for (int64_t i = 0; i < n; i++) {
+        double d = (double)b[i] - (double)a[i];
+        difference += d * d;
+        size += (double)a[i] * (double)a[i];
+    }
+    if (size > 0) return sqrt(difference / size);
+    return difference > 0 ? HUGE_VAL : 0;
+}
+
+/* Takes a tensor's result; true when it is the first to differ, and wants words. */
+static bool take(progress *p, double difference, double limit) {
+    p->tensors++;
+    if (!(difference <= p->check->difference)) p->check->difference = difference;
+    if (difference <= limit) return false;
+    return p->differing++ == 0;
+}
+
+static void finish(progress *p, const char *unit, double limit) {
+    snprintf(p->check->compared, sizeof p->check->compared, "%lld tensors", (long long)p->tensors);
+    p->check->unit = unit;
+    p->check->limit = limit;
+    p->check->ok = p->differing == 0;
+}
+
+/* --- Adapters --- */
+
+static const double factor_limit = 1e-6; /* scales pass through f32 */
+
+/* Both sides' factors of one half, scaled when asked for, in Hugging Face's order. */
+static hone_status fetch_factor(float **out, const hone_adapter *adapter, int64_t layer,
+                                hone_role role, hone_half half, bool scaled) {
+    HONE_TRY(hone_factor_fetch(out, adapter, layer, role, half, false));
+    const hone_lora_pair *pair = hone_adapter_pair(adapter, layer, role);
+    int64_t n = hone_tensor_count(half == HONE_HALF_A ? &pair->a : &pair->b);
+    for (int64_t i = 0; scaled && i < n; i++) {
+        (*out)[i] = (float)((double)(*out)[i] * pair->scale);
+    }
+    return HONE_OK;
+}
+
+/* Whether b holds a's rows in the order of the other convention for rope. */
+static hone_status is_reordered(bool *out, const float *a, const float *b, int64_t heads,
+                                int64_t head_size, int64_t columns) {
+    *out = false;
+    if (heads == 0) return HONE_OK;
+    int64_t n = heads * head_size * columns;
+    float *turned = hone_alloc((size_t)n, sizeof *turned);
+    if (!turned) return HONE_ERR_MEMORY;
+    hone_rows_to_gguf(turned, a, heads, head_size, (size_t)columns * sizeof *turned);
+    *out = apart(turned, b, n) <= 0.05;
+    if (!*out) {
+        hone_rows_to_hf(turned, a, heads, head_size, (size_t)columns * sizeof *turned);
+        *out = apart(turned, b, n) <= 0.05;
+    }
+    hone_free(turned);
+    return HONE_OK;
+}
+
+static const char *order_note(bool reordered) {
+    return reordered ? "; its rows are those of the base in the other order of rope pairs" : "";
+}
+
+/* One half: A as it is, B with its scale, so that a scale that was folded into B is no difference. */
+static hone_status compare_half(progress *p, const hone_adapter *ours, const hone_adapter *theirs,
+                                int64_t layer, hone_role role, hone_half half) {
+    float *a = NULL, *b = NULL;
+    const hone_lora_pair *pair = hone_adapter_pair(ours, layer, role);
+    const hone_tensor *shape = half == HONE_HALF_A ? &pair->a : &pair->b;
+    hone_status status = fetch_factor(&a, ours, layer, role, half, half == HONE_HALF_B);
+    if (status == HONE_OK) {
+        status = fetch_factor(&b, theirs, layer, role, half, half == HONE_HALF_B);
+    }
+    double difference = status == HONE_OK ? apart(a, b, hone_tensor_count(shape)) : 0;
+    if (status == HONE_OK && take(p, difference, factor_limit)) {
+        const hone_arch *arch = &ours->model->arch;
+        int64_t heads = half == HONE_HALF_B ? hone_rope_heads(arch, role) : 0;
+        bool turned;
+        status = is_reordered(&turned, a, b, heads, arch->head_size, shape->shape[1]);
+        char name[HONE_NAME];
+        hone_weight_name_hf(name, layer, (int)role);
+        snprintf(p->check->detail, sizeof p->check->detail, "lora_%c of %s differs by %.3g%s",
+                 half == HONE_HALF_A ? 'A' : 'B', name, difference, order_note(turned));
+    }
+    hone_free(a);
+    hone_free(b);
+    return status;
+}
+
+/* The same factors with another scale: that is one fault, not two tensors. */
+static hone_status compare_scale(bool *same, progress *p, const hone_adapter *ours,
+                                 const hone_adapter *theirs, int64_t layer, hone_role role) {
+    const hone_lora_pair *x = hone_adapter_pair(ours, layer, role);
+    const hone_lora_pair *y = hone_adapter_pair(theirs, layer, role);
+    *same = true;
+    double difference = fabs(y->scale - x->scale) / fabs(x->scale);
+    if (difference <= factor_limit) return HONE_OK;
+    float *a = NULL, *b = NULL;
+    hone_status status = fetch_factor(&a, ours, layer, role, HONE_HALF_B, false);
+    if (status == HONE_OK) status = fetch_factor(&b, theirs, layer, role, HONE_HALF_B, false);
+    if (status == HONE_OK) *same = apart(a, b, hone_tensor_count(&x->b)) > factor_limit;
+    hone_free(a);
+    hone_free(b);
+    if (status != HONE_OK || *same || !take(p, difference, factor_limit)) return status;
+    char name[HONE_NAME];
+    hone_weight_name_hf(name, layer, (int)role);
+    snprintf(p->check->detail, sizeof p->check->detail,
+             "%s: scale %.6g instead of %.6g (alpha %.6g instead of %.6g)", name, y->scale,
+             x->scale, y->scale * (double)y->rank, x->scale * (double)x->rank);
+    return HONE_OK;
+}
+
+static hone_status compare_pair(progress *p, const hone_adapter *ours, const hone_adapter *theirs,
+                                int64_t layer, hone_role role) {
+    int64_t x = hone_adapter_pair(ours, layer, role)->rank;
+    int64_t y = hone_adapter_pair(theirs, layer, role)->rank;
+    if (x == 0 && y == 0) return HONE_OK;
+    if (x != y) {
+        if (!take(p, HUGE_VAL, 0)) return HONE_OK;
+        char name[HONE_NAME];
+        hone_weight_name_hf(name, layer, (int)role);
+        snprintf(p->check->detail, sizeof p->check->detail, "%s: rank %lld instead of %lld", name,
+                 (long long)y, (long long)x);
+        return HONE_OK;
+    }
+    bool same;
+    HONE_TRY(compare_scale(&same, p, ours, theirs, layer, role));
+    HONE_TRY(compare_half(p, ours, theirs, layer, role, HONE_HALF_A));
+    return same ? compare_half(p, ours, theirs, layer, role, HONE_HALF_B) : HONE_OK;
+}
+
+static hone_status compare_adapters(progress *p, const hone_adapter *ours,
+                                    const hone_adapter *theirs) {
+    for (int64_t l = 0; l < ours->model->arch.layers; l++) {
+        for (hone_role role = HONE_ROLE_LINEAR; role < HONE_ROLES; role++) {
+            HONE_TRY(compare_pair(p, ours, theirs, l, role));
+        }
+    }
+    return HONE_OK;
+}
+
+/* --- Whole models --- */
+
+/* Bytes that arrive in pieces. */
+typedef struct sink {
+    char *at;
+    size_t left;
+} sink;
+
+static hone_status collect(void *to, const void *bytes, size_t length) {
+    sink *s = to;
+    if (length > s->left) return hone_fail(HONE_ERR_FORMAT, "a tensor has more rows than its base");
+    memcpy(s->at, bytes, length);
+    s->at += length;
+    s->left -= length;
+    return HONE_OK;
+}
+
+/* Rows of a weight, merged, as floats in Hugging Face's order. Tensors that rope orders are taken whole. */
+static hone_status fetch_rows(float *out, const hone_model *model, const hone_adapter *adapter,
+                              const hone_weight *weight, int64_t begin, int64_t rows) {
+    hone_tensor part = *weight->tensor;
+    hone_weight of = *weight;
+    if (part.dims == 2) {
+        part.data =
+            (char *)part.data + (size_t)begin * hone_dtype_row_bytes(part.dtype, part.shape[1]);
+        part.shape[0] = rows;
+        of.tensor = &part;
+    }
+    sink s = {(char *)out, (size_t)hone_tensor_count(&part) * sizeof *out};
+    return hone_merge_weight(model, adapter, &of, HONE_F32, false, &s, collect);
+}
+
+/* Sums over the rows of one weight. */
+typedef struct sums {
+    double difference, size; /* ‖W′ − W‖², ‖W‖² */
+    double along, change; /* of an adapted weight: ⟨W′ − base, W − base⟩, ‖W − base‖² */
+    int64_t elements;
+} sums;
+
+typedef struct weights {
+    const hone_verify *v;
+    const hone_verify_side *side;
+    float *ours, *theirs, *base; /* owned, [capacity] */
+    size_t ours_capacity, theirs_capacity, base_capacity;
+    sums adapted; /* over all adapted weights */
+    progress progress;
+} weights;
+
+static void add_sums(sums *s, const float *ours, const float *theirs, const float *base,
+                     int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        double x = (double)ours[i], d = (double)theirs[i] - x;
+        s->difference += d * d;
+        s->size += x * x;
+        if (!base) continue;
+        double change = x - (double)base[i];
+        s->along += (change + d) * change;
+        s->change += change * change;
+    }
+}
+
+static hone_status make_room(weights *w, size_t n) {
+    HONE_TRY(hone_grow(&w->ours, &w->ours_capacity, n, sizeof(float)));
+    HONE_TRY(hone_grow(&w->theirs, &w->theirs_capacity, n, sizeof(float)));
+    return hone_grow(&w->base, &w->base_capacity, n, sizeof(float));
+}
+
+static bool is_adapted(const weights *w, const hone_weight *weight) {
+    const hone_adapter *adapter = w->v->session.adapter;
+    return adapter && weight->layer >= 0 && !weight->gain &&
+           hone_adapter_pair(adapter, weight->layer, (hone_role)weight->which)->rank > 0;
+}
+
+static hone_status compare_rows(sums *s, weights *w, const hone_weight *a, const hone_weight *b,
+                                int64_t begin, int64_t rows) {
+    const hone_model *model = w->v->session.model;
+    bool adapted = is_adapted(w, a);
+    int64_t n = a->tensor->dims == 2 ? rows * a->tensor->shape[1] : a->tensor->shape[0];
+    HONE_TRY(make_room(w, (size_t)n));
+    HONE_TRY(fetch_rows(w->ours, model, w->v->session.adapter, a, begin, rows));
+    HONE_TRY(fetch_rows(w->theirs, w->side->model, NULL, b, begin, rows));
+    if (adapted) HONE_TRY(fetch_rows(w->base, model, NULL, a, begin, rows));
+    add_sums(s, w->ours, w->theirs, adapted ? w->base : NULL, n);
+    return HONE_OK;
+}
+
+static hone_status describe(weights *w, const hone_weight *a, const hone_weight *b,
+                            double difference) {
+    const hone_arch *arch = &w->v->session.model->arch;
+    bool linear = a->layer >= 0 && !a->gain, turned = false;
+    int64_t heads = linear ? hone_rope_heads(arch, (hone_role)a->which) : 0;
+    if (heads > 0) {
+        HONE_TRY(
+            is_reordered(&turned, w->ours, w->theirs, heads, arch->head_size, a->tensor->shape[1]));
+    }
+    char name[HONE_NAME];
+    hone_weight_name_hf(name, a->layer, a->which);
+    snprintf(w->progress.check->detail, sizeof w->progress.check->detail,
+             "%s (%s) differs by %.3g of its size, more than %.3g%s", name,
+             hone_dtype_name(b->tensor->dtype), difference,
+             hone_verify_weight_limit(b->tensor->dtype), order_note(turned));
+    return HONE_OK;
+}
+
+/* Tables of the vocabulary can be larger than all blocks: they are read in parts. */
+static hone_status compare_weight(weights *w, const hone_weight *a, const hone_weight *b) {
+    enum { PART = 1 << 22 };
+    sums s = {0};
+    int64_t rows = a->tensor->dims == 2 ? a->tensor->shape[0] : 1, step = rows;
+    if (a->layer < 0 && a->tensor->dims == 2) step = PART / a->tensor->shape[1] + 1;
+    for (int64_t begin = 0; begin < rows; begin += step) {
+        int64_t n = rows - begin < step ? rows - begin : step;
+        HONE_TRY(compare_rows(&s, w, a, b, begin, n));
+    }
+    if (is_adapted(w, a)) {
+        w->adapted.difference += s.difference;
+        w->adapted.along += s.along;
+        w->adapted.change += s.change;
+        w->adapted.elements += hone_tensor_count(a->tensor);
+    }
+    double difference = s.size > 0 ? sqrt(s.difference / s.size) : s.difference > 0 ? HUGE_VAL : 0;
+    bool first = take(&w->progress, difference, hone_verify_weight_limit(b->tensor->dtype));
+    return first ? describe(w, a, b, difference) : HONE_OK;
+}
+
+/* The weight of the other model with the same name; an untied head beside a tied one is the embedding. */
+static bool find_weight(hone_weight *out, const hone_model *model, const hone_weight *like) {
+    for (size_t i = 0; i < hone_weight_count(model); i++) {
+        *out = hone_weight_at(model, i);
+        if (out->layer == like->layer && out->which == like->which) return true;
+    }
+    return false;
+}
+
+static hone_status compare_models(weights *w) {
+    const hone_model *model = w->v->session.model;
+    for (size_t i = 0; i < hone_weight_count(model); i++) {
+        hone_weight a = hone_weight_at(model, i), b;
+        if (!find_weight(&b, w->side->model, &a)) continue;
+        bool same =
+            a.tensor->shape[0] == b.tensor->shape[0] && a.tensor->shape[1] == b.tensor->shape[1];
+        if (same) {
+            HONE_TRY(compare_weight(w, &a, &b));
+        } else if (take(&w->progress, HUGE_VAL, 0)) {
+            char name[HONE_NAME];
+            hone_weight_name_hf(name, a.layer, a.which);
+            snprintf(w->progress.check->detail, sizeof w->progress.check->detail,
+                     "%s has another shape than in the base", name);
+        }
+    }
+    return HONE_OK;
+}
+
+/* How much of the adapter's change arrived: rounding to a coarse type can swallow it, a wrong scale multiplies it. What
+ * rounding does at random is allowed for, four times its standard deviation. */
+static hone_status check_share(weights *w, hone_verify *v) {
+    const sums *s = &w->adapted;
+    if (s->change <= 0) return HONE_OK;
+    hone_verify_check *check = hone_verify_add(v, w->side, "adapter's share");
+    if (!check) return HONE_ERR_MEMORY;
+    double share = s->along / s->change;
+    double noise = sqrt(s->difference / ((double)s->elements * s->change));
+    check->difference = fabs(share - 1);
+    check->limit = (hone_dtype_is_quantised(w->side->coarsest) ? 0.5 : 0.05) + 4 * noise;
+    check->unit = "part";
+    check->ok = check->difference <= check->limit;
+    snprintf(check->compared, sizeof check->compared, "adapted weights");
+    snprintf(check->detail, sizeof check->detail,
+             "the adapter's change is in the merged weights %.3g times", share);
+    return HONE_OK;
+}
+
+static hone_status check_model(hone_verify *v, const hone_verify_side *side) {
+    weights w = {.v = v, .side = side};
+    w.progress.check = hone_verify_add(v, side, "weights");
+    if (!w.progress.check) return HONE_ERR_MEMORY;
+    hone_status status = compare_models(&w);
+    finish(&w.progress, "relative", hone_verify_weight_limit(side->coarsest));
+    if (status == HONE_OK) status = check_share(&w, v);
+    hone_free(w.ours);
+    hone_free(w.theirs);
+    hone_free(w.base);
+    return status;
+}
+
+hone_status hone_verify_weights(hone_verify *v, const hone_verify_side *side) {
+    if (side->whole) return check_model(v, side);
+    progress p = {.check = hone_verify_add(v, side, "factors")};
+    if (!p.check) return HONE_ERR_MEMORY;
+    hone_status status = compare_adapters(&p, v->session.adapter, side->adapter);
+    finish(&p, "relative", factor_limit);
+    return status;
+}
