@@ -147,7 +147,7 @@ END_TEST
 
 static void merge(const char *path, const hone_adapter *adapter, const hone_model *model,
                   hone_dtype type) {
-    hone_export_options how = {.type = type};
+    hone_export_options how = {.file_type = hone_file_type_of(type)};
     ck_ok(hone_model_export_gguf(model, adapter, path, &how));
 }
 
