@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/bytes.h"
 #include "base/file.h"
+#include "formats/gguf_split.h"
 
 enum {
     DEFAULT_ALIGNMENT = 32,
@@ -26,6 +27,8 @@ struct hone_gguf {
     hone_gguf_tensor *tensors;             /* in the file's order */
     size_t tensor_count;
     const hone_gguf_tensor **tensors_by_name; /* sorted */
+    hone_gguf **parts;                        /* the others of a split model; owned */
+    size_t part_count;
 };
 
 /* A text of the file for a message: short, and without control characters. */
@@ -385,11 +388,43 @@ static hone_status open_map(hone_gguf **out, hone_map *map, const void *bytes, s
     return status;
 }
 
-hone_status hone_gguf_open(hone_gguf **out, const char *path) {
+hone_status hone_gguf_open_one(hone_gguf **out, const char *path) {
     *out = NULL;
     hone_map map;
     HONE_TRY(hone_map_open(&map, path));
     return open_map(out, &map, map.data, map.length, path);
+}
+
+/* The tensors of all parts become those of the first. */
+static hone_status join_parts(hone_gguf *gguf) {
+    HONE_TRY(hone_gguf_open_parts(&gguf->parts, &gguf->part_count, gguf));
+    if (gguf->part_count == 0) return HONE_OK;
+    size_t count = gguf->tensor_count, at = count;
+    for (size_t i = 0; i < gguf->part_count; i++) count += gguf->parts[i]->tensor_count;
+    hone_gguf_tensor *all = hone_alloc(count, sizeof *all);
+    if (!all) return HONE_ERR_MEMORY;
+    if (at > 0) memcpy(all, gguf->tensors, at * sizeof *all);
+    for (size_t i = 0; i < gguf->part_count; i++) {
+        const hone_gguf *part = gguf->parts[i];
+        if (part->tensor_count == 0) continue;
+        memcpy(all + at, part->tensors, part->tensor_count * sizeof *all);
+        at += part->tensor_count;
+    }
+    hone_free(gguf->tensors);
+    hone_free(gguf->tensors_by_name);
+    gguf->tensors = all;
+    gguf->tensors_by_name = NULL;
+    gguf->tensor_count = count;
+    return index_tensors(gguf);
+}
+
+hone_status hone_gguf_open(hone_gguf **out, const char *path) {
+    HONE_TRY(hone_gguf_open_one(out, path));
+    hone_status status = join_parts(*out);
+    if (status == HONE_OK) return HONE_OK;
+    hone_gguf_close(*out);
+    *out = NULL;
+    return status;
 }
 
 hone_status hone_gguf_open_bytes(hone_gguf **out, const void *bytes, size_t length,
@@ -401,6 +436,8 @@ hone_status hone_gguf_open_bytes(hone_gguf **out, const void *bytes, size_t leng
 
 void hone_gguf_close(hone_gguf *gguf) {
     if (!gguf) return;
+    for (size_t i = 0; i < gguf->part_count; i++) hone_gguf_close(gguf->parts[i]);
+    hone_free(gguf->parts);
     hone_free(gguf->values);
     hone_free(gguf->values_by_key);
     hone_free(gguf->tensors);
@@ -457,20 +494,4 @@ const hone_gguf_tensor *hone_gguf_tensor_find(const hone_gguf *gguf, const char 
     const hone_gguf_tensor **found = bsearch(name, gguf->tensors_by_name, gguf->tensor_count,
                                              sizeof(hone_gguf_tensor *), name_order);
     return found ? *found : NULL;
-}
-
-hone_status hone_gguf_tensor_dtype(hone_dtype *out, const hone_gguf *gguf,
-                                   const hone_gguf_tensor *tensor) {
-    const hone_dtype usable[] = {HONE_F32, HONE_F16, HONE_BF16, HONE_Q8_0};
-    for (size_t i = 0; i < sizeof usable / sizeof usable[0]; i++) {
-        if (tensor->type != (uint32_t)usable[i]) continue;
-        *out = usable[i];
-        return HONE_OK;
-    }
-    const hone_dtype_info *type = hone_gguf_type_describe(tensor->type);
-    return hone_fail(
-        HONE_ERR_UNSUPPORTED,
-        "%s: tensor '%s' has type %u (%s); hone computes with f32, f16, bf16 and q8_0, "
-        "take the model in one of those",
-        gguf->name, tensor->name, tensor->type, type ? type->name : "unknown");
 }

@@ -50,10 +50,11 @@ typedef struct hone_gguf_string {
     size_t length;
 } hone_gguf_string;
 
-/* Opens a file; *out is closed with hone_gguf_close. */
+/* Opens a file; *out is closed with hone_gguf_close. Of a model in several files (formats/gguf_split.h) it is given the
+ * first, and holds the tensors of all. */
 HONE_MUST_USE hone_status hone_gguf_open(hone_gguf **out, const char *path);
 
-/* As above, over bytes in memory, which must outlive *out; `name` stands for the file in messages. */
+/* As above, over bytes in memory, all of them one file, which must outlive *out; `name` stands for the file in messages. */
 HONE_MUST_USE hone_status hone_gguf_open_bytes(hone_gguf **out, const void *bytes, size_t length,
                                                const char *name);
 

@@ -1,3 +1,5 @@
+#include <stdio.h>
+
 #include "formats/gguf.h"
 
 /* What files may hold and hone does not compute with. Source: gguf-py/gguf/constants.py (GGML_QUANT_SIZES). */
@@ -44,4 +46,38 @@ const char *hone_gguf_kind_name(hone_gguf_kind kind) {
 
 size_t hone_gguf_kind_bytes(hone_gguf_kind kind) {
     return (size_t)kind < sizeof kinds / sizeof kinds[0] ? kinds[kind].bytes : 0;
+}
+
+/* --- What hone computes with --- */
+
+static bool is_weight(const hone_dtype_info *info) {
+    return info && info->type != HONE_I32;
+}
+
+/* "f32, f16, …": the names of all weight types. */
+static void list_weight_types(char *out, size_t size) {
+    size_t length = 0;
+    for (uint32_t type = 0; type <= HONE_MXFP4; type++) {
+        const hone_dtype_info *info = hone_dtype_describe(type);
+        if (!is_weight(info) || length >= size) continue;
+        length +=
+            (size_t)snprintf(out + length, size - length, "%s%s", length ? ", " : "", info->name);
+    }
+}
+
+hone_status hone_gguf_tensor_dtype(hone_dtype *out, const hone_gguf *gguf,
+                                   const hone_gguf_tensor *tensor) {
+    const hone_dtype_info *own = hone_dtype_describe(tensor->type);
+    if (is_weight(own)) {
+        *out = own->type;
+        return HONE_OK;
+    }
+    char readable[160];
+    list_weight_types(readable, sizeof readable);
+    const hone_dtype_info *type = hone_gguf_type_describe(tensor->type);
+    return hone_fail(HONE_ERR_UNSUPPORTED,
+                     "%s: tensor '%s' has type %u (%s), which hone cannot compute with; take the "
+                     "model in one of %s",
+                     hone_gguf_path(gguf), tensor->name, tensor->type,
+                     type ? type->name : "unknown", readable);
 }

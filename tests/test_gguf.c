@@ -263,6 +263,9 @@ START_TEST(open_unknown_type_lists_it_and_refuses_its_use) {
     ck_assert_ptr_null(hone_gguf_type_describe(200));
     ck_fails(hone_gguf_tensor_dtype(&dtype, gguf, a), HONE_ERR_UNSUPPORTED,
              "x.gguf: tensor 'a' has type 200 (unknown)");
+    ck_fails(hone_gguf_tensor_dtype(&dtype, gguf, a), HONE_ERR_UNSUPPORTED,
+             "one of f32, f16, q4_0, q4_1, q5_0, q5_1, q8_0, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_nl, "
+             "iq4_xs, bf16, mxfp4");
     hone_gguf_close(gguf);
     hone_buf_free(&made.buf);
 }

@@ -43,6 +43,18 @@ static hone_token_kind kind_of(const hone_gguf_value *types, uint64_t index) {
     return known ? (hone_token_kind)type : HONE_TOKEN_NORMAL;
 }
 
+/* In a model's file every token has its row of the embedding; runtimes refuse it otherwise. */
+static hone_status check_embedding(const loader *l, uint64_t count) {
+    const hone_gguf_tensor *table = hone_gguf_tensor_find(l->gguf, "token_embd.weight");
+    if (!table || (uint64_t)table->rows == count) return HONE_OK;
+    return hone_fail(
+        HONE_ERR_FORMAT,
+        "%s: " KEY("tokens") " holds %llu tokens but tensor token_embd.weight has %lld "
+                             "rows; vocabulary and weights do not belong together, convert the "
+                             "model again",
+        l->path, (unsigned long long)count, (long long)table->rows);
+}
+
 static hone_status load_tokens(loader *l) {
     const hone_gguf_value *tokens;
     const hone_gguf_value *types;
@@ -52,6 +64,7 @@ static hone_status load_tokens(loader *l) {
         return hone_fail(HONE_ERR_FORMAT, "%s: " KEY("tokens") " holds %llu tokens", l->path,
                          (unsigned long long)tokens->count);
     }
+    HONE_TRY(check_embedding(l, tokens->count));
     hone_vocab *vocab = &l->tokenizer->vocab;
     hone_gguf_string text;
     uint64_t index = 0;

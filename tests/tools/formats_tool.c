@@ -4,17 +4,20 @@
  *     formats_tool copy-gguf IN OUT            reads a file and writes all of it anew
  *     formats_tool copy-safetensors IN OUT     IN is a file, an index or a folder
  *     formats_tool quantize TYPE COLS IN OUT   floats of IN to the bytes of TYPE
+ *     formats_tool dequantise IN OUT           the tensors of a GGUF file as floats, one after the other
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/buf.h"
 #include "base/file.h"
 #include "formats/gguf_writer.h"
 #include "formats/quantize.h"
 #include "formats/safetensors.h"
 #include "formats/safetensors_writer.h"
+#include "kernels/device.h"
 
 static void must(hone_status status) {
     if (status == HONE_OK) return;
@@ -86,15 +89,39 @@ static void quantize(const char *type_name, int64_t cols, const char *in, const 
     hone_map_close(&map);
 }
 
+static void dequantise(const char *in, const char *out) {
+    hone_gguf *gguf;
+    hone_device device;
+    hone_buf values = {0};
+    must(hone_device_open_cpu(&device));
+    must(hone_gguf_open(&gguf, in));
+    for (size_t i = 0; i < hone_gguf_tensor_count(gguf); i++) {
+        const hone_gguf_tensor *tensor = hone_gguf_tensor_at(gguf, i);
+        hone_dtype type;
+        must(hone_gguf_tensor_dtype(&type, gguf, tensor));
+        int64_t count = tensor->rows * tensor->cols;
+        float *plain = hone_alloc((size_t)count, sizeof *plain);
+        must(plain ? HONE_OK : HONE_ERR_MEMORY);
+        device.kernels->dequantize(plain, tensor->data, type, count);
+        must(hone_buf_append(&values, plain, (size_t)count * sizeof *plain));
+        hone_free(plain);
+    }
+    must(hone_file_put(out, values.data, values.length));
+    hone_buf_free(&values);
+    hone_gguf_close(gguf);
+}
+
 int main(int argc, char **argv) {
     if (argc == 4 && strcmp(argv[1], "copy-gguf") == 0) {
         copy_gguf(argv[2], argv[3]);
     } else if (argc == 4 && strcmp(argv[1], "copy-safetensors") == 0) {
         copy_safetensors(argv[2], argv[3]);
+    } else if (argc == 4 && strcmp(argv[1], "dequantise") == 0) {
+        dequantise(argv[2], argv[3]);
     } else if (argc == 6 && strcmp(argv[1], "quantize") == 0) {
         quantize(argv[2], strtol(argv[3], NULL, 10), argv[4], argv[5]);
     } else {
-        fprintf(stderr, "usage: formats_tool copy-gguf|copy-safetensors|quantize ...\n");
+        fprintf(stderr, "usage: formats_tool copy-gguf|copy-safetensors|quantize|dequantise ...\n");
         return 2;
     }
     return EXIT_SUCCESS;

@@ -26,6 +26,10 @@ void HONE_SIMD(hone_attention_bwd)(float *dq, float *dk, float *dv, const float 
 size_t HONE_SIMD(hone_attention_fwd_workspace)(hone_attention_shape shape);
 size_t HONE_SIMD(hone_attention_bwd_workspace)(hone_attention_shape shape, int64_t max_q);
 
+/* y[n] = the elements of x, of the type that the function was asked for; n is a multiple of the block. */
+typedef void (*hone_decode_fn)(float *y, const void *x, int64_t n);
+hone_decode_fn HONE_SIMD(hone_decoder)(hone_dtype type);
+
 /* linear_fwd for a few tokens: no workspace. */
 void HONE_SIMD(hone_matvec)(float *y, const float *x, const void *w, hone_dtype type,
                             int64_t tokens, int64_t in, int64_t out, float beta);

@@ -5,8 +5,9 @@
 #include "kernels/cpu/simd/levels.h"
 
 enum {
-    PANEL_BYTES = 4 << 20, /* large enough for GEMM to run at full speed, small beside a model */
-    FEW_TOKENS = 8         /* up to so many, reading the weights is what takes the time */
+    PANEL_BYTES =
+        4 << 20,   /* large enough for GEMM to run at full speed, small enough for the caches */
+    FEW_TOKENS = 8 /* up to so many, reading the weights is what takes the time */
 };
 
 /* Output rows of a panel. */
