@@ -125,14 +125,16 @@ def records(cache, name, kind, length=0):
     """Path of the records without its ending, made when they are not there."""
     stem = os.path.join(cache, f"{name}-{kind}" + (f"-{length}" if kind == "full" else ""))
     if not os.path.exists(stem + ".samples.jsonl"):
-        tokenizer = Tokenizer.from_file(os.path.join(model_folder(cache, name), "tokenizer.json"))
+        folder = os.path.join(cache, name) if name in shapes.GENERATED else model_folder(cache, name)
+        tokenizer = Tokenizer.from_file(os.path.join(folder, "tokenizer.json"))
         write_records(stem, full_records(tokenizer, length) if kind == "full" else gsm8k_records(tokenizer))
     return stem
 
 
 def main():
     cache, name = sys.argv[1:3]
-    print(model_folder(cache, name))
+    if name not in shapes.GENERATED:
+        print(model_folder(cache, name))
     if len(sys.argv) > 3:
         print(records(cache, name, sys.argv[3], int(sys.argv[4]) if len(sys.argv) > 4 else 0))
 

@@ -22,7 +22,20 @@ SHAPES = {
         "num_key_value_heads": 2,
         "vocab_size": 151936,
     },
+    # The sizes of Qwen2.5-1.5B, without its biases.
+    "llama-1.5b": {
+        "model_type": "llama",
+        "architectures": ["LlamaForCausalLM"],
+        "hidden_size": 1536,
+        "intermediate_size": 8960,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 12,
+        "num_key_value_heads": 2,
+        "head_dim": 128,
+        "vocab_size": 151936,
+    },
 }
+GENERATED = {"llama-1.5b"}  # too large to be made in f32: written as random blocks (quantised.py)
 COMMON = {
     "hidden_act": "silu",
     "rms_norm_eps": 1e-5,
