@@ -96,14 +96,14 @@ def q8_0(table, _):
 
 def q4_k_m(table, _):
     """The same on a Q4_K_M base: memory."""
-    base = make(script="quantised.py")
+    base = make(script="q4_k_m.py")
     own = table.keep("hone on q4_k_m", measure.hone_train(base, make("full", 512) + ".jsonl", 3, 4, 512, recompute="full"))
     below(table, "135M, 4×512 on a Q4_K_M base, recomputation", own, base, 0.7e9)
 
 
 def large(table, _):
     """A model of 1.5 billion parameters in Q4_K_M."""
-    base = make(shape="llama-1.5b", script="quantised.py")
+    base = make(shape="llama-1.5b", script="q4_k_m.py")
     records = make("full", 512, shape="llama-1.5b") + ".jsonl"
     own = table.keep("hone, 1.5B on q4_k_m", measure.hone_train(base, records, 2, 1, 512, recompute="full"))
     below(table, "1.5B, 1×512 on a Q4_K_M base, recomputation", own, base, 4e9)

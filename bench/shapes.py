@@ -35,7 +35,7 @@ SHAPES = {
         "vocab_size": 151936,
     },
 }
-GENERATED = {"llama-1.5b"}  # too large to be made in f32: written as random blocks (quantised.py)
+GENERATED = {"llama-1.5b"}  # too large to be made in f32: written as random blocks (q4_k_m.py)
 COMMON = {
     "hidden_act": "silu",
     "rms_norm_eps": 1e-5,

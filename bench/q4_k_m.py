@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes a Q4_K_M GGUF of a shape with random weights: python bench/quantised.py CACHE SHAPE -> CACHE/SHAPE-q4_k_m.gguf
+"""Makes a Q4_K_M GGUF of a shape with random weights: python bench/q4_k_m.py CACHE SHAPE -> CACHE/SHAPE-q4_k_m.gguf
 
 The 135M model is quantised by llama.cpp. Larger ones are written as random blocks of the types that llama.cpp's mixture
 gives each tensor, tensor after tensor, so that a model that would not fit the memory in f32 is never held in it.
