@@ -74,7 +74,7 @@ hone_status hone_jarena_grow(void *items, hone_jarena *arena, size_t used, size_
     } else {
         char *grown;
         HONE_TRY(hone_jarena_take(&grown, arena, more, size));
-        if (used > 0) memcpy(grown, old, used * size);
+        if (old && used > 0) memcpy(grown, old, used * size);
         memcpy(items, &grown, sizeof grown);
     }
     *capacity = more;

@@ -41,8 +41,8 @@ static bool is_cased(int32_t code) {
 }
 
 static size_t put_several(char out[8], const char *text) {
-    size_t length = strlen(text);
-    memcpy(out, text, length);
+    size_t length = 0;
+    for (; text[length]; length++) out[length] = text[length];
     return length;
 }
 

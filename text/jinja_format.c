@@ -28,14 +28,14 @@ static hone_status bad_format(hone_jvm *vm, const char *what) {
 /* --- numbers --------------------------------------------------------------------------------------------------- */
 
 /* Digits in groups of three (four for other bases than ten). */
-static void group_digits(char *out, const char *digits, char mark, size_t size) {
+static void group_digits(char *out, size_t room, const char *digits, char mark, size_t size) {
     size_t whole = strspn(digits, "0123456789abcdefABCDEF");
     size_t to = 0;
     for (size_t i = 0; i < whole; i++) {
         if (i > 0 && (whole - i) % size == 0) out[to++] = mark;
         out[to++] = digits[i];
     }
-    strcpy(out + to, digits + whole);
+    snprintf(out + to, room - to, "%s", digits + whole);
 }
 
 /* Sign, prefix, digits; filled between them for '='. */
@@ -45,9 +45,9 @@ static hone_status put_number(hone_jbuilder *out, hone_jvm *vm, const spec *s, b
     bool hex = s->type && strchr("xXob", s->type);
     if (strlen(digits) * 2 >= sizeof grouped) return bad_format(vm, "too many digits");
     if (s->grouping) {
-        group_digits(grouped, digits, s->grouping, hex ? 4 : 3);
+        group_digits(grouped, sizeof grouped, digits, s->grouping, hex ? 4 : 3);
     } else {
-        strcpy(grouped, digits);
+        snprintf(grouped, sizeof grouped, "%s", digits);
     }
     if (s->align == '=' && s->grouping && s->fill[0] == '0' && s->width > 0)
         return hone_j_unsupported(vm, "zeros filled between groups of digits");
@@ -97,9 +97,12 @@ static hone_status put_integer(hone_jbuilder *out, hone_jvm *vm, const spec *s, 
 static void real_digits(char *out, size_t size, const spec *s, double value) {
     int precision = s->precision < 0 ? 6 : s->precision;
     char conversion[8] = "%.*f";
-    conversion[3] = s->type == '%' ? 'f' : s->type;
-    snprintf(out, size, conversion, precision, s->type == '%' ? value * 100 : value);
-    if (s->type == '%' && strlen(out) + 1 < size) strcat(out, "%");
+    if (s->type == '%') {
+        snprintf(out, size, "%.*f%%", precision, value * 100);
+        return;
+    }
+    conversion[3] = s->type;
+    snprintf(out, size, conversion, precision, value);
 }
 
 static hone_status put_real(hone_jbuilder *out, hone_jvm *vm, const spec *s, double value) {
@@ -228,7 +231,7 @@ static hone_status percent_flags(spec *s, percent *p) {
         s->width = -s->width;
     }
     s->align = left ? '<' : zero ? '=' : '>';
-    strcpy(s->fill, zero && !left ? "0" : " ");
+    s->fill[0] = zero && !left ? '0' : ' ';
     if (peek(p) != '.') return HONE_OK;
     p->at++;
     HONE_TRY(percent_number(&s->precision, p));
@@ -270,7 +273,7 @@ static hone_status percent_character(hone_jbuilder *out, percent *p, spec *s, ho
 static hone_status percent_text(hone_jbuilder *out, percent *p, spec *s, hone_jvalue value) {
     if (s->align == '=') {
         s->align = '>';
-        strcpy(s->fill, " ");
+        s->fill[0] = ' ';
     }
     if (s->type == 'c') return percent_character(out, p, s, value);
     if (s->type == 'a') return hone_j_unsupported(p->vm, "the format %%a is not supported");
@@ -358,7 +361,7 @@ static hone_status read_spec(spec *s, hone_jvm *vm, const char *text, size_t len
     if (at < length && text[at] == '0') {
         if (!s->align) {
             s->align = '=';
-            strcpy(s->fill, "0");
+            s->fill[0] = '0';
         }
         at++;
     }

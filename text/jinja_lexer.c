@@ -37,8 +37,8 @@ static void position(int32_t *line, int32_t *column, const hone_jinja *jinja, si
     for (size_t i = 0; i < at && i < jinja->length; i++) step(line, column, jinja->source[i]);
 }
 
-hone_status hone_j_fail_at(const hone_jinja *jinja, size_t at, hone_status code, const char *format,
-                           ...) {
+hone_status(hone_j_fail_at)(const hone_jinja *jinja, size_t at, hone_status code,
+                            const char *format, ...) {
     char text[512];
     va_list arguments;
     va_start(arguments, format);

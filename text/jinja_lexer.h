@@ -37,5 +37,7 @@ HONE_MUST_USE hone_status hone_j_tokenize(hone_jtokens *out, hone_jinja *jinja);
 /* HONE_ERR_FORMAT (or another code) with the name, line and column of byte `at`. */
 hone_status hone_j_fail_at(const hone_jinja *jinja, size_t at, hone_status code, const char *format,
                            ...) HONE_PRINTF(4, 5);
+#define hone_j_fail_at(jinja, at, code, ...)                                                       \
+    hone_fail_code(hone_j_fail_at(jinja, at, code, __VA_ARGS__), code)
 
 #endif

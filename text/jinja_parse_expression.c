@@ -127,8 +127,10 @@ static hone_status parse_list(node **out, parser *p) {
     while (!hone_j_is_op(p, "]")) {
         if ((*out)->a) HONE_TRY(hone_j_expect_op(p, ","));
         if (hone_j_is_op(p, "]")) break;
-        HONE_TRY(hone_j_parse_expression(end, p, true));
-        end = &(*end)->next;
+        node *item;
+        HONE_TRY(hone_j_parse_expression(&item, p, true));
+        *end = item;
+        end = &item->next;
     }
     return hone_j_expect_op(p, "]");
 }
@@ -140,11 +142,13 @@ static hone_status parse_dict(node **out, parser *p) {
     while (!hone_j_is_op(p, "}")) {
         if ((*out)->a) HONE_TRY(hone_j_expect_op(p, ","));
         if (hone_j_is_op(p, "}")) break;
-        HONE_TRY(hone_j_node(end, p, HONE_JN_TUPLE));
-        HONE_TRY(hone_j_parse_expression(&(*end)->a, p, true));
+        node *pair;
+        HONE_TRY(hone_j_node(&pair, p, HONE_JN_TUPLE));
+        HONE_TRY(hone_j_parse_expression(&pair->a, p, true));
         HONE_TRY(hone_j_expect_op(p, ":"));
-        HONE_TRY(hone_j_parse_expression(&(*end)->b, p, true));
-        end = &(*end)->next;
+        HONE_TRY(hone_j_parse_expression(&pair->b, p, true));
+        *end = pair;
+        end = &pair->next;
     }
     return hone_j_expect_op(p, "}");
 }
@@ -167,9 +171,11 @@ static hone_status parse_items(node **out, parser *p, const tuple_rule *rule) {
     for (;;) {
         if (tuple->a) HONE_TRY(hone_j_expect_op(p, ","));
         if (tuple_ends(p, rule->end)) break;
-        HONE_TRY(rule->target ? parse_primary(end, p, rule->namespaces)
-                              : hone_j_parse_expression(end, p, rule->conditions));
-        end = &(*end)->next;
+        node *item;
+        HONE_TRY(rule->target ? parse_primary(&item, p, rule->namespaces)
+                              : hone_j_parse_expression(&item, p, rule->conditions));
+        *end = item;
+        end = &item->next;
         if (!hone_j_is_op(p, ",")) break;
         commas = true;
     }

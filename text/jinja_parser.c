@@ -21,10 +21,12 @@ static void append(chain *list, node *item) {
 }
 
 hone_status hone_j_node(hone_jnode **out, hone_jparser *p, hone_jnode_type type) {
-    HONE_TRY(hone_jarena_take(out, &p->jinja->arena, 1, sizeof **out));
-    (*out)->type = (uint8_t)type;
-    (*out)->line = p->token->line;
-    (*out)->column = p->token->column;
+    hone_jnode *made;
+    HONE_TRY(hone_jarena_take(&made, &p->jinja->arena, 1, sizeof *made));
+    made->type = (uint8_t)type;
+    made->line = p->token->line;
+    made->column = p->token->column;
+    *out = made;
     return HONE_OK;
 }
 
@@ -57,7 +59,7 @@ bool hone_j_skip_word(hone_jparser *p, const char *word) {
     return true;
 }
 
-hone_status hone_j_unexpected(const hone_jparser *p, const char *expected) {
+hone_status(hone_j_unexpected)(const hone_jparser *p, const char *expected) {
     const hone_jtoken *t = p->token;
     const char *names[] = {[HONE_JT_DATA] = "text",    [HONE_JT_BLOCK] = "{%",
                            [HONE_JT_BLOCK_END] = "%}", [HONE_JT_PRINT] = "{{",

@@ -33,6 +33,8 @@ HONE_MUST_USE hone_status hone_j_expect_op(hone_jparser *p, const char *text);
 
 /* HONE_ERR_FORMAT at the present token: "expected ..., got ...". */
 hone_status hone_j_unexpected(const hone_jparser *p, const char *expected);
+#define hone_j_unexpected(p, expected)                                                             \
+    hone_fail_code(hone_j_unexpected(p, expected), HONE_ERR_FORMAT)
 
 /* The present token's text as a string of the tree; it must be a name. */
 HONE_MUST_USE hone_status hone_j_take_name(hone_jstr **out, hone_jparser *p);
