@@ -123,33 +123,33 @@ static hone_status parse_number(node **out, parser *p) {
 static hone_status parse_list(node **out, parser *p) {
     HONE_TRY(hone_j_node(out, p, HONE_JN_LIST));
     p->token++;
-    node **end = &(*out)->a;
+    hone_jchain list = {0};
     while (!hone_j_is_op(p, "]")) {
-        if ((*out)->a) HONE_TRY(hone_j_expect_op(p, ","));
+        if (list.first) HONE_TRY(hone_j_expect_op(p, ","));
         if (hone_j_is_op(p, "]")) break;
         node *item;
         HONE_TRY(hone_j_parse_expression(&item, p, true));
-        *end = item;
-        end = &item->next;
+        hone_j_append(&list, item);
     }
+    (*out)->a = list.first;
     return hone_j_expect_op(p, "]");
 }
 
 static hone_status parse_dict(node **out, parser *p) {
     HONE_TRY(hone_j_node(out, p, HONE_JN_DICT));
     p->token++;
-    node **end = &(*out)->a;
+    hone_jchain list = {0};
     while (!hone_j_is_op(p, "}")) {
-        if ((*out)->a) HONE_TRY(hone_j_expect_op(p, ","));
+        if (list.first) HONE_TRY(hone_j_expect_op(p, ","));
         if (hone_j_is_op(p, "}")) break;
         node *pair;
         HONE_TRY(hone_j_node(&pair, p, HONE_JN_TUPLE));
         HONE_TRY(hone_j_parse_expression(&pair->a, p, true));
         HONE_TRY(hone_j_expect_op(p, ":"));
         HONE_TRY(hone_j_parse_expression(&pair->b, p, true));
-        *end = pair;
-        end = &pair->next;
+        hone_j_append(&list, pair);
     }
+    (*out)->a = list.first;
     return hone_j_expect_op(p, "}");
 }
 
@@ -166,21 +166,21 @@ typedef struct tuple_rule {
 static hone_status parse_items(node **out, parser *p, const tuple_rule *rule) {
     node *tuple;
     HONE_TRY(hone_j_node(&tuple, p, HONE_JN_TUPLE));
-    node **end = &tuple->a;
+    hone_jchain list = {0};
     bool commas = false;
     for (;;) {
-        if (tuple->a) HONE_TRY(hone_j_expect_op(p, ","));
+        if (list.first) HONE_TRY(hone_j_expect_op(p, ","));
         if (tuple_ends(p, rule->end)) break;
         node *item;
         HONE_TRY(rule->target ? parse_primary(&item, p, rule->namespaces)
                               : hone_j_parse_expression(&item, p, rule->conditions));
-        *end = item;
-        end = &item->next;
+        hone_j_append(&list, item);
         if (!hone_j_is_op(p, ",")) break;
         commas = true;
     }
-    *out = commas ? tuple : tuple->a;
-    if (!commas && !tuple->a) {
+    tuple->a = list.first;
+    *out = commas ? tuple : list.first;
+    if (!commas && !list.first) {
         if (!rule->parentheses) return hone_j_unexpected(p, "an expression");
         *out = tuple;
     }

@@ -9,17 +9,6 @@
 typedef hone_jparser parser;
 typedef hone_jnode node;
 
-/* Where a list of nodes grows. */
-typedef struct chain {
-    node *first, **end;
-} chain;
-
-static void append(chain *list, node *item) {
-    if (!list->end) list->end = &list->first;
-    *list->end = item;
-    list->end = &item->next;
-}
-
 hone_status hone_j_node(hone_jnode **out, hone_jparser *p, hone_jnode_type type) {
     hone_jnode *made;
     HONE_TRY(hone_jarena_take(&made, &p->jinja->arena, 1, sizeof *made));
@@ -197,7 +186,7 @@ static hone_status parse_set(node *out, parser *p) {
 }
 
 static hone_status parse_parameters(node **out, parser *p) {
-    chain list = {0};
+    hone_jchain list = {0};
     bool defaults = false;
     HONE_TRY(hone_j_expect_op(p, "("));
     while (!hone_j_is_op(p, ")")) {
@@ -212,7 +201,7 @@ static hone_status parse_parameters(node **out, parser *p) {
         } else if (defaults) {
             return hone_j_unexpected(p, "a default, as the parameter before has one");
         }
-        append(&list, item);
+        hone_j_append(&list, item);
     }
     *out = list.first;
     return hone_j_expect_op(p, ")");
@@ -255,7 +244,7 @@ static hone_status parse_filter_block(node *out, parser *p) {
 }
 
 static hone_status parse_with(node *out, parser *p) {
-    chain list = {0};
+    hone_jchain list = {0};
     while (p->token->type != HONE_JT_BLOCK_END) {
         if (list.first) HONE_TRY(hone_j_expect_op(p, ","));
         node *item;
@@ -263,7 +252,7 @@ static hone_status parse_with(node *out, parser *p) {
         HONE_TRY(hone_j_parse_target(&item->a, p, false, NULL));
         HONE_TRY(hone_j_expect_op(p, "="));
         HONE_TRY(hone_j_parse_expression(&item->b, p, true));
-        append(&list, item);
+        hone_j_append(&list, item);
     }
     out->a = list.first;
     bool soft = p->soft;
@@ -359,7 +348,7 @@ static bool at_end(const parser *p, const char *const *ends) {
 
 /* Statements up to one of the tags `ends`; NULL: up to the end of the template. `tag`: the open block. */
 static hone_status parse_until(node **out, parser *p, const char *const *ends, const char *tag) {
-    chain list = {0};
+    hone_jchain list = {0};
     for (;;) {
         node *item = NULL;
         switch (p->token->type) {
@@ -383,7 +372,7 @@ static hone_status parse_until(node **out, parser *p, const char *const *ends, c
             return hone_j_fail_at(p->jinja, p->token->begin, HONE_ERR_FORMAT,
                                   "the template ends, but the block '%s' is still open", tag);
         }
-        append(&list, item);
+        hone_j_append(&list, item);
     }
 }
 

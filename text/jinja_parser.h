@@ -18,6 +18,20 @@ typedef struct hone_jparser {
     hone_jnode *macro; /* the innermost one */
 } hone_jparser;
 
+/* A list of nodes that grows at its end. */
+typedef struct hone_jchain {
+    hone_jnode *first, *last;
+} hone_jchain;
+
+static inline void hone_j_append(hone_jchain *list, hone_jnode *item) {
+    if (list->last) {
+        list->last->next = item;
+    } else {
+        list->first = item;
+    }
+    list->last = item;
+}
+
 HONE_MUST_USE hone_status hone_j_node(hone_jnode **out, hone_jparser *p, hone_jnode_type type);
 
 /* One level deeper, which p->depth-- leaves. */
