@@ -73,8 +73,8 @@ static inline void expect_close(const float *a, const float *b, int64_t n, doubl
         double y = (double)b[i];
         if (x == y || (isnan(x) && isnan(y))) continue;
         double room = relative * fmax(fabs(y), floor);
-        ck_assert_msg(fabs(x - y) <= room, "%s: element %lld of %lld: %.9g, expected %.9g", what,
-                      (long long)i, (long long)n, x, y);
+        ck_each(fabs(x - y) <= room, "%s: element %lld of %lld: %.9g, expected %.9g", what,
+                (long long)i, (long long)n, x, y);
     }
 }
 

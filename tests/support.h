@@ -14,6 +14,12 @@
 
 #include "base/status.h"
 
+/* ck_assert_msg for loops over many elements: Check's own writes to a file each time it holds. */
+#define ck_each(condition, ...)                                                                    \
+    do {                                                                                           \
+        if (!(condition)) ck_abort_msg(__VA_ARGS__);                                               \
+    } while (0)
+
 /* Fails the test with the error message when `expr` is not HONE_OK. */
 #define ck_ok(expr)                                                                                \
     do {                                                                                           \

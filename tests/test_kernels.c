@@ -155,6 +155,67 @@ START_TEST(cross_entropy_two_logits_give_loss_and_gradient) {
 }
 END_TEST
 
+START_TEST(gelu_one_gives_published_value) {
+    float x[] = {1, -1, 0};
+    float y[3];
+    hone_kernels_ref()->activation_fwd(y, x, 3, HONE_GELU_TANH);
+    expect(y, (float[]){0.841191990f, -0.158808009f, 0}, 3); /* torch, approximate='tanh' */
+    float up[] = {2, 2, 2};
+    hone_kernels_ref()->gated_fwd(y, x, up, 3, HONE_GELU_TANH);
+    expect(y, (float[]){2 * 0.841191990f, 2 * -0.158808009f, 0}, 3);
+}
+END_TEST
+
+/* Two elements are mean -+ their deviation: the normalised row is (-1, 1), and no change of x moves it. */
+START_TEST(layernorm_two_elements_give_signs) {
+    float x[] = {3, 7};
+    float w[] = {2, 3};
+    float b[] = {10, 20};
+    float y[2];
+    float statistics[2];
+    hone_kernels_ref()->layernorm_fwd(y, statistics, x, w, b, 1, 2, 0.0);
+    expect(y, (float[]){8, 23}, 2);
+    expect(statistics, (float[]){5, 0.5f}, 2);
+    float dw[] = {1, 1};
+    float db[] = {1, 1};
+    float dx[] = {4, 5}; /* in the place of dy */
+    hone_kernels_ref()->layernorm_bwd(dx, dw, db, dx, x, w, statistics, 1, 2, 0.0f);
+    expect(dx, (float[]){0, 0}, 2);
+    expect(dw, (float[]){-3, 6}, 2);
+    expect(db, (float[]){5, 6}, 2);
+}
+END_TEST
+
+/* tanh(ln(3) / 2) is 1/2: the capped logits are 0 and ln 3 / 2. */
+START_TEST(softcap_two_logits_give_loss_and_gradient) {
+    float cap = LN3;
+    float logits[] = {0, LN3 * LN3 / 2};
+    int32_t target = 0;
+    float loss;
+    hone_kernels_ref()->cross_entropy(&loss, logits, &target, 1, 2, 1.0, (double)cap, true);
+    float root = 1.73205081f; /* e^(ln 3 / 2) */
+    expect(&loss, (float[]){logf(1 + root)}, 1);
+    expect(logits, (float[]){1 / (1 + root) - 1, root / (1 + root) * 0.75f}, 2);
+}
+END_TEST
+
+START_TEST(attention_window_of_one_copies_values) {
+    float q[] = {1, 2, 3};
+    float v[] = {3, 7, -1};
+    hone_segment run = {0, 3, 0, 3};
+    hone_attention_shape shape = {1, 1, 1, 1, 1.0, 1, 0.0};
+    double workspace[8];
+    float o[3];
+    hone_kernels_ref()->attention_fwd(o, NULL, q, q, v, &run, shape, workspace);
+    expect(o, v, 3);
+    shape.window = 2; /* scores of token 2 are 6 and 9, capped at 3 tanh(2) and 3 tanh(3) */
+    shape.softcap = 3.0;
+    hone_kernels_ref()->attention_fwd(o, NULL, q, q, v, &run, shape, workspace);
+    double weight = 1.0 / (1.0 + exp(3.0 * (tanh(2.0) - tanh(3.0))));
+    expect(o + 2, (float[]){(float)(7.0 - 8.0 * weight)}, 1);
+}
+END_TEST
+
 START_TEST(dropout_half_keeps_what_philox_says) {
     enum { WIDTH = 64 };
     uint64_t key = 42;
@@ -204,7 +265,7 @@ START_TEST(vf_exp_whole_range_within_two_ulp) {
         if (expected < 0x1p-126) continue;
         double ulp = ldexp(1.0, ilogb(expected) - 23);
         double error = fabs((double)vf_exp(vf_set(x))[0] - expected);
-        ck_assert_msg(error <= 1.5 * ulp, "exp(%.9g): %.2f ulp", (double)x, error / ulp);
+        ck_each(error <= 1.5 * ulp, "exp(%.9g): %.2f ulp", (double)x, error / ulp);
     }
     ck_assert(vf_exp(vf_set(-INFINITY))[0] == 0.0f);
     ck_assert(vf_exp(vf_set(-200.0f))[0] == 0.0f);
@@ -213,6 +274,20 @@ START_TEST(vf_exp_whole_range_within_two_ulp) {
     ck_assert(isinf(vf_exp(vf_set(89.0f))[0]));
     ck_assert(isnan(vf_exp(vf_set(NAN))[0]));
     ck_assert(fabsf(vf_exp(vf_set(-100.0f))[0] - expf(-100.0f)) <= 0x1p-149f);
+}
+END_TEST
+
+START_TEST(vf_tanh_whole_range_within_two_ulp) {
+    for (uint32_t bits = 0; bits < 0x41200000u; bits += 1009) { /* up to 10 */
+        float x = hone_f32_from_bits(bits | (bits % 2 ? 0x80000000u : 0u));
+        double expected = tanh((double)x);
+        double ulp = ldexp(1.0, ilogb(fmax(fabs(expected), 0x1p-126)) - 23);
+        double error = fabs((double)vf_tanh(vf_set(x))[0] - expected);
+        ck_each(error <= 2.0 * ulp, "tanh(%.9g): %.2f ulp", (double)x, error / ulp);
+    }
+    ck_assert(vf_tanh(vf_set(-INFINITY))[0] == -1.0f);
+    ck_assert(vf_tanh(vf_set(INFINITY))[0] == 1.0f);
+    ck_assert(isnan(vf_tanh(vf_set(NAN))[0]));
 }
 END_TEST
 
@@ -265,6 +340,11 @@ int main(void) {
     tcase_add_test(values, adamw_first_step_moves_by_learning_rate);
     tcase_add_test(values, sum_small_beside_large_is_kept);
     tcase_add_test(values, vf_exp_whole_range_within_two_ulp);
+    tcase_add_test(values, vf_tanh_whole_range_within_two_ulp);
+    tcase_add_test(values, gelu_one_gives_published_value);
+    tcase_add_test(values, layernorm_two_elements_give_signs);
+    tcase_add_test(values, softcap_two_logits_give_loss_and_gradient);
+    tcase_add_test(values, attention_window_of_one_copies_values);
     tcase_add_test(values, buffer_new_holds_zeros_at_page_alignment);
     suite_add_tcase(suite, values);
     TCase *errors = tcase_create("errors");

@@ -37,9 +37,9 @@ static void expect_product(const float *found, const float *expected, const floa
                            int64_t n, const char *what) {
     for (int64_t i = 0; i < n; i++) {
         double difference = fabs((double)found[i] - (double)expected[i]);
-        ck_assert_msg(difference <= 1e-5 * (double)magnitude[i] + 1e-30,
-                      "%s: element %lld: %g, expected %g", what, (long long)i, (double)found[i],
-                      (double)expected[i]);
+        ck_each(difference <= 1e-5 * (double)magnitude[i] + 1e-30,
+                "%s: element %lld: %g, expected %g", what, (long long)i, (double)found[i],
+                (double)expected[i]);
     }
 }
 
@@ -318,7 +318,7 @@ static void check_elementwise(const hone_kernels *table, int64_t n) {
     table->add(a, a, b, n);
     ck_assert(memcmp(a, expected, (size_t)n * 4) == 0);
     table->zero(y, n);
-    for (int64_t i = 0; i < n; i++) ck_assert(y[i] == 0.0f);
+    for (int64_t i = 0; i < n; i++) ck_each(y[i] == 0.0f, "element %lld", (long long)i);
     ck_assert(y[n] == guard);
     float *all[] = {a, b, y, expected};
     for (int i = 0; i < 4; i++) hone_free(all[i]);
@@ -350,24 +350,33 @@ START_TEST(rows_gathered_and_scattered_come_back) {
 }
 END_TEST
 
+static void compare_cross_entropy(const hone_kernels *table, int64_t n, int64_t vocabulary,
+                                  double softcap) {
+    int64_t size = n * vocabulary;
+    float *logits = floats_new(size, 1);
+    for (int64_t i = 0; i < size; i++) logits[i] *= 20.0f;
+    float *expected = floats_copy(logits, size);
+    float *scratch = floats_copy(logits, size);
+    int32_t targets[5];
+    for (int i = 0; i < 5; i++) targets[i] = (int32_t)((vocabulary - 1) * i / 4);
+    float loss[5];
+    float loss2[5];
+    float loss3[5];
+    table->cross_entropy(loss3, scratch, targets, n, vocabulary, 0.25, softcap, false);
+    ck_assert(softcap > 0.0 || memcmp(scratch, expected, (size_t)size * 4) == 0);
+    table->cross_entropy(loss, logits, targets, n, vocabulary, 0.25, softcap, true);
+    hone_kernels_ref()->cross_entropy(loss2, expected, targets, n, vocabulary, 0.25, softcap, true);
+    ck_assert_mem_eq(loss, loss3, (size_t)n * 4);
+    expect_close(loss, loss2, n, 1e-6, 1.0, "loss");
+    expect_close(logits, expected, size, softcap > 0.0 ? 5e-6 : 2e-6, 0.05, "dlogits");
+    float *all[] = {logits, expected, scratch};
+    for (int i = 0; i < 3; i++) hone_free(all[i]);
+}
+
 static void check_cross_entropy(const hone_kernels *table, int64_t vocabulary) {
     for (int64_t n = 1; n <= 5; n += 2) {
-        int64_t size = n * vocabulary;
-        float *logits = floats_new(size, 1);
-        for (int64_t i = 0; i < size; i++) logits[i] *= 20.0f;
-        float *expected = floats_copy(logits, size);
-        int32_t targets[5];
-        for (int i = 0; i < 5; i++) targets[i] = (int32_t)((vocabulary - 1) * i / 4);
-        float loss[5];
-        float loss2[5];
-        table->cross_entropy(loss, logits, targets, n, vocabulary, 0.25, 0.0, false);
-        ck_assert(memcmp(logits, expected, (size_t)size * 4) == 0);
-        table->cross_entropy(loss, logits, targets, n, vocabulary, 0.25, 0.0, true);
-        hone_kernels_ref()->cross_entropy(loss2, expected, targets, n, vocabulary, 0.25, 0.0, true);
-        expect_close(loss, loss2, n, 1e-6, 1.0, "loss");
-        expect_close(logits, expected, size, 2e-6, 0.05, "dlogits");
-        hone_free(logits);
-        hone_free(expected);
+        compare_cross_entropy(table, n, vocabulary, 0.0);
+        compare_cross_entropy(table, n, vocabulary, 15.0);
     }
 }
 
@@ -413,7 +422,7 @@ static void check_dropout(const hone_kernels *table, int64_t width) {
             table->dropout(y, x, draw, TOKENS, width, (float)beta);
             hone_kernels_ref()->dropout(expected, x, draw, TOKENS, width, (float)beta);
             for (int64_t i = 0; i < TOKENS * width; i++)
-                ck_assert_int_eq(y[i] == 0.0f, expected[i] == 0.0f);
+                ck_each((y[i] == 0.0f) == (expected[i] == 0.0f), "element %lld", (long long)i);
             expect_close(y, expected, TOKENS * width, 1e-6, 1.0, "dropout");
         }
         float *all[] = {x, y, expected};

@@ -74,12 +74,133 @@ START_TEST(activation_every_level_matches_reference) {
 }
 END_TEST
 
+static void check_scale(const hone_kernels *table, int64_t n) {
+    float *x = floats_new(n, 1);
+    float *expected = floats_new(n, 2);
+    hone_kernels_ref()->scale(expected, x, n, -0.3);
+    float guard = x[n] = 7.0f;
+    table->scale(x, x, n, -0.3);
+    expect_close(x, expected, n, 2e-7, 1e-30, "scale");
+    ck_assert(x[n] == guard);
+    hone_free(x);
+    hone_free(expected);
+}
+
+START_TEST(scale_every_level_matches_reference) {
+    at_every_level(check_scale, lengths[_i]);
+}
+END_TEST
+
+static void check_softcap(const hone_kernels *table, int64_t n) {
+    const hone_kernels *ref = hone_kernels_ref();
+    float *x = activation_inputs(n);
+    for (int64_t i = 0; i < n; i += 2) x[i] *= 0.01f;
+    float *expected = floats_new(n, 2);
+    float *dy = floats_new(n, 3);
+    ref->softcap_fwd(expected, x, n, 30.0);
+    float guard = x[n] = dy[n] = 7.0f;
+    table->softcap_fwd(x, x, n, 30.0);
+    expect_close(x, expected, n, 5e-7, 1e-30, "softcap_fwd");
+    ref->softcap_bwd(expected, dy, x, n, 30.0);
+    table->softcap_bwd(dy, dy, x, n, 30.0);
+    expect_close(dy, expected, n, 1e-6, 1.0, "softcap_bwd");
+    ck_assert(x[n] == guard && dy[n] == guard);
+    float *all[] = {x, expected, dy};
+    for (int i = 0; i < 3; i++) hone_free(all[i]);
+}
+
+START_TEST(softcap_every_level_matches_reference) {
+    at_every_level(check_softcap, lengths[_i]);
+}
+END_TEST
+
+/* Rows below and above what is shared out. */
+static const int64_t tokens[] = {1, 37, 65};
+enum { TOKENS = sizeof tokens / sizeof tokens[0] };
+static const int64_t widths[] = {1, 7, 8, 12, 16, 17, 63, 65, 576};
+enum { WIDTHS = sizeof widths / sizeof widths[0] };
+
+static void check_bias(const hone_kernels *table, int64_t number) {
+    int64_t rows = tokens[number % TOKENS];
+    int64_t width = widths[number / TOKENS];
+    float *x = floats_new(rows * width, 1);
+    float *b = floats_new(width, 2);
+    float *expected = floats_new(rows * width, 3);
+    float *expected_b = floats_copy(b, width);
+    hone_kernels_ref()->bias_fwd(expected, x, b, rows, width);
+    table->bias_fwd(x, x, b, rows, width);
+    expect_close(x, expected, rows * width, 0.0, 0.0, "bias_fwd");
+    hone_kernels_ref()->bias_bwd(expected_b, x, rows, width);
+    table->bias_bwd(b, x, rows, width);
+    expect_close(b, expected_b, width, 1e-5, 10.0, "bias_bwd");
+    float *all[] = {x, b, expected, expected_b};
+    for (int i = 0; i < 4; i++) hone_free(all[i]);
+}
+
+START_TEST(bias_every_level_matches_reference) {
+    at_every_level(check_bias, _i);
+}
+END_TEST
+
+typedef struct layernorm_run {
+    float *y, *statistics, *dx, *dw, *db;
+} layernorm_run;
+
+static layernorm_run run_layernorm(const hone_kernels *table, float *in[4], const float *statistics,
+                                   int64_t rows, int64_t width, float beta) {
+    layernorm_run r = {floats_new(rows * width, 5), floats_new(rows * 2, 6),
+                       floats_new(rows * width, 7), floats_new(width, 8), floats_new(width, 9)};
+    if (beta == 0.0f) { /* dx in the place of dy */
+        hone_free(r.dx);
+        r.dx = floats_copy(in[3], rows * width);
+    }
+    table->layernorm_fwd(r.y, r.statistics, in[0], in[1], in[2], rows, width, 1e-5);
+    table->layernorm_bwd(r.dx, r.dw, r.db, beta == 0.0f ? r.dx : in[3], in[0], in[1],
+                         statistics ? statistics : r.statistics, rows, width, beta);
+    return r;
+}
+
+static void layernorm_run_free(layernorm_run *r) {
+    float *all[] = {r->y, r->statistics, r->dx, r->dw, r->db};
+    for (int i = 0; i < 5; i++) hone_free(all[i]);
+}
+
+/* A mean far from zero, which a variance by E[x^2] - mean^2 would not survive. */
+static void check_layernorm(const hone_kernels *table, int64_t number) {
+    int64_t rows = tokens[number % TOKENS];
+    int64_t width = widths[number / TOKENS % WIDTHS];
+    float beta = number / TOKENS / WIDTHS ? 1.0f : 0.0f;
+    float *in[] = {floats_new(rows * width, 1), floats_new(width, 2), floats_new(width, 3),
+                   floats_new(rows * width, 4)};
+    for (int64_t i = 0; i < rows * width; i++) in[0][i] += 8.0f;
+    layernorm_run expected = run_layernorm(hone_kernels_ref(), in, NULL, rows, width, beta);
+    layernorm_run found = run_layernorm(table, in, expected.statistics, rows, width, beta);
+    double steep = width == 1 ? 300.0 : 10.0; /* one element: rstd is 1 / sqrt(epsilon) */
+    expect_close(found.y, expected.y, rows * width, 1e-5, 1.0, "layernorm_fwd");
+    expect_close(found.statistics, expected.statistics, rows * 2, 1e-5, 0.0, "statistics");
+    expect_close(found.dx, expected.dx, rows * width, 1e-5, steep, "dx");
+    expect_close(found.dw, expected.dw, width, 1e-5, 10.0, "dw");
+    expect_close(found.db, expected.db, width, 1e-5, 10.0, "db");
+    layernorm_run_free(&expected);
+    layernorm_run_free(&found);
+    for (int i = 0; i < 4; i++) hone_free(in[i]);
+}
+
+START_TEST(layernorm_every_level_matches_reference) {
+    at_every_level(check_layernorm, _i);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("kernels, pointwise");
     TCase *backends = tcase_create("backends");
     tcase_set_timeout(backends, 60);
     tcase_add_loop_test(backends, gated_every_level_matches_reference, 0, 2 * LENGTHS);
     tcase_add_loop_test(backends, activation_every_level_matches_reference, 0, 2 * LENGTHS);
+    tcase_add_loop_test(backends, scale_every_level_matches_reference, 0, LENGTHS);
+    tcase_add_loop_test(backends, softcap_every_level_matches_reference, 0, LENGTHS);
+    tcase_add_loop_test(backends, bias_every_level_matches_reference, 0, TOKENS * WIDTHS);
+    tcase_add_loop_test(backends, layernorm_every_level_matches_reference, 0, 2 * TOKENS * WIDTHS);
     suite_add_tcase(suite, backends);
     return hone_test_run(suite);
 }

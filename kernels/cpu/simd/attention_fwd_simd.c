@@ -16,6 +16,7 @@ typedef struct fwd_call {
     hone_attention_shape shape;
     int64_t group, padded; /* heads of a key head; D in whole vectors */
     int64_t queries;       /* of a block */
+    int64_t window;        /* keys that a query sees at most */
     float *scratch;
     int64_t scratch_size; /* floats, per thread */
 } fwd_call;
@@ -101,23 +102,35 @@ static void softmax_row(const block *b, int64_t row, float *scores, int64_t coun
     for (; j < columns; j += VW) vf_store(scores + j, (vf){0});
 }
 
+/* Scores of a row to probabilities: of the tile's first `count` keys it sees those from `hidden` on. */
+static void score_row(const fwd_call *call, const block *b, int64_t row, float *scores,
+                      int64_t hidden, int64_t count, int64_t columns) {
+    if (call->shape.softcap > 0.0) softcap_run(scores, scores, columns, (float)call->shape.softcap);
+    if (hidden >= count) count = 0;
+    for (int64_t j = 0; j < hidden && j < count; j++) scores[j] = -INFINITY;
+    softmax_row(b, row, scores, count, columns, call->padded);
+}
+
 /* MR rows from `row` over the tile of keys [begin, begin + count). */
 static void panel_fwd(const fwd_call *call, const block *b, int64_t row, int64_t begin,
                       int64_t count) {
     int64_t end = row + MR < b->rows ? row + MR : b->rows;
     int64_t seen = b->first_visible + (end - 1) / call->group - begin; /* by the last row */
-    if (seen <= 0) return;
     if (seen < count) count = seen;
+    int64_t skip = columns_hidden(b->first_visible + row / call->group - begin - call->window);
+    if (count <= skip) return;
+    begin += skip;
+    count -= skip;
     int64_t columns = round_up(count, VW);
-    tile_rows(b->scores, KEYS_PADDED, b->q + row * call->padded, call->padded, 1, b->keys, KEYS,
-              call->shape.head_size, columns / VW, false);
+    tile_rows(b->scores, KEYS_PADDED, b->q + row * call->padded, call->padded, 1, b->keys + skip,
+              KEYS, call->shape.head_size, columns / VW, false);
     for (int64_t r = row; r < end; r++) {
         int64_t visible = b->first_visible + r / call->group - begin;
-        softmax_row(b, r, b->scores + (r - row) * KEYS_PADDED, visible < count ? visible : count,
-                    columns, call->padded);
+        score_row(call, b, r, b->scores + (r - row) * KEYS_PADDED, visible - call->window,
+                  visible < count ? visible : count, columns);
     }
-    tile_rows(b->o + row * call->padded, call->padded, b->scores, KEYS_PADDED, 1, b->values,
-              call->padded, count, call->padded / VW, true);
+    tile_rows(b->o + row * call->padded, call->padded, b->scores, KEYS_PADDED, 1,
+              b->values + skip * call->padded, call->padded, count, call->padded / VW, true);
 }
 
 static void write_row(const fwd_call *call, const block *b, int64_t row, int64_t out) {
@@ -145,7 +158,8 @@ static void block_fwd(const fwd_call *call, hone_segment run, int64_t kv_head, i
     for (int64_t r = 0; r < b.rows; r++) b.largest[r] = -INFINITY;
     int64_t keys = b.first_visible + queries - 1;
     int64_t stride = shape.kv_heads * size;
-    for (int64_t begin = 0; begin < keys; begin += KEYS) {
+    int64_t first_key = b.first_visible > call->window ? b.first_visible - call->window : 0;
+    for (int64_t begin = first_key; begin < keys; begin += KEYS) {
         int64_t count = keys - begin < KEYS ? keys - begin : KEYS;
         int64_t source = (run.k_begin + begin) * stride + kv_head * size;
         pack_transposed(b.keys, KEYS, call->k + source, stride, count, size);
@@ -176,6 +190,7 @@ static void task(void *context, int64_t begin, int64_t end, int thread) {
 
 static fwd_call prepare(hone_attention_shape shape) {
     fwd_call call = {.shape = shape, .group = shape.heads / shape.kv_heads};
+    call.window = window_of(shape);
     call.padded = round_up(shape.head_size, VW);
     call.queries = queries_of(call.group, ROWS);
     call.scratch_size =

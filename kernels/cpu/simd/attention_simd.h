@@ -5,6 +5,7 @@
 #ifndef HONE_KERNELS_CPU_SIMD_ATTENTION_SIMD_H
 #define HONE_KERNELS_CPU_SIMD_ATTENTION_SIMD_H
 
+#include "kernels/cpu/simd/curves.h"
 #include "kernels/cpu/simd/levels.h"
 #include "kernels/cpu/simd/tile.h"
 
@@ -13,6 +14,16 @@ enum {
     KEYS_PADDED = KEYS + 16 /* row stride of scores; room for whole tiles of MR keys */
 };
 _Static_assert((KEYS + MR - 1) / MR * MR <= KEYS_PADDED, "scores are read by whole tiles of keys");
+
+/* Keys that a query sees at most: more than any run has where the shape sets no window. */
+HONE_INLINE int64_t window_of(hone_attention_shape shape) {
+    return shape.window > 0 ? shape.window : INT32_MAX;
+}
+
+/* Columns of a tile that no row of a panel sees, in whole vectors: its first row sees none below `first`. */
+HONE_INLINE int64_t columns_hidden(int64_t first) {
+    return first > 0 ? first / VW * VW : 0;
+}
 
 /* Queries of a block, so that it has about `rows` rows. */
 HONE_INLINE int64_t queries_of(int64_t group, int64_t rows) {

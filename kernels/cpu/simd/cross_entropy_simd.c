@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "base/parallel.h"
+#include "kernels/cpu/simd/curves.h"
 #include "kernels/cpu/simd/levels.h"
 
 enum { CHUNK = 4096, MOST_CHUNKS = 256 };
@@ -20,7 +21,7 @@ typedef struct entropy_call {
     const int32_t *targets;
     int64_t vocabulary;
     int64_t chunk, chunks; /* elements of a chunk, chunks of a row */
-    double weight;
+    double weight, softcap;
     bool backward;
     float *row; /* the row at hand, when a row is shared out */
     softmax_total row_total;
@@ -59,20 +60,44 @@ static softmax_total combine(const float *largest, const double *total, int64_t 
     return found;
 }
 
-/* x = weight softmax(x). */
-static void chunk_bwd(float *x, int64_t n, softmax_total total, double weight) {
-    float scale = (float)(weight / total.sum);
+/* Chunk c of a row of logits, capped where it lies, and its maximum and sum. */
+static void chunk_fwd(const entropy_call *call, float *row, int64_t c, float *largest,
+                      double *total) {
+    float *x = row + c * call->chunk;
+    int64_t n = chunk_length(call, c);
+    if (call->softcap > 0.0) softcap_run(x, x, n, (float)call->softcap);
+    chunk_sum(&largest[c], &total[c], x, n);
+}
+
+/* x = weight softmax(x), times the slope of the cap where it is `capped`, a constant at every use. */
+HONE_INLINE void softmax_run(float *x, int64_t n, softmax_total total, float scale, float inverse,
+                             bool capped) {
     int64_t i = 0;
-    for (; i + VW <= n; i += VW) vf_store(x + i, scale * vf_exp(vf_load(x + i) - total.largest));
+    for (; i + VW <= n; i += VW) {
+        vf z = vf_load(x + i);
+        vf p = scale * vf_exp(z - total.largest);
+        vf_store(x + i, capped ? p * softcap_slope(z, inverse) : p);
+    }
     if (i == n) return;
-    vf last = vf_load_part(x + i, n - i);
-    vf_store_part(x + i, scale * vf_exp(last - total.largest), n - i);
+    vf z = vf_load_part(x + i, n - i);
+    vf p = scale * vf_exp(z - total.largest);
+    vf_store_part(x + i, capped ? p * softcap_slope(z, inverse) : p, n - i);
+}
+
+static void chunk_bwd(const entropy_call *call, float *x, int64_t n, softmax_total total) {
+    float scale = (float)(call->weight / total.sum);
+    if (call->softcap > 0.0)
+        softmax_run(x, n, total, scale, (float)(1.0 / call->softcap), true);
+    else
+        softmax_run(x, n, total, scale, 0.0f, false);
 }
 
 static void row_end(const entropy_call *call, int64_t i, softmax_total total, float target) {
     call->loss[i] = (float)(log(total.sum) + (double)(total.largest - target));
     if (!call->backward) return;
-    call->logits[i * call->vocabulary + call->targets[i]] -= (float)call->weight;
+    double part = call->softcap > 0.0 ? (double)target / call->softcap : 0.0;
+    call->logits[i * call->vocabulary + call->targets[i]] -=
+        (float)(call->weight * (1.0 - part * part));
 }
 
 static void rows_whole(void *context, int64_t begin, int64_t end, int thread) {
@@ -82,11 +107,10 @@ static void rows_whole(void *context, int64_t begin, int64_t end, int thread) {
     double total[MOST_CHUNKS];
     for (int64_t i = begin; i < end; i++) {
         float *row = call->logits + i * call->vocabulary;
+        for (int64_t c = 0; c < call->chunks; c++) chunk_fwd(call, row, c, largest, total);
         float target = row[call->targets[i]];
-        for (int64_t c = 0; c < call->chunks; c++)
-            chunk_sum(&largest[c], &total[c], row + c * call->chunk, chunk_length(call, c));
         softmax_total found = combine(largest, total, call->chunks);
-        if (call->backward) chunk_bwd(row, call->vocabulary, found, call->weight);
+        if (call->backward) chunk_bwd(call, row, call->vocabulary, found);
         row_end(call, i, found, target);
     }
 }
@@ -94,35 +118,34 @@ static void rows_whole(void *context, int64_t begin, int64_t end, int thread) {
 static void chunks_sum(void *context, int64_t begin, int64_t end, int thread) {
     (void)thread;
     entropy_call *call = context;
-    for (int64_t c = begin; c < end; c++)
-        chunk_sum(&call->largest[c], &call->total[c], call->row + c * call->chunk,
-                  chunk_length(call, c));
+    for (int64_t c = begin; c < end; c++) chunk_fwd(call, call->row, c, call->largest, call->total);
 }
 
 static void chunks_bwd(void *context, int64_t begin, int64_t end, int thread) {
     (void)thread;
     const entropy_call *call = context;
     for (int64_t c = begin; c < end; c++)
-        chunk_bwd(call->row + c * call->chunk, chunk_length(call, c), call->row_total,
-                  call->weight);
+        chunk_bwd(call, call->row + c * call->chunk, chunk_length(call, c), call->row_total);
 }
 
 static void row_shared(entropy_call *call, int64_t i) {
     call->row = call->logits + i * call->vocabulary;
-    float target = call->row[call->targets[i]];
     hone_parallel_for(call->chunks, 2, chunks_sum, call);
+    float target = call->row[call->targets[i]];
     call->row_total = combine(call->largest, call->total, call->chunks);
     if (call->backward) hone_parallel_for(call->chunks, 2, chunks_bwd, call);
     row_end(call, i, call->row_total, target);
 }
 
 void HONE_SIMD(hone_cross_entropy)(float *loss, float *logits, const int32_t *targets, int64_t n,
-                                   int64_t vocabulary, double weight, bool backward) {
+                                   int64_t vocabulary, double weight, double softcap,
+                                   bool backward) {
     entropy_call call = {.loss = loss,
                          .logits = logits,
                          .targets = targets,
                          .vocabulary = vocabulary,
                          .weight = weight,
+                         .softcap = softcap,
                          .backward = backward};
     int64_t chunk = (vocabulary + MOST_CHUNKS - 1) / MOST_CHUNKS;
     call.chunk = chunk < CHUNK ? CHUNK : (chunk + VW - 1) / VW * VW;

@@ -34,4 +34,19 @@ HONE_INLINE vf activation_slope(vf *value, vf x, hone_activation_kind kind) {
     return s * (1.0f + x * (x * x * cubic + HONE_TWICE_ROOT) * (1.0f - s));
 }
 
+/* y = cap tanh(x / cap), n elements; y may be x. */
+static inline __attribute__((unused)) void softcap_run(float *y, const float *x, int64_t n,
+                                                       float cap) {
+    float inverse = 1.0f / cap;
+    int64_t i = 0;
+    for (; i + VW <= n; i += VW) vf_store(y + i, cap * vf_tanh(vf_load(x + i) * inverse));
+    if (i < n) vf_store_part(y + i, cap * vf_tanh(vf_load_part(x + i, n - i) * inverse), n - i);
+}
+
+/* The slope of a cap where its value is z. */
+HONE_INLINE vf softcap_slope(vf z, float inverse) {
+    vf part = z * inverse;
+    return 1.0f - part * part;
+}
+
 #endif

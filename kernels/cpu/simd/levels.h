@@ -45,6 +45,12 @@ void HONE_SIMD(hone_rmsnorm_bwd)(float *dx, float *dw, const float *dy, const fl
                                  const float *w, const float *rstd, int64_t tokens, int64_t width,
                                  float beta);
 
+void HONE_SIMD(hone_layernorm_fwd)(float *y, float *statistics, const float *x, const float *w,
+                                   const float *b, int64_t tokens, int64_t width, double epsilon);
+void HONE_SIMD(hone_layernorm_bwd)(float *dx, float *dw, float *db, const float *dy, const float *x,
+                                   const float *w, const float *statistics, int64_t tokens,
+                                   int64_t width, float beta);
+
 void HONE_SIMD(hone_rope)(float *x, const float *cosine, const float *sine,
                           const int32_t *positions, hone_rope_shape shape, bool inverse);
 
@@ -57,6 +63,12 @@ void HONE_SIMD(hone_gated_bwd)(float *dgate, float *dup, const float *dy, const 
                                const float *up, int64_t n, hone_activation_kind kind);
 
 void HONE_SIMD(hone_add)(float *y, const float *a, const float *b, int64_t n);
+void HONE_SIMD(hone_scale)(float *y, const float *x, int64_t n, double factor);
+void HONE_SIMD(hone_bias_fwd)(float *y, const float *x, const float *b, int64_t tokens,
+                              int64_t width);
+void HONE_SIMD(hone_bias_bwd)(float *db, const float *dy, int64_t tokens, int64_t width);
+void HONE_SIMD(hone_softcap_fwd)(float *y, const float *x, int64_t n, double cap);
+void HONE_SIMD(hone_softcap_bwd)(float *dx, const float *dy, const float *y, int64_t n, double cap);
 void HONE_SIMD(hone_copy)(float *y, const float *x, int64_t n);
 void HONE_SIMD(hone_zero)(float *y, int64_t n);
 void HONE_SIMD(hone_gather_rows)(float *y, const float *x, const int32_t *rows, int64_t n,
@@ -65,7 +77,8 @@ void HONE_SIMD(hone_scatter_rows)(float *y, const float *x, const int32_t *rows,
                                   int64_t width);
 
 void HONE_SIMD(hone_cross_entropy)(float *loss, float *logits, const int32_t *targets, int64_t n,
-                                   int64_t vocabulary, double weight, bool backward);
+                                   int64_t vocabulary, double weight, double softcap,
+                                   bool backward);
 
 void HONE_SIMD(hone_dropout)(float *y, const float *x, hone_dropout draw, int64_t tokens,
                              int64_t width, float beta);
