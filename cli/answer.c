@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "cli/open_adapter.h"
 #include "cli/output.h"
 #include "text/utf8.h"
 
@@ -39,7 +40,7 @@ hone_status hone_answer_open(hone_session *session, hone_generator **generator,
                              const hone_answer_settings *s) {
     if (!s->model) return hone_fail(HONE_ERR_USAGE, "--model is missing");
     HONE_TRY(hone_session_open(session, s->model, NULL, s->chat, s->threads, 0));
-    if (s->adapter) HONE_TRY(hone_session_open_adapter(session, s->adapter));
+    if (s->adapter) HONE_TRY(hone_open_adapter(session, s->adapter));
     int64_t own = session->model->arch.context;
     int64_t context = s->context > 0 ? s->context : own < 4096 ? own : 4096;
     return hone_generator_new(generator, session->model, session->adapter, context);

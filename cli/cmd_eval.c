@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "cli/command.h"
 #include "cli/flags.h"
+#include "cli/open_adapter.h"
 #include "cli/output.h"
 #include "train/evaluate.h"
 #include "train/options.h"
@@ -39,7 +40,7 @@ static hone_status print_result(const settings *s, const hone_evaluation *e) {
 
 static hone_status evaluate(hone_session *session, const settings *s) {
     HONE_TRY(hone_session_open(session, s->model, NULL, s->chat, s->threads, 0));
-    if (s->adapter) HONE_TRY(hone_session_open_adapter(session, s->adapter));
+    if (s->adapter) HONE_TRY(hone_open_adapter(session, s->adapter));
     hone_samples_options how = {
         .train_on = (hone_train_on)s->train_on,
         .eval_fraction = s->eval_fraction,

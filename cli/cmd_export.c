@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "cli/command.h"
 #include "cli/flags.h"
+#include "cli/open_adapter.h"
 #include "cli/output.h"
 #include "model/adapter_gguf.h"
 #include "model/adapter_peft.h"
@@ -63,11 +64,8 @@ static hone_status check(const settings *s) {
 }
 
 static hone_status write_adapter(hone_session *session, const settings *s) {
-    HONE_TRY(hone_session_hash_model(session));
-    hone_adapter_info info = {
-        .base_hash = session->model_hash,
-        .chat_template = hone_chat_template_name(session->chat),
-    };
+    hone_adapter_info info;
+    HONE_TRY(hone_session_info(&info, session));
     if (s->format == FORMAT_PEFT) return hone_adapter_write_peft(session->adapter, s->out, &info);
     return hone_adapter_write_gguf(session->adapter, s->out, &info);
 }
@@ -101,7 +99,7 @@ static hone_status write_out(hone_session *session, const settings *s) {
 
 static hone_status export(hone_session *session, const settings *s) {
     HONE_TRY(hone_session_open(session, s->model, NULL, s->chat, s->threads, 0));
-    if (s->adapter) HONE_TRY(hone_session_open_adapter(session, s->adapter));
+    if (s->adapter) HONE_TRY(hone_open_adapter(session, s->adapter));
     HONE_TRY(write_out(session, s));
     return report(s);
 }

@@ -40,27 +40,40 @@ static hone_status check_keys(const hone_gguf *gguf) {
     return HONE_OK;
 }
 
-static hone_status check_base(const hone_gguf *gguf, const hone_model *model,
-                              const char *base_hash) {
-    hone_gguf_string hash = {0};
-    HONE_TRY(hone_gguf_opt_string(&hash, gguf, HONE_GGUF_BASE_HASH));
-    if (hash.length == 0) return HONE_OK;
-    char *recorded = hone_strndup(hash.data, hash.length);
-    if (!recorded) return HONE_ERR_MEMORY;
-    hone_status status =
-        hone_adapter_check_base(recorded, base_hash, hone_gguf_path(gguf), model->path);
-    hone_free(recorded);
+/* A text of the file, terminated; NULL when it is not there. Owned by the caller. */
+static hone_status get_text(char **out, const hone_gguf *gguf, const char *key) {
+    hone_gguf_string text = {0};
+    *out = NULL;
+    HONE_TRY(hone_gguf_opt_string(&text, gguf, key));
+    if (text.length == 0) return HONE_OK;
+    *out = hone_strndup(text.data, text.length);
+    return *out ? HONE_OK : HONE_ERR_MEMORY;
+}
+
+static hone_status check_use(bool *other_template, const hone_gguf *gguf, const hone_model *model,
+                             const hone_adapter_info *use) {
+    char *base = NULL, *tokenizer = NULL, *template = NULL;
+    hone_status status = get_text(&base, gguf, HONE_GGUF_BASE_HASH);
+    if (status == HONE_OK) status = get_text(&tokenizer, gguf, HONE_GGUF_TOKENIZER_HASH);
+    if (status == HONE_OK) status = get_text(&template, gguf, HONE_GGUF_TEMPLATE_HASH);
+    hone_adapter_info recorded = {
+        .base_hash = base, .tokenizer_hash = tokenizer, .template_hash = template};
+    if (status == HONE_OK) {
+        status = hone_adapter_check_use(other_template, &recorded, use, hone_gguf_path(gguf),
+                                        model->path);
+    }
+    hone_free(base);
+    hone_free(tokenizer);
+    hone_free(template);
     return status;
 }
 
-static hone_status check_metadata(const hone_gguf *gguf, const hone_model *model,
-                                  const char *base_hash) {
+static hone_status check_metadata(const hone_gguf *gguf, const hone_model *model) {
     HONE_TRY(check_text(gguf, "general.type", "adapter", "give the file of an adapter"));
     HONE_TRY(check_text(gguf, "adapter.type", "lora", "other adapters are not supported"));
     HONE_TRY(check_text(gguf, "general.architecture", model->arch.family,
                         "the adapter belongs to another kind of base model"));
-    HONE_TRY(check_keys(gguf));
-    return check_base(gguf, model, base_hash);
+    return check_keys(gguf);
 }
 
 /* --- Tensors --- */
@@ -141,12 +154,14 @@ static hone_status fill_adapter(hone_adapter *adapter, const hone_factors *facto
 }
 
 hone_status hone_adapter_open_gguf(hone_adapter **out, const hone_model *model, const char *path,
-                                   const char *base_hash) {
+                                   const hone_adapter_info *use) {
     hone_gguf *gguf;
     HONE_TRY(hone_gguf_open(&gguf, path));
     hone_factors factors = {0};
     hone_adapter *adapter = NULL;
-    hone_status status = check_metadata(gguf, model, base_hash);
+    bool other_template = false;
+    hone_status status = check_metadata(gguf, model);
+    if (status == HONE_OK) status = check_use(&other_template, gguf, model, use);
     if (status == HONE_OK) status = take_tensors(&factors, gguf, model);
     if (status == HONE_OK) status = hone_adapter_new_empty(&adapter, model);
     if (status == HONE_OK) status = fill_adapter(adapter, &factors, gguf);
@@ -156,6 +171,7 @@ hone_status hone_adapter_open_gguf(hone_adapter **out, const hone_model *model, 
         hone_adapter_free(adapter);
         return status;
     }
+    adapter->other_template = other_template;
     *out = adapter;
     return HONE_OK;
 }

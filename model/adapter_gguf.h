@@ -16,7 +16,7 @@
 
 /* Reads a file, as hone_adapter_open says. */
 HONE_MUST_USE hone_status hone_adapter_open_gguf(hone_adapter **out, const hone_model *model,
-                                                 const char *path, const char *base_hash);
+                                                 const char *path, const hone_adapter_info *use);
 
 /* Writes a file, F32. Where the pairs' alphas differ (or are 0), B is multiplied by its scale and no alpha is written.
  * Same adapter and info, same bytes. `info` may be NULL. */

@@ -9,13 +9,30 @@
 #include "model/adapter_gguf.h"
 #include "model/adapter_peft.h"
 
-hone_status hone_adapter_check_base(const char *recorded, const char *base_hash, const char *file,
-                                    const char *base_path) {
-    if (!recorded || !base_hash || strcmp(recorded, base_hash) == 0) return HONE_OK;
-    return hone_fail(HONE_ERR_DATA,
-                     "%s: the adapter was trained on a base model with SHA-256 %s, but %s has %s; "
-                     "give the base it was trained on",
-                     file, recorded, base_path, base_hash);
+static bool differ(const char *a, const char *b) {
+    return a && b && strcmp(a, b) != 0;
+}
+
+hone_status hone_adapter_check_use(bool *other_template, const hone_adapter_info *recorded,
+                                   const hone_adapter_info *use, const char *file,
+                                   const char *base_path) {
+    *other_template = false;
+    if (!use) return HONE_OK;
+    if (differ(recorded->base_hash, use->base_hash)) {
+        return hone_fail(HONE_ERR_DATA,
+                         "%s: the adapter was trained on a base model with SHA-256 %s, but %s has "
+                         "%s; give the base it was trained on",
+                         file, recorded->base_hash, base_path, use->base_hash);
+    }
+    if (differ(recorded->tokenizer_hash, use->tokenizer_hash)) {
+        return hone_fail(HONE_ERR_DATA,
+                         "%s: the adapter was trained with a tokenizer of hash %s, but that of %s "
+                         "has %s: it would give other token ids; put back the tokenizer that the "
+                         "base had in training",
+                         file, recorded->tokenizer_hash, base_path, use->tokenizer_hash);
+    }
+    *other_template = differ(recorded->template_hash, use->template_hash);
+    return HONE_OK;
 }
 
 static bool holds(const char *folder, const char *name) {
@@ -50,22 +67,22 @@ static hone_status refuse_folder(const char *folder) {
 }
 
 static hone_status open_folder(hone_adapter **out, const hone_model *model, const char *folder,
-                               const char *base_hash) {
+                               const hone_adapter_info *use) {
     if (holds(folder, "adapter_config.json")) {
-        return hone_adapter_open_peft(out, model, folder, base_hash);
+        return hone_adapter_open_peft(out, model, folder, use);
     }
     char *inner = hone_path_join(folder, "adapter");
     if (!inner) return HONE_ERR_MEMORY;
     hone_status status = holds(inner, "adapter_config.json")
-                             ? hone_adapter_open_peft(out, model, inner, base_hash)
+                             ? hone_adapter_open_peft(out, model, inner, use)
                              : refuse_folder(folder);
     hone_free(inner);
     return status;
 }
 
 hone_status hone_adapter_open(hone_adapter **out, const hone_model *model, const char *path,
-                              const char *base_hash) {
-    if (hone_path_is_dir(path)) return open_folder(out, model, path, base_hash);
+                              const hone_adapter_info *use) {
+    if (hone_path_is_dir(path)) return open_folder(out, model, path, use);
     if (!hone_path_exists(path)) {
         return hone_fail(HONE_ERR_IO,
                          "%s: no such adapter; give a run folder, a PEFT folder or an adapter "
@@ -73,7 +90,7 @@ hone_status hone_adapter_open(hone_adapter **out, const hone_model *model, const
                          path);
     }
     if (hone_path_ends(path, ".gguf")) {
-        return hone_adapter_open_gguf(out, model, path, base_hash);
+        return hone_adapter_open_gguf(out, model, path, use);
     }
     return hone_fail(HONE_ERR_UNSUPPORTED,
                      "%s: not an adapter hone can read; give a run folder, a PEFT folder or an "

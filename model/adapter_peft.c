@@ -115,10 +115,14 @@ static hone_status open_tensors(reader *r, const char *folder) {
     return status;
 }
 
-static hone_status check_base(const reader *r, const char *base_hash) {
-    const char *recorded = hone_safetensors_metadata(r->tensors, HONE_PEFT_BASE_HASH);
-    return hone_adapter_check_base(recorded, base_hash, hone_safetensors_path(r->tensors),
-                                   r->model->path);
+static hone_status check_use(bool *other_template, const reader *r, const hone_adapter_info *use) {
+    hone_adapter_info recorded = {
+        .base_hash = hone_safetensors_metadata(r->tensors, HONE_PEFT_BASE_HASH),
+        .tokenizer_hash = hone_safetensors_metadata(r->tensors, HONE_PEFT_TOKENIZER_HASH),
+        .template_hash = hone_safetensors_metadata(r->tensors, HONE_PEFT_TEMPLATE_HASH),
+    };
+    return hone_adapter_check_use(other_template, &recorded, use, hone_safetensors_path(r->tensors),
+                                  r->model->path);
 }
 
 static hone_status take_tensors(reader *r) {
@@ -175,12 +179,13 @@ static hone_status fill_adapter(hone_adapter *adapter, const reader *r) {
 }
 
 hone_status hone_adapter_open_peft(hone_adapter **out, const hone_model *model, const char *folder,
-                                   const char *base_hash) {
+                                   const hone_adapter_info *use) {
     reader r = {.model = model};
     hone_adapter *adapter = NULL;
+    bool other_template = false;
     hone_status status = read_config(&r, folder);
     if (status == HONE_OK) status = open_tensors(&r, folder);
-    if (status == HONE_OK) status = check_base(&r, base_hash);
+    if (status == HONE_OK) status = check_use(&other_template, &r, use);
     if (status == HONE_OK) status = take_tensors(&r);
     if (status == HONE_OK) status = hone_adapter_new_empty(&adapter, model);
     if (status == HONE_OK) status = fill_adapter(adapter, &r);
@@ -189,6 +194,7 @@ hone_status hone_adapter_open_peft(hone_adapter **out, const hone_model *model, 
         hone_adapter_free(adapter);
         return status;
     }
+    adapter->other_template = other_template;
     *out = adapter;
     return HONE_OK;
 }

@@ -17,7 +17,7 @@
 /* Reads a folder, as hone_adapter_open says. The tensors decide which layers are adapted; a rank that the config
  * contradicts is an error, as it is to PEFT. */
 HONE_MUST_USE hone_status hone_adapter_open_peft(hone_adapter **out, const hone_model *model,
-                                                 const char *folder, const char *base_hash);
+                                                 const char *folder, const hone_adapter_info *use);
 
 /* Writes both files into `folder`, made when it is not there: F32 tensors, then the config. Same adapter and info, same
  * bytes. `info` may be NULL. */

@@ -52,7 +52,9 @@ static hone_status set_text(hone_safetensors_writer *writer, const char *key, co
 static hone_status set_metadata(hone_safetensors_writer *writer, const hone_adapter_info *info) {
     HONE_TRY(set_text(writer, "format", "pt"));
     HONE_TRY(set_text(writer, HONE_PEFT_BASE_HASH, info->base_hash));
+    HONE_TRY(set_text(writer, HONE_PEFT_TOKENIZER_HASH, info->tokenizer_hash));
     HONE_TRY(set_text(writer, HONE_PEFT_CHAT_TEMPLATE, info->chat_template));
+    HONE_TRY(set_text(writer, HONE_PEFT_TEMPLATE_HASH, info->template_hash));
     return set_text(writer, HONE_PEFT_VERSION, HONE_VERSION);
 }
 

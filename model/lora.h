@@ -7,6 +7,7 @@
 #ifndef HONE_MODEL_LORA_H
 #define HONE_MODEL_LORA_H
 
+#include "model/adapter_info.h"
 #include "model/model.h"
 
 typedef struct hone_lora_pair {
@@ -19,7 +20,9 @@ typedef struct hone_adapter {
     const hone_model *model; /* borrowed */
     hone_lora_pair *pairs;   /* owned, [L * HONE_LINEARS] */
     double dropout;          /* rate, in training only */
-    hone_params params;      /* the factors */
+    bool
+        other_template; /* it says that it was trained with another template than it is used with */
+    hone_params params; /* the factors */
 } hone_adapter;
 
 /* A fresh adapter as PEFT makes it: A uniform in +-1/sqrt(in), B zero, s = alpha / rank. `targets`: bit i adapts role
@@ -29,10 +32,10 @@ HONE_MUST_USE hone_status hone_adapter_new(hone_adapter **out, const hone_model 
                                            uint64_t seed);
 
 /* A run folder (its adapter/), a PEFT folder or an adapter .gguf. Shapes are checked against the model; what cannot be
- * honoured (DoRA, modules_to_save, trained embeddings or biases …) is refused by name; a recorded base hash that is
- * not `base_hash` (NULL: unknown) is refused. */
+ * honoured (DoRA, modules_to_save, trained embeddings or biases …) is refused by name; so is a recorded base or tokenizer
+ * that is not the one of `use` (NULL: not known). */
 HONE_MUST_USE hone_status hone_adapter_open(hone_adapter **out, const hone_model *model,
-                                            const char *path, const char *base_hash);
+                                            const char *path, const hone_adapter_info *use);
 
 void hone_adapter_free(hone_adapter *adapter); /* takes NULL */
 

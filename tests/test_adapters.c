@@ -118,7 +118,8 @@ START_TEST(write_peft_uneven_reads_back) {
     hone_adapter_info info = {.base_hash = hash_one, .chat_template = "chatml"};
     ck_ok(hone_adapter_write_peft(adapter, test_path("peft"), &info));
     hone_adapter *back;
-    ck_ok(hone_adapter_open(&back, model, test_path("peft"), hash_one));
+    ck_ok(hone_adapter_open(&back, model, test_path("peft"),
+                            &(hone_adapter_info){.base_hash = hash_one}));
     ck_same(adapter, back, 0);
     ck_assert_double_eq(back->dropout, 0.25);
     hone_adapter_free(back);
@@ -510,12 +511,39 @@ START_TEST(adapter_open_other_base_hash_is_refused) {
     ck_ok(hone_adapter_write_gguf(adapter, test_path("a.gguf"), &info));
     const char *const paths[] = {"peft", "a.gguf"};
     for (int i = 0; i < 2; i++) {
-        hone_status status = hone_adapter_open(&back, model, test_path(paths[i]), hash_two);
+        hone_status status = hone_adapter_open(&back, model, test_path(paths[i]),
+                                               &(hone_adapter_info){.base_hash = hash_two});
         ck_fails(status, HONE_ERR_DATA, hash_one);
         ck_assert_ptr_nonnull(strstr(hone_fail_message(), hash_two));
-        ck_ok(hone_adapter_open(&back, model, test_path(paths[i]), hash_one));
+        ck_ok(hone_adapter_open(&back, model, test_path(paths[i]),
+                                &(hone_adapter_info){.base_hash = hash_one}));
         hone_adapter_free(back);
         ck_ok(hone_adapter_open(&back, model, test_path(paths[i]), NULL));
+        hone_adapter_free(back);
+    }
+    hone_adapter_free(adapter);
+    hone_model_close(model);
+}
+END_TEST
+
+START_TEST(adapter_open_other_tokenizer_is_refused_and_template_told) {
+    hone_model *model = small_model();
+    hone_adapter *adapter = open_adapter(model, small_adapter()), *back;
+    hone_adapter_info info = {.tokenizer_hash = hash_one, .template_hash = hash_one};
+    ck_ok(hone_adapter_write_peft(adapter, test_path("peft"), &info));
+    ck_ok(hone_adapter_write_gguf(adapter, test_path("a.gguf"), &info));
+    const char *const paths[] = {"peft", "a.gguf"};
+    for (int i = 0; i < 2; i++) {
+        hone_adapter_info other = {.tokenizer_hash = hash_two};
+        ck_fails(hone_adapter_open(&back, model, test_path(paths[i]), &other), HONE_ERR_DATA,
+                 "tokenizer");
+        ck_assert_ptr_nonnull(strstr(hone_fail_message(), hash_two));
+        ck_ok(hone_adapter_open(&back, model, test_path(paths[i]), &info));
+        ck_assert(!back->other_template);
+        hone_adapter_free(back);
+        other = (hone_adapter_info){.tokenizer_hash = hash_one, .template_hash = hash_two};
+        ck_ok(hone_adapter_open(&back, model, test_path(paths[i]), &other));
+        ck_assert(back->other_template);
         hone_adapter_free(back);
     }
     hone_adapter_free(adapter);
@@ -648,6 +676,7 @@ int main(void) {
                         COUNT(bad_tensor_list));
     tcase_add_loop_test(errors, adapter_open_bad_gguf_is_refused_by_name, 0, COUNT(bad_gguf_list));
     tcase_add_test(errors, adapter_open_other_base_hash_is_refused);
+    tcase_add_test(errors, adapter_open_other_tokenizer_is_refused_and_template_told);
     tcase_add_test(errors, adapter_open_path_without_adapter_says_what_to_give);
     tcase_add_loop_test(errors, adapter_open_others_unhonoured_adapters_are_refused_by_name, 0,
                         COUNT(refused_list));

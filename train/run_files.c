@@ -44,11 +44,9 @@ static hone_status write_modelfile(const hone_run *run) {
     return status;
 }
 
-static hone_status write_adapter(const hone_run *run) {
-    hone_adapter_info info = {
-        .base_hash = run->session.model_hash,
-        .chat_template = hone_chat_template_name(run->session.chat),
-    };
+static hone_status write_adapter(hone_run *run) {
+    hone_adapter_info info;
+    HONE_TRY(hone_session_info(&info, &run->session));
     HONE_TRY(write_peft(run, &info));
     HONE_TRY(write_gguf(run, &info));
     return write_modelfile(run);

@@ -80,7 +80,11 @@ static hone_status open_parameters(hone_run *run) {
         return HONE_OK;
     }
     if (o->adapter) {
-        HONE_TRY(hone_session_open_adapter(s, o->adapter));
+        hone_buf warning = {0};
+        hone_status status = hone_session_open_adapter(s, &warning, o->adapter);
+        if (warning.length > 0) hone_run_say(run, "%s", warning.data);
+        hone_buf_free(&warning);
+        HONE_TRY(status);
         HONE_TRY(adopt_adapter(run));
     } else {
         HONE_TRY(hone_adapter_new(&s->adapter, s->model, o->targets, o->rank, o->alpha,

@@ -24,7 +24,7 @@ static hone_status check_vocabulary(const hone_session *s, const char *path) {
 
 hone_status hone_session_open(hone_session *out, const char *model_path, const char *config,
                               const char *chat, int64_t threads, uint64_t seed) {
-    *out = (hone_session){0};
+    *out = (hone_session){.chat_named = chat && strcmp(chat, "auto") != 0, .base = model_path};
     hone_threads_set((int)threads);
     HONE_TRY(hone_device_open_cpu(&out->device));
     hone_status status = config ? hone_model_create(&out->model, config, &out->device, seed)
@@ -43,9 +43,42 @@ hone_status hone_session_hash_model(hone_session *session) {
     return hone_model_hash(session->model_hash, session->model);
 }
 
-hone_status hone_session_open_adapter(hone_session *session, const char *path) {
-    HONE_TRY(hone_session_hash_model(session));
-    return hone_adapter_open(&session->adapter, session->model, path, session->model_hash);
+/* Of the model's own text where that was followed; else of the template's name. */
+static hone_status hash_template(hone_session *s) {
+    if (s->template_hash[0]) return HONE_OK;
+    hone_buf text = {0};
+    hone_status status = s->chat_named ? HONE_OK : hone_chat_own_template(&text, s->base);
+    if (status == HONE_OK && text.length == 0) {
+        status = hone_buf_puts(&text, hone_chat_template_name(s->chat));
+    }
+    if (status == HONE_OK) hone_sha256_bytes(s->template_hash, text.data, text.length);
+    hone_buf_free(&text);
+    return status;
+}
+
+hone_status hone_session_info(hone_adapter_info *out, hone_session *s) {
+    HONE_TRY(hone_session_hash_model(s));
+    HONE_TRY(hash_template(s));
+    *out = (hone_adapter_info){
+        .base_hash = s->model_hash,
+        .tokenizer_hash = hone_tokenizer_hash(s->tokenizer),
+        .chat_template = hone_chat_template_name(s->chat),
+        .template_hash = s->template_hash,
+    };
+    return HONE_OK;
+}
+
+hone_status hone_session_open_adapter(hone_session *s, hone_buf *warning, const char *path) {
+    hone_adapter_info use;
+    if (warning) hone_buf_clear(warning);
+    HONE_TRY(hone_session_info(&use, s));
+    HONE_TRY(hone_adapter_open(&s->adapter, s->model, path, &use));
+    if (!warning || !s->adapter->other_template) return HONE_OK;
+    return hone_buf_printf(warning,
+                           "%s: was trained with another chat template than \"%s\", which is used "
+                           "here: answers may suffer; name the one it was trained with by "
+                           "--template",
+                           path, use.chat_template);
 }
 
 /* A name for a data file that no other process has, in a fresh folder. Owned by the caller. */

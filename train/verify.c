@@ -95,8 +95,9 @@ static hone_status add_adapter(hone_verify *v, const char *path) {
     side->tokenizer = v->session.tokenizer;
     side->coarsest =
         HONE_F32; /* of what the adapter adds: the base's own weights are the same on both sides */
-    HONE_TRY(hone_session_hash_model(&v->session));
-    return hone_adapter_open(&side->adapter, side->model, path, v->session.model_hash);
+    hone_adapter_info use;
+    HONE_TRY(hone_session_info(&use, &v->session));
+    return hone_adapter_open(&side->adapter, side->model, path, &use);
 }
 
 static void take_coarser(hone_dtype *coarsest, hone_dtype type) {
@@ -159,10 +160,9 @@ static hone_status open_run(hone_verify *v, const hone_verify_options *o, const 
 static hone_status open_alone(hone_verify *v, const hone_verify_options *o) {
     hone_session *s = &v->session;
     HONE_TRY(hone_session_open(s, o->model, NULL, o->template, o->threads, 0));
-    v->by_name = o->template && strcmp(o->template, "auto") != 0;
     HONE_TRY(hone_buf_printf(&v->reference, "%s", o->model));
     if (o->adapter) {
-        HONE_TRY(hone_session_open_adapter(s, o->adapter));
+        HONE_TRY(hone_session_open_adapter(s, NULL, o->adapter));
         HONE_TRY(hone_buf_printf(&v->reference, " with the adapter %s", o->adapter));
         if (hone_path_ends(o->adapter, ".gguf")) HONE_TRY(add_adapter(v, o->adapter));
     }
@@ -187,7 +187,6 @@ static hone_status open_sides(hone_verify *v, const hone_verify_options *o) {
 hone_status hone_verify_open(hone_verify **out, const hone_verify_options *options) {
     hone_verify *v = hone_alloc(1, sizeof *v);
     if (!v) return HONE_ERR_MEMORY;
-    v->base = options->model;
     v->tokens = options->tokens;
     v->continued = options->continued;
     hone_status status = open_sides(v, options);
@@ -266,14 +265,26 @@ static hone_status check_shape(bool *same, hone_verify *v, const hone_verify_sid
     return HONE_OK;
 }
 
+/* An adapter brings no tokenizer and no template, but says which it was trained with; another tokenizer or base was
+ * refused when it was opened. */
+static hone_status check_recorded(hone_verify *v, const hone_verify_side *side) {
+    if (!side->adapter->other_template) return HONE_OK;
+    hone_verify_check *check = hone_verify_add(v, side, "chat template");
+    if (!check) return HONE_ERR_MEMORY;
+    check->difference = 1;
+    check->unit = "hashes";
+    snprintf(check->compared, sizeof check->compared, "its hash");
+    snprintf(check->detail, sizeof check->detail,
+             "the file says that it was trained with another template");
+    return HONE_OK;
+}
+
 static hone_status run_side(hone_verify *v, const hone_verify_side *side) {
     bool same;
     HONE_TRY(check_shape(&same, v, side));
     if (!same) return HONE_OK;
-    if (side->whole) {
-        HONE_TRY(hone_verify_tokens(v, side));
-        HONE_TRY(hone_verify_template(v, side));
-    }
+    if (side->whole) HONE_TRY(hone_verify_tokens(v, side));
+    HONE_TRY(side->whole ? hone_verify_template(v, side) : check_recorded(v, side));
     HONE_TRY(hone_verify_weights(v, side));
     return hone_verify_logits(v, side);
 }

@@ -34,9 +34,7 @@ struct hone_verify {
     size_t text_count, text_capacity;
     hone_verify_check *checks; /* owned */
     size_t check_count, check_capacity;
-    const char *base; /* borrowed from the options: whose tokenizer and template it is */
     int64_t tokens, continued;
-    bool by_name;                /* the run's template was named, not the model's own */
     hone_buf reference;          /* in words */
     hone_buf text_names;         /* in words */
     char *folder;                /* owned: of temporary files; NULL until there is one */

@@ -212,7 +212,6 @@ static hone_status open_records(hone_verify *v, const hone_train_options *o,
 static hone_status open_with(hone_verify *v, const hone_verify_options *options,
                              const hone_train_options *o, const char *run) {
     const char *chat = options->template ? options->template : o->template;
-    v->by_name = chat && strcmp(chat, "auto") != 0;
     HONE_TRY(hone_session_open(&v->session, options->model, o->from_scratch, chat, options->threads,
                                (uint64_t)o->seed));
     HONE_TRY(open_checkpoint(v, o, run));

@@ -35,7 +35,7 @@ static hone_status find_base(hone_verify *v) {
         return v->base_gguf ? HONE_OK : HONE_ERR_MEMORY;
     }
     HONE_TRY(hone_verify_temporary(&v->base_gguf, v, "base.gguf"));
-    hone_export_options how = {.tokenizer_path = v->base}; /* at its own types */
+    hone_export_options how = {.tokenizer_path = v->session.base}; /* at its own types */
     return hone_model_export_gguf(model, NULL, v->base_gguf, &how);
 }
 

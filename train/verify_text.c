@@ -296,7 +296,7 @@ static hone_status visit_rendering(void *context, const hone_record *record) {
 /* The template's own text, byte for byte. */
 static hone_status compare_own(rendering *r) {
     hone_buf a = {0}, b = {0};
-    hone_status status = hone_chat_own_template(&a, r->v->base);
+    hone_status status = hone_chat_own_template(&a, r->v->session.base);
     if (status == HONE_OK) status = hone_chat_own_template(&b, r->side->path);
     bool same = a.length == b.length && (a.length == 0 || memcmp(a.data, b.data, a.length) == 0);
     if (status == HONE_OK && !same && r->differing++ == 0) {
@@ -314,7 +314,8 @@ static hone_status compare_own(rendering *r) {
 
 hone_status hone_verify_template(hone_verify *v, const hone_verify_side *side) {
     rendering r = {.v = v, .side = side, .ours = v->session.chat};
-    if (v->by_name) HONE_TRY(hone_chat_choose(&r.ours, "auto", v->base, v->session.tokenizer));
+    if (v->session.chat_named)
+        HONE_TRY(hone_chat_choose(&r.ours, "auto", v->session.base, v->session.tokenizer));
     r.check = hone_verify_add(v, side, "chat template");
     if (!r.check) return HONE_ERR_MEMORY;
     for (size_t n = 1; n <= sizeof sample_messages / sizeof *sample_messages; n++) {
@@ -327,7 +328,7 @@ hone_status hone_verify_template(hone_verify *v, const hone_verify_side *side) {
     hone_rendering_free(&r.a);
     hone_rendering_free(&r.b);
     snprintf(r.check->compared, sizeof r.check->compared, "%lld texts", (long long)r.count);
-    if (v->by_name && !*r.check->detail) {
+    if (v->session.chat_named && !*r.check->detail) {
         snprintf(r.check->detail, sizeof r.check->detail,
                  "trained with the template \"%s\": name it where the model is used",
                  hone_chat_template_name(v->session.chat));

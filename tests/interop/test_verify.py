@@ -311,6 +311,41 @@ int rename(const char *from, const char *to) {
 """
 
 
+def test_coarse_type_is_held_to_the_limit_of_quantised_files(run, tmp_path):
+    """This small model does not bear four bits: its loss changes by more than any export may."""
+    path = run.export(tmp_path / "m.gguf", "--type", "q4_0")
+    result = run.verify("--merged", path, status=1)
+    ck_fault(result, "m.gguf", "loss", "perplexity")
+
+
+# --- What an adapter says that it was trained with ---
+
+
+def test_adapter_with_another_tokenizer_is_refused(run, data, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(run.model, other)
+    tokenizer = json.loads((other / "tokenizer.json").read_text())
+    tokenizer["model"]["merges"].pop()
+    (other / "tokenizer.json").write_text(json.dumps(tokenizer))
+    for adapter in [run.out, run.out / "adapter.gguf"]:
+        for command in ["eval", "verify"]:
+            flags = [command, "--model", other, "--adapter", adapter, "--data", data]
+            assert "trained with a tokenizer of hash" in run.hone(*flags, status=1).stderr
+
+
+def test_adapter_with_another_template_warns(run, data, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(run.model, other)
+    (other / "chat_template.jinja").write_text(TEMPLATE.replace("m.role }}", "m.role }} "))
+    for adapter in [run.out, run.out / "adapter.gguf"]:
+        flags = ["eval", "--model", other, "--adapter", adapter, "--data", data]
+        assert "was trained with another chat template" in run.hone(*flags).stderr
+    flags = ["eval", "--model", run.model, "--adapter", run.out, "--data", data]
+    assert "warning" not in run.hone(*flags).stderr
+    result = run.hone.json("verify", "--model", other, "--adapter", run.out, status=1)
+    ck_fault(result, "adapter", "chat template", "another template")
+
+
 # --- Another runtime ---
 
 
