@@ -30,7 +30,8 @@ static const shape shapes[] = {
 };
 
 static hone_arch arch_of(const shape *s) {
-    return (hone_arch){.layers = s->layers,
+    return (hone_arch){.family = hone_family_of_config("llama"),
+                       .layers = s->layers,
                        .width = s->width,
                        .heads = s->heads,
                        .kv_heads = s->kv_heads,
@@ -60,6 +61,7 @@ static int64_t adapter_parameters(const hone_arch *arch, int64_t rank) {
     int64_t sum = 0;
     for (hone_role role = HONE_ROLE_LINEAR; role < HONE_ROLES; role++) {
         int64_t out, in;
+        if (!hone_family_has(arch->family, role)) continue;
         hone_arch_linear(arch, role, &out, &in);
         sum += rank * (out + in);
     }

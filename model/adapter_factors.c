@@ -92,6 +92,7 @@ int64_t hone_factors_rank(const hone_factors *factors, int64_t layer, hone_role 
 }
 
 int64_t hone_rope_heads(const hone_arch *arch, hone_role role) {
+    if (!arch->family->permuted) return 0;
     if (role == HONE_ROLE_Q) return arch->heads;
     return role == HONE_ROLE_K ? arch->kv_heads : 0;
 }

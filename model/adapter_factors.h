@@ -41,7 +41,8 @@ int64_t hone_factors_rank(const hone_factors *factors, int64_t layer, hone_role 
  * into the order of the model's rows. */
 HONE_MUST_USE hone_status hone_factors_load(const hone_factors *factors, hone_adapter *adapter);
 
-/* Rows of B [out,R] and of weights [out,in] of q and k: their heads. 0 for the other roles, which rope leaves alone. */
+/* Rows of B [out,R], of weights [out,in] and of biases of q and k: their heads, where GGUF has them in another order. 0
+ * for the other roles and families. */
 int64_t hone_rope_heads(const hone_arch *arch, hone_role role);
 
 /* A factor of an adapter in host memory, [hone_tensor_count], newly allocated; rows of B of q and k in GGUF's order when

@@ -71,7 +71,7 @@ static hone_status check_use(bool *other_template, const hone_gguf *gguf, const 
 static hone_status check_metadata(const hone_gguf *gguf, const hone_model *model) {
     HONE_TRY(check_text(gguf, "general.type", "adapter", "give the file of an adapter"));
     HONE_TRY(check_text(gguf, "adapter.type", "lora", "other adapters are not supported"));
-    HONE_TRY(check_text(gguf, "general.architecture", model->arch.family,
+    HONE_TRY(check_text(gguf, "general.architecture", model->arch.family->gguf,
                         "the adapter belongs to another kind of base model"));
     return check_keys(gguf);
 }
@@ -95,11 +95,14 @@ static hone_status refuse_tensor(const char *file, const char *name) {
                      file, name);
 }
 
-static bool parse_name(int64_t *layer, hone_role *role, hone_half *half, const char *name) {
+static bool parse_name(int64_t *layer, hone_role *role, hone_half *half, const char *name,
+                       const hone_family *family) {
     if (!hone_factors_layer(layer, &name, "blk.")) return false;
     for (*role = HONE_ROLE_LINEAR; *role < HONE_ROLES; (*role)++) {
-        size_t length = strlen(hone_roles[*role].gguf);
-        if (strncmp(name, hone_roles[*role].gguf, length) != 0 || name[length] != '.') continue;
+        if (!hone_family_has(family, *role)) continue;
+        const char *module = family->roles[*role].gguf;
+        size_t length = strlen(module);
+        if (strncmp(name, module, length) != 0 || name[length] != '.') continue;
         *half = strcmp(name + length, ".weight.lora_a") == 0 ? HONE_HALF_A : HONE_HALF_B;
         return *half == HONE_HALF_A || strcmp(name + length, ".weight.lora_b") == 0;
     }
@@ -111,7 +114,7 @@ static hone_status take_tensor(hone_factors *factors, const hone_gguf *gguf,
     int64_t layer;
     hone_role role;
     hone_half half;
-    if (!parse_name(&layer, &role, &half, tensor->name)) {
+    if (!parse_name(&layer, &role, &half, tensor->name, factors->model->arch.family)) {
         return refuse_tensor(factors->file, tensor->name);
     }
     if (tensor->n_dims > 2 || tensor->n_dims < 1) {

@@ -29,7 +29,7 @@ static hone_status set_text(hone_gguf_writer *writer, const char *key, const cha
 
 static hone_status set_metadata(hone_gguf_writer *writer, const hone_adapter *adapter,
                                 const hone_adapter_info *info, double alpha) {
-    HONE_TRY(set_text(writer, "general.architecture", adapter->model->arch.family));
+    HONE_TRY(set_text(writer, "general.architecture", adapter->model->arch.family->gguf));
     HONE_TRY(set_text(writer, "general.type", "adapter"));
     HONE_TRY(set_text(writer, "adapter.type", "lora"));
     if (alpha != 0) HONE_TRY(hone_gguf_set_f32(writer, "adapter.lora.alpha", (float)alpha));
@@ -70,9 +70,9 @@ static const hone_tensor *factor_of(const output *to, int64_t layer, hone_role r
 
 static hone_status declare(const output *to, int64_t layer, hone_role role, hone_half half) {
     const hone_tensor *factor = factor_of(to, layer, role, half);
-    char base[HONE_NAME], name[HONE_NAME + 8];
-    hone_weight_name_gguf(base, layer, (int)role);
-    snprintf(name, sizeof name, "%s.lora_%c", base, half == HONE_HALF_A ? 'a' : 'b');
+    char base[HONE_NAME], name[HONE_NAME + 16];
+    hone_module_name(base, &to->adapter->model->arch, HONE_FORM_GGUF, layer, (int)role);
+    snprintf(name, sizeof name, "%s.weight.lora_%c", base, half == HONE_HALF_A ? 'a' : 'b');
     int64_t sizes[2] = {factor->shape[1], factor->shape[0]};
     return hone_gguf_add_tensor(to->writer, name, HONE_F32, 2, sizes);
 }

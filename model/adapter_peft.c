@@ -1,5 +1,6 @@
 #include "model/adapter_peft.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -66,13 +67,17 @@ static bool parse_half(hone_half *half, const char *text) {
     return strcmp(text, "lora_B.weight") == 0 || strcmp(text, "lora_B.default.weight") == 0;
 }
 
-static bool parse_name(int64_t *layer, hone_role *role, hone_half *half, const char *name) {
-    if (strncmp(name, prefix, strlen(prefix)) != 0) return false;
-    name += strlen(prefix);
-    if (!hone_factors_layer(layer, &name, "model.layers.")) return false;
+static bool parse_name(int64_t *layer, hone_role *role, hone_half *half, const char *name,
+                       const hone_family *family) {
+    char blocks[HONE_NAME];
+    int written = snprintf(blocks, sizeof blocks, "%s%s.", prefix, family->blocks);
+    assert(written > 0 && written < HONE_NAME);
+    if (!hone_factors_layer(layer, &name, blocks)) return false;
     for (*role = HONE_ROLE_LINEAR; *role < HONE_ROLES; (*role)++) {
-        size_t length = strlen(hone_roles[*role].hf);
-        if (strncmp(name, hone_roles[*role].hf, length) == 0 && name[length] == '.') {
+        if (!hone_family_has(family, *role)) continue;
+        const char *module = family->roles[*role].hf;
+        size_t length = strlen(module);
+        if (strncmp(name, module, length) == 0 && name[length] == '.') {
             return parse_half(half, name + length + 1);
         }
     }
@@ -83,7 +88,7 @@ static hone_status take_tensor(reader *r, const hone_safetensors_tensor *tensor)
     int64_t layer;
     hone_role role;
     hone_half half;
-    if (!parse_name(&layer, &role, &half, tensor->name)) {
+    if (!parse_name(&layer, &role, &half, tensor->name, r->model->arch.family)) {
         return refuse_tensor(tensor->file, tensor->name);
     }
     if (tensor->n_dims != 2) {
@@ -149,7 +154,7 @@ static hone_status declare_pair(const reader *r, hone_adapter *adapter, int64_t 
     int64_t rank = hone_factors_rank(&r->factors, layer, role);
     if (rank == 0) return HONE_OK;
     char module[HONE_NAME];
-    snprintf(module, sizeof module, "model.layers.%lld.%s", (long long)layer, hone_roles[role].hf);
+    hone_module_name(module, &r->model->arch, HONE_FORM_HF, layer, (int)role);
     double alpha, said = (double)rank;
     bool root = false;
     HONE_TRY(hone_json_get_number(&alpha, r->config, "lora_alpha", r->config_path));

@@ -18,7 +18,7 @@ static const char *const allowed[] = {
     "ensure_weight_tying",
     "eva_config",
     "exclude_modules",
-    "fan_in_fan_out", /* PEFT turns it off for Linear layers, the only ones here */
+    "fan_in_fan_out", /* about the base's weights; PEFT sets it by the layer's class */
     "inference_mode",
     "init_lora_weights", /* looked at below */
     "layers_pattern",
@@ -157,9 +157,10 @@ static const hone_lora_pair *usual_pair(const hone_adapter *adapter) {
 }
 
 /* "model.layers.3.self_attn.q_proj"; dots after a backslash in a pattern. */
-static void module_path(char out[HONE_NAME], int64_t layer, hone_role role, bool pattern) {
+static void module_path(char out[HONE_NAME], const hone_arch *arch, int64_t layer, hone_role role,
+                        bool pattern) {
     char plain[HONE_NAME];
-    snprintf(plain, sizeof plain, "model.layers.%lld.%s", (long long)layer, hone_roles[role].hf);
+    hone_module_name(plain, arch, HONE_FORM_HF, layer, (int)role);
     size_t to = 0;
     for (const char *at = plain; *at; at++) {
         if (pattern && *at == '.') out[to++] = '\\';
@@ -176,16 +177,26 @@ static bool is_uniform(const hone_adapter *adapter, hone_role role, bool *used) 
     return adapted == 0 || adapted == layers;
 }
 
+/* "q_proj"; "attn.c_proj" where the last word is another module's too. */
+static const char *short_name(const hone_family *family, hone_role role) {
+    const char *path = family->roles[role].hf, *last = strrchr(path, '.') + 1;
+    for (hone_role other = HONE_ROLE_LINEAR; other < HONE_ROLES; other++) {
+        if (other == role || !hone_family_has(family, other)) continue;
+        if (strcmp(strrchr(family->roles[other].hf, '.') + 1, last) == 0) return path;
+    }
+    return last;
+}
+
 static json_t *target_modules(const hone_adapter *adapter) {
+    const hone_family *family = adapter->model->arch.family;
     json_t *targets = json_array();
     for (hone_role role = HONE_ROLE_LINEAR; role < HONE_ROLES; role++) {
         bool used;
         bool uniform = is_uniform(adapter, role, &used);
-        const char *dot = strrchr(hone_roles[role].hf, '.');
-        if (used && uniform) json_array_append_new(targets, json_string(dot + 1));
+        if (used && uniform) json_array_append_new(targets, json_string(short_name(family, role)));
         for (int64_t l = 0; !uniform && l < adapter->model->arch.layers; l++) {
             char path[HONE_NAME];
-            module_path(path, l, role, false);
+            module_path(path, &adapter->model->arch, l, role, false);
             if (hone_adapter_pair(adapter, l, role)->rank > 0) {
                 json_array_append_new(targets, json_string(path));
             }
@@ -204,7 +215,7 @@ static json_t *exceptions(const hone_adapter *adapter, const hone_lora_pair *usu
                 of_rank ? pair->rank == usual->rank : same_alpha(alpha_of(pair), alpha_of(usual));
             if (pair->rank == 0 || alike) continue;
             char path[HONE_NAME];
-            module_path(path, l, role, true);
+            module_path(path, &adapter->model->arch, l, role, true);
             json_object_set_new(object, path,
                                 of_rank ? json_integer(pair->rank) : number(alpha_of(pair)));
         }
@@ -228,12 +239,12 @@ hone_status hone_peft_config(json_t **out, const hone_adapter *adapter,
         " s:n, s:o, s:s, s:b, s:b}",
         "alpha_pattern", exceptions(adapter, usual, false), "auto_mapping",
         "base_model_name_or_path", text_or_null(base), "bias", "none", "exclude_modules",
-        "fan_in_fan_out", 0, "inference_mode", 1, "init_lora_weights", 1, "layers_pattern",
-        "layers_to_transform", "lora_alpha", number(alpha_of(usual)), "lora_bias", 0,
-        "lora_dropout", json_real(adapter->dropout), "modules_to_save", "peft_type", "LORA", "r",
-        (json_int_t)usual->rank, "rank_pattern", exceptions(adapter, usual, true), "revision",
-        "target_modules", target_modules(adapter), "task_type", "CAUSAL_LM", "use_dora", 0,
-        "use_rslora", 0);
+        "fan_in_fan_out", adapter->model->arch.family->transposed, "inference_mode", 1,
+        "init_lora_weights", 1, "layers_pattern", "layers_to_transform", "lora_alpha",
+        number(alpha_of(usual)), "lora_bias", 0, "lora_dropout", json_real(adapter->dropout),
+        "modules_to_save", "peft_type", "LORA", "r", (json_int_t)usual->rank, "rank_pattern",
+        exceptions(adapter, usual, true), "revision", "target_modules", target_modules(adapter),
+        "task_type", "CAUSAL_LM", "use_dora", 0, "use_rslora", 0);
     if (!config)
         return hone_fail(HONE_ERR_MEMORY, "out of memory: cannot make the adapter's config");
     *out = config;

@@ -27,9 +27,10 @@ static hone_status declare(hone_safetensors_writer *writer, const hone_adapter *
                            int64_t layer, hone_role role, hone_half half) {
     const hone_lora_pair *pair = hone_adapter_pair(adapter, layer, role);
     const hone_tensor *factor = half == HONE_HALF_A ? &pair->a : &pair->b;
-    char name[HONE_NAME];
-    snprintf(name, sizeof name, "base_model.model.model.layers.%lld.%s.lora_%c.weight",
-             (long long)layer, hone_roles[role].hf, half == HONE_HALF_A ? 'A' : 'B');
+    char module[HONE_NAME], name[HONE_NAME + 40];
+    hone_module_name(module, &adapter->model->arch, HONE_FORM_HF, layer, (int)role);
+    snprintf(name, sizeof name, "base_model.model.%s.lora_%c.weight", module,
+             half == HONE_HALF_A ? 'A' : 'B');
     return hone_safetensors_add_tensor(writer, name, HONE_F32, 2, factor->shape);
 }
 

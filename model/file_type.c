@@ -34,8 +34,8 @@ static bool takes_more_bits(int64_t layer, int64_t layers) {
 /* What llama.cpp takes for a model of 70B, whose eight query heads share a value head. */
 static bool is_70b(const hone_arch *arch) {
     if (arch->layers != 80) return false;
-    return strcmp(arch->family, "qwen2") == 0 ||
-           (strcmp(arch->family, "llama") == 0 && arch->heads != arch->kv_heads);
+    return strcmp(arch->family->gguf, "qwen2") == 0 ||
+           (strcmp(arch->family->gguf, "llama") == 0 && arch->heads != arch->kv_heads);
 }
 
 static hone_dtype value_type(const hone_file_type *file, const hone_arch *arch, int64_t layer) {

@@ -2,43 +2,24 @@
  * Every weight trainable: fine-tuning all parameters, and training from scratch.
  */
 #include <math.h>
-#include <string.h>
 
 #include "base/alloc.h"
 #include "base/philox.h"
 #include "model/model.h"
 
-/* Calls `visit` for every weight, in the order of the forward pass. */
-typedef hone_status (*weight_visitor)(void *context, hone_tensor *weight, int64_t layer, int which);
-
-static hone_status visit_weights(hone_model *model, weight_visitor visit, void *context) {
-    HONE_TRY(visit(context, &model->embedding, -1, HONE_OUTER_EMBEDDING));
-    for (int64_t l = 0; l < model->arch.layers; l++) {
-        for (int role = 0; role < HONE_ROLES; role++) {
-            HONE_TRY(visit(context, &model->layers[l].weight[role], l, role));
-        }
-    }
-    HONE_TRY(visit(context, &model->norm, -1, HONE_OUTER_NORM));
-    if (model->arch.tied) return HONE_OK;
-    return visit(context, &model->head, -1, HONE_OUTER_HEAD);
-}
-
-static hone_status add_param(void *context, hone_tensor *weight, int64_t layer, int which) {
-    hone_params *params = context;
-    char name[HONE_NAME];
-    hone_weight_name_hf(name, layer, which);
-    hone_param *param = &params->items[params->count++];
-    param->name = hone_strdup(name);
-    param->tensor = weight;
-    param->decays = weight->dims == 2;
-    return param->name ? HONE_OK : HONE_ERR_MEMORY;
-}
-
 static hone_status list_params(hone_model *model) {
-    size_t most = (size_t)model->arch.layers * HONE_ROLES + 3;
-    model->params.items = hone_alloc(most, sizeof *model->params.items);
-    if (!model->params.items) return HONE_ERR_MEMORY;
-    return visit_weights(model, add_param, &model->params);
+    hone_params *params = &model->params;
+    params->items = hone_alloc(model->weight_count, sizeof *params->items);
+    if (!params->items) return HONE_ERR_MEMORY;
+    for (size_t i = 0; i < model->weight_count; i++) {
+        const hone_weight *weight = &model->weights[i];
+        char name[HONE_NAME];
+        hone_weight_name(name, &model->arch, HONE_FORM_HF, weight);
+        hone_param *param = &params->items[params->count++];
+        *param = (hone_param){hone_strdup(name), weight->tensor, !hone_weight_is_vector(weight)};
+        if (!param->name) return HONE_ERR_MEMORY;
+    }
+    return HONE_OK;
 }
 
 hone_status hone_model_train_all(hone_model *model) {
@@ -53,19 +34,18 @@ hone_status hone_model_train_all(hone_model *model) {
                                            frozen[i].dtype, hone_tensor_count(&frozen[i]));
     }
     hone_free(frozen);
+    hone_model_divide(model);
     return status;
 }
 
 /* --- Fresh weights --- */
 
-static hone_status give_shape(void *context, hone_tensor *weight, int64_t layer, int which) {
-    const hone_arch *arch = context;
-    int64_t rows = arch->vocabulary, columns = arch->width;
-    if (layer >= 0) hone_arch_linear(arch, (hone_role)which, &rows, &columns);
-    bool gain = layer >= 0 ? which < HONE_ROLE_LINEAR : which == HONE_OUTER_NORM;
-    *weight = hone_tensor_over(gain ? "norm gain" : "weight", HONE_REAL, gain ? arch->width : rows,
-                               gain ? 0 : columns, NULL);
-    return HONE_OK;
+static void give_shape(const hone_arch *arch, const hone_weight *weight) {
+    int64_t rows, columns;
+    hone_weight_shape(arch, weight, &rows, &columns);
+    bool vector = hone_weight_is_vector(weight);
+    const char *name = !vector ? "weight" : weight->bias ? "bias" : "norm gain";
+    *weight->tensor = hone_tensor_over(name, HONE_REAL, rows, vector ? 0 : columns, NULL);
 }
 
 /* Two normal numbers from one draw (Box-Muller). */
@@ -77,26 +57,15 @@ static float normal(uint64_t seed, uint32_t tensor, int64_t element) {
     return (float)(radius * (element % 2 ? sin(angle) : cos(angle)));
 }
 
-typedef struct fresh {
-    hone_model *model;
-    uint64_t seed;
-    uint32_t tensor;
-    float *host; /* as large as the largest weight */
-} fresh;
-
-static hone_status fill_fresh(void *context, hone_tensor *weight, int64_t layer, int which) {
-    fresh *f = context;
-    const hone_arch *arch = &f->model->arch;
-    int64_t n = hone_tensor_count(weight);
-    bool into_residual = layer >= 0 && (which == HONE_ROLE_O || which == HONE_ROLE_DOWN);
+/* Element i of the n-th weight. */
+static float fresh_value(const hone_arch *arch, const hone_weight *weight, uint64_t seed,
+                         uint32_t n, int64_t i) {
+    if (hone_weight_is_vector(weight)) return weight->bias ? 0 : 1;
+    bool into_residual =
+        weight->layer >= 0 && (weight->which == HONE_ROLE_O || weight->which == HONE_ROLE_DOWN);
     double scale = arch->initializer_range;
     if (into_residual) scale /= sqrt(2 * (double)arch->layers);
-    for (int64_t i = 0; i < n; i++) {
-        f->host[i] = weight->dims == 1 ? 1 : (float)scale * normal(f->seed, f->tensor, i);
-    }
-    f->tensor++;
-    return hone_device_copy_in(f->model->device, weight->data, f->host,
-                               (size_t)n * sizeof *f->host);
+    return (float)scale * normal(seed, n, i);
 }
 
 static int64_t largest(const hone_params *params) {
@@ -108,17 +77,30 @@ static int64_t largest(const hone_params *params) {
     return most;
 }
 
+static hone_status fill_fresh(hone_model *model, uint64_t seed) {
+    float *host = hone_alloc((size_t)largest(&model->params), sizeof *host);
+    if (!host) return HONE_ERR_MEMORY;
+    hone_status status = HONE_OK;
+    for (size_t w = 0; status == HONE_OK && w < model->weight_count; w++) {
+        const hone_weight *weight = &model->weights[w];
+        int64_t n = hone_tensor_count(weight->tensor);
+        for (int64_t i = 0; i < n; i++) {
+            host[i] = fresh_value(&model->arch, weight, seed, (uint32_t)w, i);
+        }
+        status = hone_device_copy_in(model->device, weight->tensor->data, host,
+                                     (size_t)n * sizeof *host);
+    }
+    hone_free(host);
+    return status;
+}
+
 static hone_status make_fresh(hone_model *model, uint64_t seed) {
-    model->layers = hone_alloc((size_t)model->arch.layers, sizeof *model->layers);
-    if (!model->layers) return HONE_ERR_MEMORY;
-    HONE_TRY(visit_weights(model, give_shape, &model->arch));
+    HONE_TRY(hone_model_list_weights(model));
+    for (size_t i = 0; i < model->weight_count; i++) give_shape(&model->arch, &model->weights[i]);
     HONE_TRY(list_params(model));
     HONE_TRY(hone_params_allocate(&model->params, model->device));
-    fresh f = {model, seed, 0, hone_alloc((size_t)largest(&model->params), sizeof(float))};
-    if (!f.host) return HONE_ERR_MEMORY;
-    hone_status status = visit_weights(model, fill_fresh, &f);
-    hone_free(f.host);
-    return status;
+    hone_model_divide(model);
+    return fill_fresh(model, seed);
 }
 
 hone_status hone_model_create(hone_model **out, const char *config_path, const hone_device *device,

@@ -1,5 +1,6 @@
 /*
  * LoRA adapters (arXiv 2106.09685): for some linear layers a pair A [R,in], B [out,R], so that y = x W^T + s x A^T B^T.
+ * A fused matrix has one pair, as it is one module to PEFT.
  *
  * Rank and scale s belong to the pair: adapters made elsewhere may have several. Rows of B of q and k are in the order
  * of the model's own weights (model->arch.rope_interleaved).
@@ -10,10 +11,14 @@
 #include "model/adapter_info.h"
 #include "model/model.h"
 
+enum { HONE_FUSED_PARTS = 3 };
+
 typedef struct hone_lora_pair {
     hone_tensor a, b;
     int64_t rank; /* 0: this layer is not adapted */
     double scale; /* alpha / rank, or alpha / sqrt(rank) */
+    /* rows of b that are for one part of a fused matrix (they share a), with their gradients */
+    hone_tensor part[HONE_FUSED_PARTS], part_grad[HONE_FUSED_PARTS];
 } hone_lora_pair;
 
 typedef struct hone_adapter {
@@ -26,7 +31,8 @@ typedef struct hone_adapter {
 } hone_adapter;
 
 /* A fresh adapter as PEFT makes it: A uniform in +-1/sqrt(in), B zero, s = alpha / rank. `targets`: bit i adapts role
- * HONE_ROLE_LINEAR + i in every block. */
+ * HONE_ROLE_LINEAR + i in every block, where the family has it. HONE_ERR_USAGE for some parts of a fused matrix without
+ * the others. */
 HONE_MUST_USE hone_status hone_adapter_new(hone_adapter **out, const hone_model *model,
                                            uint32_t targets, int64_t rank, double alpha,
                                            uint64_t seed);
@@ -39,9 +45,15 @@ HONE_MUST_USE hone_status hone_adapter_open(hone_adapter **out, const hone_model
 
 void hone_adapter_free(hone_adapter *adapter); /* takes NULL */
 
+/* Pair of a role that files hold; a part of a fused one has none of its own. */
 static inline hone_lora_pair *hone_adapter_pair(const hone_adapter *adapter, int64_t layer,
                                                 hone_role role) {
     return &adapter->pairs[layer * HONE_LINEARS + (int64_t)role - HONE_ROLE_LINEAR];
+}
+
+/* The rows of b for a part of the fused role that it is in. */
+static inline hone_tensor *hone_adapter_part(hone_lora_pair *pair, hone_role part) {
+    return &pair->part[part - (part >= HONE_ROLE_GATE ? HONE_ROLE_GATE : HONE_ROLE_Q)];
 }
 
 /* For readers: an adapter without pairs; then, for each adapted layer, its rank and scale; then memory for all

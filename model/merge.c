@@ -6,25 +6,6 @@
 #include "formats/quantize.h"
 #include "model/adapter_factors.h"
 
-size_t hone_weight_count(const hone_model *model) {
-    return (size_t)model->arch.layers * HONE_ROLES + (model->arch.tied ? 2 : 3);
-}
-
-static hone_weight outer_weight(const hone_model *model, hone_outer which) {
-    const hone_tensor *tensors[] = {&model->embedding, &model->norm, &model->head};
-    return (hone_weight){-1, (int)which, tensors[which], which == HONE_OUTER_NORM};
-}
-
-hone_weight hone_weight_at(const hone_model *model, size_t index) {
-    size_t first = model->arch.tied ? 1 : 2;
-    if (index == 0) return outer_weight(model, HONE_OUTER_EMBEDDING);
-    if (index < first) return outer_weight(model, HONE_OUTER_HEAD);
-    if (index + 1 == hone_weight_count(model)) return outer_weight(model, HONE_OUTER_NORM);
-    int64_t layer = (int64_t)(index - first) / HONE_ROLES;
-    int role = (int)((index - first) % HONE_ROLES);
-    return (hone_weight){layer, role, &model->layers[layer].weight[role], role < HONE_ROLE_LINEAR};
-}
-
 /* --- A weight in bands of rows --- */
 
 /* Elements of a band, about; enough for the product to be quick. */
@@ -34,14 +15,16 @@ typedef struct band_work {
     const hone_model *model;
     const hone_lora_pair *pair; /* NULL: nothing to add */
     const hone_tensor *weight;
-    int64_t rows, columns; /* of the weight; a gain is one row */
-    int64_t band;          /* rows at a time */
-    int64_t heads;         /* of rows that rope pairs; 0: none */
-    bool interleaved;      /* wanted */
-    hone_dtype type;       /* wanted */
-    hone_buffer floats;    /* device, [band, columns] */
-    void *host, *turned;   /* owned, of the wider of both forms */
-    void *bytes;           /* owned: what goes to the sink */
+    int64_t rows,
+        columns;         /* of the weight; a vector is one row, unless its elements are reordered */
+    double offset;       /* added to what is stored */
+    int64_t band;        /* rows at a time */
+    int64_t heads;       /* of rows that rope pairs; 0: none */
+    bool interleaved;    /* wanted */
+    hone_dtype type;     /* wanted */
+    hone_buffer floats;  /* device, [band, columns] */
+    void *host, *turned; /* owned, of the wider of both forms */
+    void *bytes;         /* owned: what goes to the sink */
 } band_work;
 
 static int64_t band_rows(const band_work *w) {
@@ -101,6 +84,8 @@ static hone_status convert_band(const band_work *w, int64_t begin, int64_t rows,
     merge_band(w, begin, rows);
     HONE_TRY(hone_device_copy_out(w->model->device, w->host, w->floats.base,
                                   (size_t)rows * float_bytes));
+    float *host = w->host;
+    for (int64_t i = 0; w->offset != 0 && i < rows * w->columns; i++) host[i] += (float)w->offset;
     const float *values = turn(w, w->host, rows, float_bytes);
     hone_status status = hone_quantize(w->bytes, w->type, values, rows, w->columns);
     if (status != HONE_OK && begin > 0) {
@@ -111,7 +96,7 @@ static hone_status convert_band(const band_work *w, int64_t begin, int64_t rows,
 }
 
 static hone_status run_bands(const band_work *w, void *to, hone_sink sink) {
-    bool as_stored = !w->pair && w->type == w->weight->dtype;
+    bool as_stored = !w->pair && w->offset == 0 && w->type == w->weight->dtype;
     for (int64_t begin = 0; begin < w->rows; begin += w->band) {
         int64_t rows = w->rows - begin < w->band ? w->rows - begin : w->band;
         HONE_TRY(as_stored ? copy_band(w, begin, rows, to, sink)
@@ -120,29 +105,80 @@ static hone_status run_bands(const band_work *w, void *to, hone_sink sink) {
     return HONE_OK;
 }
 
-hone_status hone_merge_weight(const hone_model *model, const hone_adapter *adapter,
-                              const hone_weight *weight, hone_dtype type, bool interleaved,
-                              void *to, hone_sink sink) {
+/* Gathers a whole matrix, to give it on transposed. */
+typedef struct gathering {
+    unsigned char *bytes; /* owned */
+    size_t length;
+} gathering;
+
+static hone_status gather(void *to, const void *bytes, size_t length) {
+    gathering *g = to;
+    memcpy(g->bytes + g->length, bytes, length);
+    g->length += length;
+    return HONE_OK;
+}
+
+/* Elements of the matrix by columns. */
+static hone_status run_transposed(const band_work *w, void *to, hone_sink sink) {
+    size_t size = hone_dtype_row_bytes(w->type, 1);
+    size_t row_bytes = (size_t)w->columns * size;
+    gathering g = {hone_alloc((size_t)w->rows, row_bytes), 0};
+    unsigned char *column = hone_alloc((size_t)w->rows, size);
+    hone_status status = g.bytes && column ? run_bands(w, &g, gather) : HONE_ERR_MEMORY;
+    for (int64_t c = 0; status == HONE_OK && c < w->columns; c++) {
+        for (int64_t r = 0; r < w->rows; r++) {
+            memcpy(column + (size_t)r * size, g.bytes + (size_t)r * row_bytes + (size_t)c * size,
+                   size);
+        }
+        status = sink(to, column, (size_t)w->rows * size);
+    }
+    hone_free(column);
+    hone_free(g.bytes);
+    return status;
+}
+
+static band_work work_of(const hone_model *model, const hone_adapter *adapter,
+                         const hone_weight *weight, hone_dtype type, hone_form form) {
+    const hone_arch *arch = &model->arch;
     const hone_tensor *tensor = weight->tensor;
-    bool linear = weight->layer >= 0 && !weight->gain;
-    band_work w = {.model = model, .weight = tensor, .type = type, .interleaved = interleaved};
-    w.rows = weight->gain ? 1 : tensor->shape[0];
-    w.columns = weight->gain ? tensor->shape[0] : tensor->shape[1];
-    if (linear) w.heads = hone_rope_heads(&model->arch, (hone_role)weight->which);
-    if (linear && adapter) {
+    bool in_block = weight->layer >= 0, vector = hone_weight_is_vector(weight);
+    band_work w = {.model = model,
+                   .weight = tensor,
+                   .type = type,
+                   .rows = tensor->shape[0],
+                   .columns = tensor->shape[1]};
+    w.interleaved = form == HONE_FORM_GGUF && arch->family->permuted;
+    if (in_block) w.heads = hone_rope_heads(arch, (hone_role)weight->which);
+    if (vector && w.heads == 0) {
+        w.rows = 1;
+        w.columns = tensor->shape[0];
+    }
+    if (vector && !weight->bias && form == HONE_FORM_HF) w.offset = -arch->family->norm_offset;
+    if (in_block && !vector && adapter) {
         w.pair = hone_adapter_pair(adapter, weight->layer, (hone_role)weight->which);
         if (w.pair->rank == 0) w.pair = NULL;
     }
+    return w;
+}
+
+hone_status hone_merge_weight(const hone_model *model, const hone_adapter *adapter,
+                              const hone_weight *weight, hone_dtype type, hone_form form, void *to,
+                              hone_sink sink) {
+    band_work w = work_of(model, adapter, weight, type, form);
+    bool transposed = model->arch.family->transposed && form == HONE_FORM_HF &&
+                      weight->layer >= 0 && !hone_weight_is_vector(weight);
     w.band = band_rows(&w);
     hone_status status = allocate(&w);
-    if (status == HONE_OK) status = run_bands(&w, to, sink);
+    if (status == HONE_OK) {
+        status = transposed ? run_transposed(&w, to, sink) : run_bands(&w, to, sink);
+    }
     hone_buffer_free(&w.floats);
     hone_free(w.host);
     hone_free(w.turned);
     hone_free(w.bytes);
     if (status != HONE_ERR_NUMERIC) return status;
     char name[HONE_NAME];
-    hone_weight_name_hf(name, weight->layer, weight->which);
+    hone_weight_name(name, &model->arch, HONE_FORM_HF, weight);
     return hone_fail_context(status, "%s: tensor %s as %s", model->path, name,
                              hone_dtype_name(type));
 }

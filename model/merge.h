@@ -34,25 +34,14 @@ HONE_MUST_USE hone_status hone_model_export_safetensors(const hone_model *model,
 
 /* --- Between the files of this module --- */
 
-/* One weight. `which` is a hone_role, or with layer -1 a hone_outer. */
-typedef struct hone_weight {
-    int64_t layer;
-    int which;
-    const hone_tensor *tensor;
-    bool gain; /* of a norm */
-} hone_weight;
-
-/* All weights that files hold, in a fixed order: embedding, head unless tied, blocks, final norm. */
-size_t hone_weight_count(const hone_model *model);
-hone_weight hone_weight_at(const hone_model *model, size_t index);
-
 /* Takes the next bytes of a weight. */
 typedef hone_status (*hone_sink)(void *to, const void *bytes, size_t length);
 
-/* Gives a weight, merged, as `type` to `sink`, rows of q and k in GGUF's order when `interleaved`, else in Hugging
- * Face's. HONE_ERR_NUMERIC, with the weight's name, for what the type cannot hold. */
+/* Gives a weight, merged, as `type` to `sink`, as files of that form hold it: rows of q and k in their order, gains with or
+ * without an offset, matrices transposed or not. HONE_ERR_NUMERIC, with the weight's name, for what the type cannot
+ * hold. */
 HONE_MUST_USE hone_status hone_merge_weight(const hone_model *model, const hone_adapter *adapter,
                                             const hone_weight *weight, hone_dtype type,
-                                            bool interleaved, void *to, hone_sink sink);
+                                            hone_form form, void *to, hone_sink sink);
 
 #endif

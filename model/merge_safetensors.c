@@ -35,7 +35,7 @@ static hone_status choose_type(folder_out *f) {
     if (f->options->file_type) {
         f->type = f->options->file_type->type;
     } else {
-        f->type = f->model->layers[0].weight[HONE_ROLE_Q].dtype;
+        f->type = hone_model_usual_type(f->model);
         if (!torch_name(f->type)) f->type = HONE_F32;
     }
     if (torch_name(f->type)) return HONE_OK;
@@ -53,21 +53,23 @@ static hone_status to_safetensors(void *writer, const void *bytes, size_t length
 
 static hone_status declare(const folder_out *f, hone_safetensors_writer *writer) {
     HONE_TRY(hone_safetensors_set_metadata(writer, "format", "pt"));
-    for (size_t i = 0; i < hone_weight_count(f->model); i++) {
-        hone_weight weight = hone_weight_at(f->model, i);
+    const hone_arch *arch = &f->model->arch;
+    for (size_t i = 0; i < f->model->weight_count; i++) {
+        const hone_weight *weight = &f->model->weights[i];
+        const hone_tensor *tensor = weight->tensor;
+        bool transposed = arch->family->transposed && weight->layer >= 0 && tensor->dims == 2;
+        int64_t shape[2] = {tensor->shape[transposed], tensor->shape[!transposed]};
         char name[HONE_NAME];
-        hone_weight_name_hf(name, weight.layer, weight.which);
-        HONE_TRY(hone_safetensors_add_tensor(writer, name, f->type, weight.gain ? 1 : 2,
-                                             weight.tensor->shape));
+        hone_weight_name(name, arch, HONE_FORM_HF, weight);
+        HONE_TRY(hone_safetensors_add_tensor(writer, name, f->type, tensor->dims, shape));
     }
     return HONE_OK;
 }
 
 static hone_status put(const folder_out *f, hone_safetensors_writer *writer) {
-    for (size_t i = 0; i < hone_weight_count(f->model); i++) {
-        hone_weight weight = hone_weight_at(f->model, i);
-        HONE_TRY(hone_merge_weight(f->model, f->adapter, &weight, f->type, false, writer,
-                                   to_safetensors));
+    for (size_t i = 0; i < f->model->weight_count; i++) {
+        HONE_TRY(hone_merge_weight(f->model, f->adapter, &f->model->weights[i], f->type,
+                                   HONE_FORM_HF, writer, to_safetensors));
     }
     return HONE_OK;
 }
@@ -160,7 +162,8 @@ static hone_status changed_config(json_t **out, const folder_out *f) {
     if (older) failed |= json_object_set_new(config, "torch_dtype", json_string(type));
     failed |= json_object_set_new(config, "tie_word_embeddings", json_boolean(f->model->arch.tied));
     if (!failed && !json_object_get(config, "architectures")) {
-        failed = json_object_set_new(config, "architectures", json_pack("[s]", "LlamaForCausalLM"));
+        failed = json_object_set_new(config, "architectures",
+                                     json_pack("[s]", f->model->arch.family->class_name));
     }
     *out = config;
     return failed ? hone_fail(HONE_ERR_MEMORY, "out of memory: cannot make a config.json")

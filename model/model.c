@@ -1,6 +1,7 @@
 #include "model/model.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -14,13 +15,17 @@ typedef struct found {
     const void *data;
 } found;
 
-static hone_status find_gguf(found *out, const hone_model *model, int64_t layer, int which) {
-    char name[HONE_NAME];
-    hone_weight_name_gguf(name, layer, which);
+static hone_form form_of(const hone_model *model) {
+    return model->gguf ? HONE_FORM_GGUF : HONE_FORM_HF;
+}
+
+static hone_status is_missing(const char *file, const char *name) {
+    return hone_fail(HONE_ERR_FORMAT, "%s: tensor %s is missing", file, name);
+}
+
+static hone_status find_gguf(found *out, const hone_model *model, const char *name) {
     const hone_gguf_tensor *tensor = hone_gguf_tensor_find(model->gguf, name);
-    if (!tensor) {
-        return hone_fail(HONE_ERR_FORMAT, "%s: tensor %s is missing", model->path, name);
-    }
+    if (!tensor) return is_missing(model->path, name);
     HONE_TRY(hone_gguf_tensor_dtype(&out->dtype, model->gguf, tensor));
     out->rows = tensor->n_dims == 1 ? tensor->cols : tensor->rows;
     out->columns = tensor->n_dims == 1 ? 1 : tensor->cols;
@@ -28,14 +33,17 @@ static hone_status find_gguf(found *out, const hone_model *model, int64_t layer,
     return HONE_OK;
 }
 
-static hone_status find_safetensors(found *out, const hone_model *model, int64_t layer, int which) {
-    char name[HONE_NAME];
-    hone_weight_name_hf(name, layer, which);
+/* GPT-2's first files, which are still the usual ones, lack the name of the model inside. */
+static const char *short_name(const hone_model *model, const char *name) {
+    static const char outer[] = "transformer.";
+    bool has = model->arch.family->learned_positions && strncmp(name, outer, strlen(outer)) == 0;
+    return has ? name + strlen(outer) : name;
+}
+
+static hone_status find_safetensors(found *out, const hone_model *model, const char *name) {
     const hone_safetensors_tensor *tensor = hone_safetensors_find(model->safetensors, name);
-    if (!tensor) {
-        return hone_fail(HONE_ERR_FORMAT, "%s: tensor %s is missing",
-                         hone_safetensors_path(model->safetensors), name);
-    }
+    if (!tensor) tensor = hone_safetensors_find(model->safetensors, short_name(model, name));
+    if (!tensor) return is_missing(hone_safetensors_path(model->safetensors), name);
     HONE_TRY(hone_safetensors_dtype(&out->dtype, tensor));
     out->rows = tensor->shape[0];
     out->columns = 1;
@@ -44,13 +52,24 @@ static hone_status find_safetensors(found *out, const hone_model *model, int64_t
     return HONE_OK;
 }
 
-static hone_status find(found *out, const hone_model *model, int64_t layer, int which, int64_t rows,
-                        int64_t columns) {
-    HONE_TRY(model->gguf ? find_gguf(out, model, layer, which)
-                         : find_safetensors(out, model, layer, which));
-    if (out->rows == rows && out->columns == columns) return HONE_OK;
+/* Whether the file holds a weight as [in, out]. */
+static bool is_transposed(const hone_model *model, const hone_weight *weight) {
+    return model->arch.family->transposed && model->safetensors && weight->layer >= 0 &&
+           !hone_weight_is_vector(weight);
+}
+
+static hone_status find(found *out, const hone_model *model, const hone_weight *weight) {
     char name[HONE_NAME];
-    hone_weight_name_hf(name, layer, which);
+    hone_weight_name(name, &model->arch, form_of(model), weight);
+    HONE_TRY(model->gguf ? find_gguf(out, model, name) : find_safetensors(out, model, name));
+    int64_t rows, columns;
+    hone_weight_shape(&model->arch, weight, &rows, &columns);
+    if (is_transposed(model, weight)) {
+        int64_t swapped = rows;
+        rows = columns;
+        columns = swapped;
+    }
+    if (out->rows == rows && out->columns == columns) return HONE_OK;
     return hone_fail(
         HONE_ERR_FORMAT,
         "%s: tensor %s has shape [%lld, %lld], the model's settings ask for [%lld, %lld]",
@@ -58,16 +77,31 @@ static hone_status find(found *out, const hone_model *model, int64_t layer, int 
         (long long)columns);
 }
 
-/* A norm's gain as HONE_REAL, at the next place of model->norms. */
-static hone_status load_norm(hone_tensor *out, hone_model *model, int64_t layer, int which,
-                             int64_t place) {
-    int64_t width = model->arch.width;
-    found weight;
-    HONE_TRY(find(&weight, model, layer, which, width, 1));
-    hone_real *to = (hone_real *)model->norms.base + place * width;
-    model->device->kernels->dequantize(to, weight.data, weight.dtype, width);
-    *out = hone_tensor_over("norm gain", HONE_REAL, width, 0, to);
-    return HONE_OK;
+/* What a file stores of a gain less than the gain itself. */
+static double stored_offset(const hone_model *model, const hone_weight *weight) {
+    bool gain = hone_weight_is_vector(weight) && !weight->bias;
+    return gain && model->safetensors ? model->arch.family->norm_offset : 0;
+}
+
+/* A gain or a bias as HONE_REAL, at the next place of model->vectors. */
+static hone_status load_vector(hone_model *model, const hone_weight *weight, int64_t *place) {
+    found from;
+    HONE_TRY(find(&from, model, weight));
+    hone_real *to = (hone_real *)model->vectors.base + *place;
+    *place += from.rows;
+    model->device->kernels->dequantize(to, from.data, from.dtype, from.rows);
+    *weight->tensor =
+        hone_tensor_over(weight->bias ? "bias" : "norm gain", HONE_REAL, from.rows, 0, to);
+    double offset = stored_offset(model, weight);
+    if (offset == 0) return HONE_OK;
+    size_t bytes = (size_t)from.rows * sizeof(hone_real);
+    hone_real *host = hone_alloc(1, bytes);
+    hone_status status =
+        host ? hone_device_copy_out(model->device, host, to, bytes) : HONE_ERR_MEMORY;
+    for (int64_t i = 0; status == HONE_OK && i < from.rows; i++) host[i] += (hone_real)offset;
+    if (status == HONE_OK) status = hone_device_copy_in(model->device, to, host, bytes);
+    hone_free(host);
+    return status;
 }
 
 static bool is_aligned(const found *weight) {
@@ -76,31 +110,44 @@ static bool is_aligned(const found *weight) {
     return (uintptr_t)weight->data % unit == 0;
 }
 
-static hone_status load_matrix(hone_tensor *out, hone_model *model, int64_t layer, int which,
-                               int64_t rows, int64_t columns) {
-    found weight;
-    HONE_TRY(find(&weight, model, layer, which, rows, columns));
-    if (!is_aligned(&weight)) {
+/* `to` [columns, rows] = `from` [rows, columns] transposed, elements of `size` bytes. */
+static void transpose(char *to, const char *from, int64_t rows, int64_t columns, size_t size) {
+    for (int64_t r = 0; r < rows; r++) {
+        for (int64_t c = 0; c < columns; c++) {
+            memcpy(to + (size_t)(c * rows + r) * size, from + (size_t)(r * columns + c) * size,
+                   size);
+        }
+    }
+}
+
+/* The matrix the other way round, in memory of its own. */
+static hone_status turn(hone_model *model, found *weight, hone_buffer *memory) {
+    const hone_dtype_info *type = hone_dtype_describe((uint32_t)weight->dtype);
+    size_t bytes = (size_t)weight->rows * hone_dtype_row_bytes(weight->dtype, weight->columns);
+    HONE_TRY(hone_buffer_new(memory, model->device, bytes));
+    char *host = hone_alloc(1, bytes);
+    if (!host) return HONE_ERR_MEMORY;
+    transpose(host, weight->data, weight->rows, weight->columns, (size_t)type->bytes);
+    hone_status status = hone_device_copy_in(model->device, memory->base, host, bytes);
+    hone_free(host);
+    *weight = (found){weight->dtype, weight->columns, weight->rows, memory->base};
+    return status;
+}
+
+static hone_status load_matrix(hone_model *model, const hone_weight *weight, hone_buffer *memory) {
+    found from;
+    HONE_TRY(find(&from, model, weight));
+    if (is_transposed(model, weight)) {
+        HONE_TRY(turn(model, &from, memory));
+    } else if (!is_aligned(&from)) {
         return hone_fail(
             HONE_ERR_UNSUPPORTED,
             "%s: the tensors of this file do not lie at multiples of their element size; "
             "save it again with a current safetensors library",
             model->path);
     }
-    *out = hone_tensor_over("weight", weight.dtype, rows, columns, (void *)(uintptr_t)weight.data);
-    return HONE_OK;
-}
-
-static hone_status load_layer(hone_model *model, int64_t l) {
-    hone_layer *layer = &model->layers[l];
-    HONE_TRY(load_norm(&layer->weight[HONE_ROLE_ATTN_NORM], model, l, HONE_ROLE_ATTN_NORM, 2 * l));
-    HONE_TRY(
-        load_norm(&layer->weight[HONE_ROLE_MLP_NORM], model, l, HONE_ROLE_MLP_NORM, 2 * l + 1));
-    for (hone_role role = HONE_ROLE_LINEAR; role < HONE_ROLES; role++) {
-        int64_t rows, columns;
-        hone_arch_linear(&model->arch, role, &rows, &columns);
-        HONE_TRY(load_matrix(&layer->weight[role], model, l, (int)role, rows, columns));
-    }
+    *weight->tensor = hone_tensor_over("weight", from.dtype, from.rows, from.columns,
+                                       (void *)(uintptr_t)from.data);
     return HONE_OK;
 }
 
@@ -109,35 +156,52 @@ static hone_status refuse_surplus(const hone_model *model, const char *name) {
         HONE_ERR_UNSUPPORTED,
         "%s: tensor %s has no place in a %s model as hone knows it; leaving it out would "
         "change what the model says",
-        model->path, name, model->arch.family);
+        model->path, name, model->arch.family->model_type);
+}
+
+static bool is_known(const hone_model *model, const char *name) {
+    if (hone_weight_is_known(&model->arch, form_of(model), name)) return true;
+    if (!model->safetensors || !model->arch.family->learned_positions) return false;
+    char whole[2 * HONE_NAME];
+    snprintf(whole, sizeof whole, "transformer.%s", name);
+    return hone_weight_is_known(&model->arch, HONE_FORM_HF, whole);
 }
 
 /* A bias, say, that the description does not speak of. */
 static hone_status check_surplus(const hone_model *model) {
     for (size_t i = 0; model->gguf && i < hone_gguf_tensor_count(model->gguf); i++) {
         const char *name = hone_gguf_tensor_at(model->gguf, i)->name;
-        if (!hone_weight_is_known(name, true)) return refuse_surplus(model, name);
+        if (!is_known(model, name)) return refuse_surplus(model, name);
     }
     for (size_t i = 0; model->safetensors && i < hone_safetensors_count(model->safetensors); i++) {
         const char *name = hone_safetensors_at(model->safetensors, i)->name;
-        if (!hone_weight_is_known(name, false)) return refuse_surplus(model, name);
+        if (!is_known(model, name)) return refuse_surplus(model, name);
     }
     return HONE_OK;
 }
 
+static int64_t vector_elements(const hone_model *model) {
+    int64_t sum = 0, rows, columns;
+    for (size_t i = 0; i < model->weight_count; i++) {
+        if (!hone_weight_is_vector(&model->weights[i])) continue;
+        hone_weight_shape(&model->arch, &model->weights[i], &rows, &columns);
+        sum += rows;
+    }
+    return sum;
+}
+
 static hone_status load_weights(hone_model *model) {
     HONE_TRY(check_surplus(model));
-    const hone_arch *arch = &model->arch;
-    size_t norm_bytes = (size_t)((2 * arch->layers + 1) * arch->width) * sizeof(hone_real);
-    HONE_TRY(hone_buffer_new(&model->norms, model->device, norm_bytes));
-    HONE_TRY(load_norm(&model->norm, model, -1, HONE_OUTER_NORM, 2 * arch->layers));
-    HONE_TRY(load_matrix(&model->embedding, model, -1, HONE_OUTER_EMBEDDING, arch->vocabulary,
-                         arch->width));
-    if (!arch->tied) {
-        HONE_TRY(
-            load_matrix(&model->head, model, -1, HONE_OUTER_HEAD, arch->vocabulary, arch->width));
+    HONE_TRY(hone_model_list_weights(model));
+    HONE_TRY(hone_buffer_new(&model->vectors, model->device,
+                             (size_t)vector_elements(model) * sizeof(hone_real)));
+    int64_t place = 0;
+    for (size_t i = 0; i < model->weight_count; i++) {
+        const hone_weight *weight = &model->weights[i];
+        HONE_TRY(hone_weight_is_vector(weight) ? load_vector(model, weight, &place)
+                                               : load_matrix(model, weight, &model->turned[i]));
     }
-    for (int64_t l = 0; l < arch->layers; l++) HONE_TRY(load_layer(model, l));
+    hone_model_divide(model);
     return HONE_OK;
 }
 
@@ -197,10 +261,7 @@ hone_status hone_model_open(hone_model **out, const char *path, const hone_devic
     hone_model *model = NULL;
     hone_status status = new_model(&model, path, device);
     if (status == HONE_OK) status = open_files(model, path);
-    if (status == HONE_OK) {
-        model->layers = hone_alloc((size_t)model->arch.layers, sizeof *model->layers);
-        status = model->layers ? load_weights(model) : HONE_ERR_MEMORY;
-    }
+    if (status == HONE_OK) status = load_weights(model);
     if (status != HONE_OK) {
         hone_model_close(model);
         return status;
@@ -214,10 +275,13 @@ void hone_model_close(hone_model *model) {
     hone_gguf_close(model->gguf);
     hone_safetensors_close(model->safetensors);
     json_decref(model->config);
-    hone_buffer_free(&model->norms);
+    for (size_t i = 0; i < model->weight_count; i++) hone_buffer_free(&model->turned[i]);
+    hone_buffer_free(&model->vectors);
     hone_buffer_free(&model->rope);
     hone_params_free(&model->params);
     hone_free(model->layers);
+    hone_free(model->weights);
+    hone_free(model->turned);
     hone_free(model->path);
     hone_free(model);
 }
@@ -237,33 +301,46 @@ hone_status hone_model_tokenizer(hone_tokenizer **out, const char *path) {
     return status;
 }
 
-hone_status hone_model_rope(hone_model *model, int64_t positions) {
-    if (positions <= model->rope_positions) return HONE_OK;
-    int64_t half = model->arch.head_size / 2;
-    float *factors = hone_alloc((size_t)half, sizeof *factors);
-    hone_real *table = hone_alloc((size_t)(2 * positions * half), sizeof *table);
-    hone_status status = factors && table ? HONE_OK : HONE_ERR_MEMORY;
-    if (status == HONE_OK) {
-        hone_arch_rope_factors(factors, &model->arch);
-        for (int64_t i = 0; i < half; i++) {
-            /* In f32, as transformers and llama.cpp have it: long contexts see the rounding. */
-            double power = (double)((float)(2 * i) / (float)model->arch.head_size);
-            float frequency = (float)(1 / pow(model->arch.rope_theta, power)) / factors[i];
-            for (int64_t p = 0; p < positions; p++) {
-                double angle = (double)((float)p * frequency);
-                table[p * half + i] = (hone_real)cos(angle);
-                table[(positions + p) * half + i] = (hone_real)sin(angle);
-            }
+/* Cosine and sine of one kind of rope, [positions, pairs] each, one after the other. */
+static void fill_rope(hone_real *table, const hone_arch *arch, const hone_rotary *rope,
+                      int64_t positions) {
+    float frequencies[HONE_MOST_ROTATED / 2];
+    int64_t pairs = arch->rotated / 2;
+    hone_rope_frequencies(frequencies, rope, arch->rotated, positions);
+    for (int64_t p = 0; p < positions; p++) {
+        for (int64_t i = 0; i < pairs; i++) {
+            double angle = (double)((float)p * frequencies[i]);
+            table[p * pairs + i] = (hone_real)(cos(angle) * rope->attention_factor);
+            table[(positions + p) * pairs + i] = (hone_real)(sin(angle) * rope->attention_factor);
         }
-        hone_buffer_free(&model->rope);
-        size_t bytes = (size_t)(2 * positions * half) * sizeof *table;
-        status = hone_buffer_new(&model->rope, model->device, bytes);
-        if (status == HONE_OK) {
-            status = hone_device_copy_in(model->device, model->rope.base, table, bytes);
-        }
-        model->rope_positions = status == HONE_OK ? positions : 0;
     }
-    hone_free(factors);
+}
+
+static hone_status check_positions(const hone_model *model, int64_t positions) {
+    if (!model->arch.family->learned_positions || positions <= model->arch.context) return HONE_OK;
+    return hone_fail(HONE_ERR_DATA,
+                     "%s: a text of %lld tokens is longer than the %lld positions that the model "
+                     "has learned",
+                     model->path, (long long)positions, (long long)model->arch.context);
+}
+
+hone_status hone_model_rope(hone_model *model, int64_t positions) {
+    const hone_arch *arch = &model->arch;
+    HONE_TRY(check_positions(model, positions));
+    if (positions <= model->rope_positions || arch->rotated == 0) return HONE_OK;
+    int64_t kinds = arch->family->local_rope ? HONE_ROPES : 1, each = positions * arch->rotated;
+    hone_real *table = hone_alloc((size_t)(kinds * each), sizeof *table);
+    if (!table) return HONE_ERR_MEMORY;
+    for (int64_t kind = 0; kind < kinds; kind++) {
+        fill_rope(table + kind * each, arch, &arch->rope[kind], positions);
+    }
+    hone_buffer_free(&model->rope);
+    size_t bytes = (size_t)(kinds * each) * sizeof *table;
+    hone_status status = hone_buffer_new(&model->rope, model->device, bytes);
+    if (status == HONE_OK) {
+        status = hone_device_copy_in(model->device, model->rope.base, table, bytes);
+    }
+    model->rope_positions = status == HONE_OK ? positions : 0;
     hone_free(table);
     return status;
 }

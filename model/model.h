@@ -1,8 +1,10 @@
 /*
  * A model: an architecture and its weights, mapped from the file they stand in.
  *
- * Frozen weights are used where they lie, in the dtype they have. Norm gains are few and become HONE_REAL. Training all
- * parameters, or from scratch, gives every weight memory of its own as HONE_REAL.
+ * Frozen matrices are used where they lie, in the dtype they have; only those that Hugging Face holds transposed (GPT-2)
+ * are turned into memory of their own. Norm gains and biases are few and become HONE_REAL; a gain that a file stores less
+ * an offset (Gemma) is held with it. The parts of a fused matrix are rows of it. Training all parameters, or from scratch,
+ * gives every weight memory of its own as HONE_REAL.
  */
 #ifndef HONE_MODEL_MODEL_H
 #define HONE_MODEL_MODEL_H
@@ -15,8 +17,21 @@
 #include "text/tokenizer.h"
 
 typedef struct hone_layer {
-    hone_tensor weight[HONE_ROLES]; /* norms [C]; linear ones [out, in] */
+    hone_tensor weight[HONE_ROLES];     /* linear ones [out, in]; gains of norms */
+    hone_tensor bias[HONE_ROLES];       /* [out]; no data where there is none */
+    hone_tensor grads[2][HONE_LINEARS]; /* of the parts of fused ones: weights, biases */
 } hone_layer;
+
+/* A tensor that files hold. `which` is a hone_role, or with layer -1 a hone_outer. */
+typedef struct hone_weight {
+    int64_t layer;
+    int which;
+    bool bias;
+    hone_tensor *tensor; /* in the model; a vector (gain or bias) has one dimension */
+} hone_weight;
+
+/* The names of one kind of file. */
+typedef enum hone_form { HONE_FORM_HF, HONE_FORM_GGUF } hone_form;
 
 /* A tensor that training changes. `grad` of the tensor is in memory of its own. */
 typedef struct hone_param {
@@ -40,14 +55,18 @@ typedef struct hone_model {
     char *path;                /* owned: as it was asked for */
     hone_gguf *gguf;           /* one of the two is there */
     hone_safetensors *safetensors;
-    json_t *config;        /* config.json; NULL for GGUF */
-    hone_tensor embedding; /* [V,C] */
-    hone_tensor norm;      /* [C] */
+    json_t *config; /* config.json; NULL for GGUF */
     hone_tensor
-        head; /* [V,C]; the embedding again when tied (then `embedding` is the one to use) */
-    hone_layer *layers; /* owned, [L] */
-    hone_buffer norms;  /* gains as HONE_REAL */
-    hone_buffer rope;   /* cosine and sine tables, [positions, D/2] each */
+        outer[HONE_OUTERS]; /* embedding and head [V,C] (the head is not there when tied), learned
+                                       positions, gain of the final norm */
+    hone_tensor norm_bias;  /* of the final norm; no data where there is none */
+    hone_layer *layers;     /* owned, [L] */
+    hone_weight
+        *weights; /* owned: all that files hold, in the order of the forward pass, head last */
+    size_t weight_count;
+    hone_buffer vectors; /* gains and biases as HONE_REAL */
+    hone_buffer *turned; /* owned, [weight_count]: matrices that the file holds transposed */
+    hone_buffer rope;    /* cosine, sine [positions, rotated/2] of each kind of rope */
     int64_t rope_positions;
     hone_params params; /* of full training; empty otherwise */
 } hone_model;
@@ -72,27 +91,51 @@ HONE_MUST_USE hone_status hone_model_tokenizer(hone_tokenizer **out, const char 
 /* The folder of a model that was named by it or by a file in it; owned by the caller, NULL when memory is out. */
 char *hone_model_folder(const char *path);
 
-/* Makes cosine and sine tables for positions 0 <= p < positions; again when more are needed. */
+/* Makes ready for texts of up to `positions` tokens: cosine and sine tables; again when more are needed. Rope scalings
+ * that depend on a text's length go by this. HONE_ERR_DATA when learned positions end before that. */
 HONE_MUST_USE hone_status hone_model_rope(hone_model *model, int64_t positions);
 
 /* The weight of the output head, whichever it is. */
 static inline hone_tensor *hone_model_head(hone_model *model) {
-    return model->arch.tied ? &model->embedding : &model->head;
+    return &model->outer[model->arch.tied ? HONE_OUTER_EMBEDDING : HONE_OUTER_HEAD];
 }
 
 /* SHA-256 of the model's weights, for adapters and checkpoints: of the file, or over all shards; of the config of a
  * model made fresh. Reads all of them. */
 HONE_MUST_USE hone_status hone_model_hash(char out[HONE_SHA256_TEXT], const hone_model *model);
 
-/* The name of a weight as Hugging Face writes it, "model.layers.3.self_attn.q_proj.weight". `layer` -1: the tensors
- * outside of the blocks, by hone_outer. */
-typedef enum hone_outer { HONE_OUTER_EMBEDDING, HONE_OUTER_NORM, HONE_OUTER_HEAD } hone_outer;
 enum { HONE_NAME = 128 };
-void hone_weight_name_hf(char out[HONE_NAME], int64_t layer, int role_or_outer);
-void hone_weight_name_gguf(char out[HONE_NAME], int64_t layer, int role_or_outer);
 
-/* Whether a file's tensor is one that the model uses, or one that only repeats its settings (rope frequencies). */
-bool hone_weight_is_known(const char *name, bool gguf);
+/* "model.layers.3.self_attn.q_proj" or "blk.3.attn_q": the module that a tensor belongs to. Layer -1: hone_outer. */
+void hone_module_name(char out[HONE_NAME], const hone_arch *arch, hone_form form, int64_t layer,
+                      int which);
+
+/* The same with ".weight" or ".bias". */
+void hone_weight_name(char out[HONE_NAME], const hone_arch *arch, hone_form form,
+                      const hone_weight *weight);
+
+/* Whether a file's tensor is one that the model uses, or one that says nothing new (rope frequencies, masks). */
+bool hone_weight_is_known(const hone_arch *arch, hone_form form, const char *name);
+
+/* Bytes that all frozen weights take, where they lie. */
+int64_t hone_model_weight_bytes(const hone_model *model);
+
+/* The type of the first block's matrices, which most of the model has. */
+hone_dtype hone_model_usual_type(const hone_model *model);
+
+/* Lists the weights of model->arch; for those who make models. */
+HONE_MUST_USE hone_status hone_model_list_weights(hone_model *model);
+
+/* Rows and columns of a weight; a vector has one column. */
+void hone_weight_shape(const hone_arch *arch, const hone_weight *weight, int64_t *rows,
+                       int64_t *columns);
+bool hone_weight_is_vector(const hone_weight *weight);
+
+/* Points the parts of fused weights into them; again when those have moved. */
+void hone_model_divide(hone_model *model);
+
+/* Some rows of a tensor, without its gradient. */
+hone_tensor hone_tensor_rows(const hone_tensor *whole, int64_t begin, int64_t rows);
 
 /* Reorders the rows of q or k, [heads * head_size, columns], between Hugging Face's order and GGUF's. `to` and `from`
  * are apart. Row h D + 2i + j of GGUF is row h D + j D/2 + i of Hugging Face, with j 0 or 1. */

@@ -3,58 +3,82 @@
 
 #include "model/model.h"
 
-static const hone_role_names outer[] = {
-    [HONE_OUTER_EMBEDDING] = {"model.embed_tokens", "token_embd", NULL},
-    [HONE_OUTER_NORM] = {"model.norm", "output_norm", NULL},
-    [HONE_OUTER_HEAD] = {"lm_head", "output", NULL},
-};
+static const char *outer_name(const hone_arch *arch, hone_form form, int which) {
+    const hone_role_names *names = &arch->family->outer[which];
+    return form == HONE_FORM_GGUF ? names->gguf : names->hf;
+}
 
-void hone_weight_name_hf(char out[HONE_NAME], int64_t layer, int role_or_outer) {
+static const char *role_name(const hone_arch *arch, hone_form form, int which) {
+    const hone_role_names *names = &arch->family->roles[which];
+    return form == HONE_FORM_GGUF ? names->gguf : names->hf;
+}
+
+static const char *blocks_name(const hone_arch *arch, hone_form form) {
+    return form == HONE_FORM_GGUF ? "blk" : arch->family->blocks;
+}
+
+void hone_module_name(char out[HONE_NAME], const hone_arch *arch, hone_form form, int64_t layer,
+                      int which) {
     if (layer < 0) {
-        snprintf(out, HONE_NAME, "%s.weight", outer[role_or_outer].hf);
+        snprintf(out, HONE_NAME, "%s", outer_name(arch, form, which));
     } else {
-        snprintf(out, HONE_NAME, "model.layers.%lld.%s.weight", (long long)layer,
-                 hone_roles[role_or_outer].hf);
+        snprintf(out, HONE_NAME, "%s.%lld.%s", blocks_name(arch, form), (long long)layer,
+                 role_name(arch, form, which));
     }
 }
 
-void hone_weight_name_gguf(char out[HONE_NAME], int64_t layer, int role_or_outer) {
-    if (layer < 0) {
-        snprintf(out, HONE_NAME, "%s.weight", outer[role_or_outer].gguf);
-    } else {
-        snprintf(out, HONE_NAME, "blk.%lld.%s.weight", (long long)layer,
-                 hone_roles[role_or_outer].gguf);
-    }
+void hone_weight_name(char out[HONE_NAME], const hone_arch *arch, hone_form form,
+                      const hone_weight *weight) {
+    char module[HONE_NAME];
+    hone_module_name(module, arch, form, weight->layer, weight->which);
+    snprintf(out, HONE_NAME, "%.*s.%s", HONE_NAME - 8, module, weight->bias ? "bias" : "weight");
 }
 
-/* Whether `name` is "<prefix><number>.<part>.weight". */
-static bool block_part_is(const char *name, const char *prefix, const char *part) {
-    size_t length = strlen(prefix);
-    if (strncmp(name, prefix, length) != 0) return false;
-    name += length;
+/* Steps over `text` at the start of *at. */
+static bool skip(const char **at, const char *text) {
+    size_t length = strlen(text);
+    if (strncmp(*at, text, length) != 0) return false;
+    *at += length;
+    return true;
+}
+
+/* What follows the block's number in "<blocks>.<number>.<rest>"; NULL when it is no such name. */
+static const char *in_block(const char *name, const char *blocks) {
+    if (!skip(&name, blocks) || !skip(&name, ".")) return NULL;
     size_t digits = strspn(name, "0123456789");
-    if (digits == 0 || name[digits] != '.') return false;
-    name += digits + 1;
-    size_t n = strlen(part);
-    return strncmp(name, part, n) == 0 && strcmp(name + n, ".weight") == 0;
+    return digits > 0 && name[digits] == '.' ? name + digits + 1 : NULL;
 }
 
-bool hone_weight_is_known(const char *name, bool gguf) {
-    char known[HONE_NAME];
-    for (int i = HONE_OUTER_EMBEDDING; i <= HONE_OUTER_HEAD; i++) {
-        if (gguf) {
-            hone_weight_name_gguf(known, -1, i);
-        } else {
-            hone_weight_name_hf(known, -1, i);
-        }
-        if (strcmp(name, known) == 0) return true;
+/* "<module>.weight", or its bias where it has one. */
+static bool is_of(const char *name, const char *module, bool biased) {
+    if (!module || !skip(&name, module)) return false;
+    return strcmp(name, ".weight") == 0 || (biased && strcmp(name, ".bias") == 0);
+}
+
+/* Tensors that only repeat settings. */
+static bool says_nothing(const hone_arch *arch, hone_form form, const char *name) {
+    if (form == HONE_FORM_GGUF) {
+        return strcmp(name, "rope_freqs.weight") == 0 ||
+               strcmp(name, "rope_factors_long.weight") == 0 ||
+               strcmp(name, "rope_factors_short.weight") == 0;
     }
-    for (int role = 0; role < HONE_ROLES; role++) {
-        const char *part = gguf ? hone_roles[role].gguf : hone_roles[role].hf;
-        if (block_part_is(name, gguf ? "blk." : "model.layers.", part)) return true;
+    if (strstr(name, "rotary_emb.inv_freq")) return true;
+    const char *rest = in_block(name, arch->family->blocks);
+    return arch->family->learned_positions && rest &&
+           (strcmp(rest, "attn.bias") == 0 || strcmp(rest, "attn.masked_bias") == 0);
+}
+
+bool hone_weight_is_known(const hone_arch *arch, hone_form form, const char *name) {
+    bool layer_norm = arch->family->norm == HONE_NORM_LAYER;
+    for (int i = 0; i < HONE_OUTERS; i++) {
+        bool biased = layer_norm && i == HONE_OUTER_NORM;
+        if (is_of(name, outer_name(arch, form, i), biased)) return true;
     }
-    return gguf ? strcmp(name, "rope_freqs.weight") == 0
-                : strstr(name, "rotary_emb.inv_freq") != NULL;
+    const char *rest = in_block(name, blocks_name(arch, form));
+    for (int role = 0; rest && role < HONE_ROLES; role++) {
+        if (is_of(rest, role_name(arch, form, role), arch->biased[role])) return true;
+    }
+    return says_nothing(arch, form, name);
 }
 
 static const char *row_at(const void *rows, int64_t row, size_t row_bytes) {

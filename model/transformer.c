@@ -1,7 +1,5 @@
 #include "model/transformer.h"
 
-#include <math.h>
-
 #include "base/alloc.h"
 
 hone_status hone_cache_new(hone_cache *out, const hone_model *model, int64_t capacity) {
@@ -33,45 +31,92 @@ typedef struct block {
     int64_t layer;
 } block;
 
+static const hone_arch *arch_of(const block *b) {
+    return &b->f->model->arch;
+}
+
+static bool has(const block *b, hone_role role) {
+    return hone_family_has(arch_of(b)->family, role);
+}
+
 static hone_tensor *weight(const block *b, hone_role role) {
     return &b->f->model->layers[b->layer].weight[role];
 }
 
+static hone_tensor *bias(const block *b, hone_role role) {
+    return &b->f->model->layers[b->layer].bias[role];
+}
+
+/* The factors for a role: of the fused matrix it is a part of, if it is. PEFT draws one dropout mask for a module. */
+static bool find_lora(hone_lora *lora, const block *b, hone_role role, hone_role whole) {
+    const hone_adapter *adapter = b->f->adapter;
+    hone_lora_pair *pair = adapter ? hone_adapter_pair(adapter, b->layer, whole) : NULL;
+    if (!pair || pair->rank == 0) return false;
+    *lora = (hone_lora){
+        .a = &pair->a,
+        .b = role == whole ? &pair->b : hone_adapter_part(pair, role),
+        .scale = pair->scale,
+    };
+    if (!b->f->dropout_key) return true;
+    lora->dropout = (hone_dropout){
+        .key = b->f->dropout_key,
+        .records = b->f->tokens->records,
+        .positions = b->f->tokens->positions,
+        .module = (uint32_t)(b->layer * HONE_LINEARS + (int64_t)whole - HONE_ROLE_LINEAR),
+        .rate = adapter->dropout,
+    };
+    return true;
+}
+
 static hone_status linear(hone_tensor **y, const block *b, hone_tensor *x, hone_role role) {
-    hone_lora_pair *pair = b->f->adapter ? hone_adapter_pair(b->f->adapter, b->layer, role) : NULL;
-    if (!pair || pair->rank == 0) return hone_linear(y, b->tape, x, weight(b, role), NULL);
-    hone_lora lora = {.a = &pair->a, .b = &pair->b, .scale = pair->scale};
-    if (b->f->dropout_key) {
-        lora.dropout = (hone_dropout){
-            .key = b->f->dropout_key,
-            .records = b->f->tokens->records,
-            .positions = b->f->tokens->positions,
-            .module = (uint32_t)(b->layer * HONE_LINEARS + (int64_t)role - HONE_ROLE_LINEAR),
-            .rate = b->f->adapter->dropout,
-        };
-    }
-    return hone_linear(y, b->tape, x, weight(b, role), &lora);
+    hone_role whole = hone_family_whole(arch_of(b)->family, role);
+    hone_lora lora;
+    bool adapted = find_lora(&lora, b, role, whole);
+    HONE_TRY(hone_linear(y, b->tape, x, weight(b, role), adapted ? &lora : NULL));
+    return arch_of(b)->biased[whole] ? hone_bias(y, b->tape, *y, bias(b, role)) : HONE_OK;
+}
+
+static hone_status normalise(hone_tensor **y, hone_tape *tape, const hone_arch *arch,
+                             hone_tensor *x, hone_tensor *gain, hone_tensor *shift) {
+    return arch->family->norm == HONE_NORM_LAYER
+               ? hone_layernorm(y, tape, x, gain, shift, arch->norm_epsilon)
+               : hone_rmsnorm(y, tape, x, gain, arch->norm_epsilon);
+}
+
+/* Nothing where the family has no such norm. */
+static hone_status norm(hone_tensor **x, const block *b, hone_role role) {
+    if (!has(b, role)) return HONE_OK;
+    return normalise(x, b->tape, arch_of(b), *x, weight(b, role), bias(b, role));
 }
 
 static hone_status rotate(hone_tensor **x, const block *b, int64_t heads) {
     const hone_model *model = b->f->model;
     const hone_arch *arch = &model->arch;
-    const hone_real *cosine = model->rope.base;
-    hone_rope_shape shape = {b->f->tokens->count, heads, arch->head_size, arch->head_size,
+    if (arch->rotated == 0 || (arch->layer[b->layer] & HONE_LAYER_NO_ROPE)) return HONE_OK;
+    int64_t half = model->rope_positions * arch->rotated / 2;
+    const hone_real *cosine =
+        (const hone_real *)model->rope.base + 2 * half * hone_arch_rope_of(arch, b->layer);
+    hone_rope_shape shape = {b->f->tokens->count, heads, arch->head_size, arch->rotated,
                              arch->rope_interleaved};
-    return hone_rope(x, b->tape, *x, cosine, cosine + model->rope_positions * arch->head_size / 2,
-                     b->f->tokens->positions, shape);
+    return hone_rope(x, b->tape, *x, cosine, cosine + half, b->f->tokens->positions, shape);
+}
+
+static hone_status project(hone_tensor **q, hone_tensor **k, hone_tensor **v, const block *b,
+                           hone_tensor *x) {
+    HONE_TRY(linear(q, b, x, HONE_ROLE_Q));
+    HONE_TRY(linear(k, b, x, HONE_ROLE_K));
+    HONE_TRY(linear(v, b, x, HONE_ROLE_V));
+    HONE_TRY(norm(q, b, HONE_ROLE_Q_NORM));
+    HONE_TRY(norm(k, b, HONE_ROLE_K_NORM));
+    HONE_TRY(rotate(q, b, arch_of(b)->heads));
+    return rotate(k, b, arch_of(b)->kv_heads);
 }
 
 static hone_status attend(hone_tensor **y, const block *b, hone_tensor *x) {
-    const hone_arch *arch = &b->f->model->arch;
+    const hone_arch *arch = arch_of(b);
     const hone_tokens *tokens = b->f->tokens;
     hone_tensor *q, *k, *v, *o;
-    HONE_TRY(linear(&q, b, x, HONE_ROLE_Q));
-    HONE_TRY(linear(&k, b, x, HONE_ROLE_K));
-    HONE_TRY(linear(&v, b, x, HONE_ROLE_V));
-    HONE_TRY(rotate(&q, b, arch->heads));
-    HONE_TRY(rotate(&k, b, arch->kv_heads));
+    HONE_TRY(project(&q, &k, &v, b, x));
     hone_cache *cache = b->f->cache;
     if (cache) {
         HONE_TRY(hone_store(b->tape, k, &cache->k[b->layer], cache->length));
@@ -79,13 +124,16 @@ static hone_status attend(hone_tensor **y, const block *b, hone_tensor *x) {
         k = &cache->k[b->layer];
         v = &cache->v[b->layer];
     }
+    bool local = arch->layer[b->layer] & HONE_LAYER_LOCAL;
     hone_attention_call call = {
         .segments = tokens->segments,
         .shape = {.segments = tokens->segment_count,
                   .heads = arch->heads,
                   .kv_heads = arch->kv_heads,
                   .head_size = arch->head_size,
-                  .scale = 1 / sqrt((double)arch->head_size)},
+                  .scale = arch->attention_scale,
+                  .window = local ? arch->window : 0,
+                  .softcap = arch->attention_softcap},
         .max_q = tokens->longest_q,
         .max_k = tokens->longest_k,
     };
@@ -93,42 +141,77 @@ static hone_status attend(hone_tensor **y, const block *b, hone_tensor *x) {
     return linear(y, b, o, HONE_ROLE_O);
 }
 
-static hone_status gated_mlp(hone_tensor **y, const block *b, hone_tensor *x) {
+static hone_status mlp(hone_tensor **y, const block *b, hone_tensor *x) {
+    hone_activation_kind kind = arch_of(b)->family->gelu ? HONE_GELU_TANH : HONE_SILU;
     hone_tensor *gate, *up, *act;
-    HONE_TRY(linear(&gate, b, x, HONE_ROLE_GATE));
     HONE_TRY(linear(&up, b, x, HONE_ROLE_UP));
-    HONE_TRY(hone_gated(&act, b->tape, gate, up, HONE_SILU));
+    if (has(b, hone_family_whole(arch_of(b)->family, HONE_ROLE_GATE))) {
+        HONE_TRY(linear(&gate, b, x, HONE_ROLE_GATE));
+        HONE_TRY(hone_gated(&act, b->tape, gate, up, kind));
+    } else {
+        HONE_TRY(hone_activation(&act, b->tape, up, kind));
+    }
     return linear(y, b, act, HONE_ROLE_DOWN);
 }
 
-static hone_status decoder_block(hone_tensor **x, const block *b) {
-    double epsilon = b->f->model->arch.norm_epsilon;
-    hone_tensor *h, *y;
-    HONE_TRY(hone_rmsnorm(&h, b->tape, *x, weight(b, HONE_ROLE_ATTN_NORM), epsilon));
-    HONE_TRY(attend(&y, b, h));
-    HONE_TRY(hone_add(x, b->tape, *x, y));
-    HONE_TRY(hone_rmsnorm(&h, b->tape, *x, weight(b, HONE_ROLE_MLP_NORM), epsilon));
-    HONE_TRY(gated_mlp(&y, b, h));
+/* x += y, which may be scaled first. */
+static hone_status residual(hone_tensor **x, const block *b, hone_tensor *y) {
+    double scale = arch_of(b)->residual_scale;
+    if (scale != 1) HONE_TRY(hone_scale(&y, b->tape, y, scale));
     return hone_add(x, b->tape, *x, y);
 }
 
+static hone_status decoder_block(hone_tensor **x, const block *b) {
+    hone_tensor *h = *x, *y;
+    HONE_TRY(norm(&h, b, HONE_ROLE_ATTN_NORM));
+    HONE_TRY(attend(&y, b, h));
+    HONE_TRY(norm(&y, b, HONE_ROLE_POST_ATTN_NORM));
+    HONE_TRY(residual(x, b, y));
+    h = *x;
+    HONE_TRY(norm(&h, b, HONE_ROLE_MLP_NORM));
+    HONE_TRY(mlp(&y, b, h));
+    HONE_TRY(norm(&y, b, HONE_ROLE_POST_MLP_NORM));
+    return residual(x, b, y);
+}
+
+static hone_status embed(hone_tensor **x, hone_tape *tape, const hone_forward *f) {
+    hone_model *model = f->model;
+    const hone_tokens *tokens = f->tokens;
+    HONE_TRY(
+        hone_embedding(x, tape, &model->outer[HONE_OUTER_EMBEDDING], tokens->ids, tokens->count));
+    if (model->arch.embedding_scale != 1) {
+        HONE_TRY(hone_scale(x, tape, *x, model->arch.embedding_scale));
+    }
+    if (!model->arch.family->learned_positions) return HONE_OK;
+    hone_tensor *place;
+    HONE_TRY(hone_embedding(&place, tape, &model->outer[HONE_OUTER_POSITIONS], tokens->positions,
+                            tokens->count));
+    return hone_add(x, tape, *x, place);
+}
+
 hone_status hone_transformer_hidden(hone_tensor **hidden, hone_tape *tape, const hone_forward *f) {
+    hone_model *model = f->model;
     hone_tensor *x;
-    HONE_TRY(hone_embedding(&x, tape, &f->model->embedding, f->tokens->ids, f->tokens->count));
-    for (int64_t layer = 0; layer < f->model->arch.layers; layer++) {
+    HONE_TRY(embed(&x, tape, f));
+    for (int64_t layer = 0; layer < model->arch.layers; layer++) {
         block b = {f, tape, layer};
         if (f->recompute) HONE_TRY(hone_tape_segment_begin(tape));
         HONE_TRY(decoder_block(&x, &b));
         if (f->recompute) hone_tape_segment_end(tape);
     }
-    return hone_rmsnorm(hidden, tape, x, &f->model->norm, f->model->arch.norm_epsilon);
+    HONE_TRY(normalise(hidden, tape, &model->arch, x, &model->outer[HONE_OUTER_NORM],
+                       &model->norm_bias));
+    if (model->arch.logit_scale == 1) return HONE_OK;
+    return hone_scale(hidden, tape, *hidden, model->arch.logit_scale);
 }
 
 hone_status hone_transformer_loss(hone_tape *tape, const hone_forward *f,
                                   const hone_loss_call *call) {
     hone_tensor *hidden;
+    hone_loss_call capped = *call;
+    capped.softcap = f->model->arch.logit_softcap;
     HONE_TRY(hone_transformer_hidden(&hidden, tape, f));
-    return hone_cross_entropy(NULL, tape, hidden, hone_model_head(f->model), call);
+    return hone_cross_entropy(NULL, tape, hidden, hone_model_head(f->model), &capped);
 }
 
 hone_status hone_transformer_logits(hone_tensor **logits, hone_tape *tape, const hone_forward *f,
@@ -136,5 +219,7 @@ hone_status hone_transformer_logits(hone_tensor **logits, hone_tape *tape, const
     hone_tensor *hidden, *chosen;
     HONE_TRY(hone_transformer_hidden(&hidden, tape, f));
     HONE_TRY(hone_gather(&chosen, tape, hidden, rows, n));
-    return hone_linear(logits, tape, chosen, hone_model_head(f->model), NULL);
+    HONE_TRY(hone_linear(logits, tape, chosen, hone_model_head(f->model), NULL));
+    double cap = f->model->arch.logit_softcap;
+    return cap > 0 ? hone_softcap(logits, tape, *logits, cap) : HONE_OK;
 }

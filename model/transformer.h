@@ -41,7 +41,7 @@ typedef struct hone_forward {
     bool recompute;              /* every block is a segment that backward replays */
 } hone_forward;
 
-/* hidden [T,C]: what the final norm gives. */
+/* hidden [T,C]: what the final norm gives, times the logits' scale where there is one. */
 HONE_MUST_USE hone_status hone_transformer_hidden(hone_tensor **hidden, hone_tape *tape,
                                                   const hone_forward *forward);
 

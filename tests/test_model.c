@@ -24,7 +24,8 @@ static double mean_loss(hone_model *model, const hone_adapter *adapter, const in
     hone_tokens tokens = {count, ids, positions, NULL, 1, &segment, count, count};
     hone_forward forward = {.model = model, .adapter = adapter, .tokens = &tokens};
     double sum;
-    hone_loss_call call = {rows, ids + 1, count - 1, 1, 0, &sum};
+    hone_loss_call call = {
+        .rows = rows, .targets = ids + 1, .count = count - 1, .weight = 1, .sum = &sum};
     hone_tape *tape;
     ck_ok(hone_model_rope(model, count));
     ck_ok(hone_tape_new(&tape, &device));
@@ -148,7 +149,7 @@ START_TEST(arch_config_defaults_are_those_of_transformers) {
     ck_ok(parse_config(&arch, CONFIG("")));
     ck_assert_int_eq(arch.kv_heads, 8);
     ck_assert_int_eq(arch.head_size, 8);
-    ck_assert_double_eq(arch.rope_theta, 10000);
+    ck_assert_double_eq(arch.rope[HONE_ROPE_GLOBAL].theta, 10000);
     ck_assert_double_eq(arch.norm_epsilon, 1e-6);
     ck_assert(!arch.tied && !arch.rope_interleaved);
     ck_assert_int_eq(hone_arch_parameters(&arch),
@@ -159,15 +160,26 @@ END_TEST
 static const struct {
     const char *config, *message;
 } refused[] = {
-    {"{\"model_type\": \"mamba\"}", "architecture \"mamba\" is not supported (supported: llama)"},
+    {"{\"model_type\": \"mamba\"}",
+     "architecture \"mamba\" is not supported (supported: llama, mistral, "},
     {"{}", "model_type"},
     {"[]", "not a JSON object"},
     {CONFIG(", \"hidden_act\": \"gelu\""), "hidden_act \"gelu\""},
-    {CONFIG(", \"attention_bias\": true"), "attention_bias"},
-    {CONFIG(", \"mlp_bias\": true"), "mlp_bias"},
+    {CONFIG(", \"use_bidirectional_attention\": true"), "use_bidirectional_attention"},
+    {CONFIG(", \"layer_types\": [\"full_attention\", \"linear_attention\"]"),
+     "\"linear_attention\""},
+    {CONFIG(", \"layer_types\": [\"full_attention\"]"), "1 entries for 2 layers"},
     {CONFIG(", \"num_key_value_heads\": 3"), "cannot share 3"},
     {CONFIG(", \"head_dim\": 7"), "odd"},
-    {CONFIG(", \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 2}"), "\"yarn\""},
+    {CONFIG(", \"rope_scaling\": {\"type\": \"axial\", \"factor\": 2}"), "\"axial\""},
+    {CONFIG(", \"rope_scaling\": {\"type\": \"linear\", \"factor\": 0}"), "factor must be above 0"},
+    {CONFIG(", \"rope_scaling\": {\"type\": \"longrope\", \"short_factor\": [1, 1], "
+            "\"long_factor\": [1]}"),
+     "short_factor has 2 numbers, expected 4"},
+    {CONFIG(", \"rope_scaling\": {\"type\": \"longrope\", \"short_factor\": [1, 1, 0, 1], "
+            "\"long_factor\": [1]}"),
+     "number 2 is not above 0"},
+    {CONFIG(", \"partial_rotary_factor\": 1.5"), "partial_rotary_factor"},
     {CONFIG(", \"rms_norm_eps\": 0"), "epsilon"},
     {CONFIG(", \"num_key_value_heads\": 16"), "num_key_value_heads"},
 };
@@ -191,17 +203,29 @@ START_TEST(model_open_bad_paths_are_refused) {
 }
 END_TEST
 
+static bool known(const char *model_type, hone_form form, const char *name) {
+    hone_arch arch = hone_arch_of(hone_family_of_config(model_type));
+    return hone_weight_is_known(&arch, form, name);
+}
+
 START_TEST(weight_names_outside_of_the_description_are_unknown) {
-    ck_assert(hone_weight_is_known("blk.12.attn_q.weight", true));
-    ck_assert(hone_weight_is_known("token_embd.weight", true));
-    ck_assert(hone_weight_is_known("rope_freqs.weight", true));
-    ck_assert(hone_weight_is_known("model.layers.0.mlp.down_proj.weight", false));
-    ck_assert(hone_weight_is_known("model.layers.0.self_attn.rotary_emb.inv_freq", false));
-    ck_assert(!hone_weight_is_known("blk.12.attn_q.bias", true));
-    ck_assert(!hone_weight_is_known("blk.attn_q.weight", true));
-    ck_assert(!hone_weight_is_known("blk.0.attn_q_norm.weight", true));
-    ck_assert(!hone_weight_is_known("model.layers.0.self_attn.q_proj.bias", false));
-    ck_assert(!hone_weight_is_known("blk.0.attn_q.weight", false));
+    ck_assert(known("llama", HONE_FORM_GGUF, "blk.12.attn_q.weight"));
+    ck_assert(known("llama", HONE_FORM_GGUF, "token_embd.weight"));
+    ck_assert(known("llama", HONE_FORM_GGUF, "rope_freqs.weight"));
+    ck_assert(known("llama", HONE_FORM_HF, "model.layers.0.mlp.down_proj.weight"));
+    ck_assert(known("llama", HONE_FORM_HF, "model.layers.0.self_attn.rotary_emb.inv_freq"));
+    ck_assert(!known("llama", HONE_FORM_GGUF, "blk.12.attn_q.bias"));
+    ck_assert(!known("llama", HONE_FORM_GGUF, "blk.attn_q.weight"));
+    ck_assert(!known("llama", HONE_FORM_GGUF, "blk.0.attn_q_norm.weight"));
+    ck_assert(!known("llama", HONE_FORM_HF, "model.layers.0.self_attn.q_proj.bias"));
+    ck_assert(!known("llama", HONE_FORM_HF, "blk.0.attn_q.weight"));
+    ck_assert(known("qwen2", HONE_FORM_GGUF, "blk.12.attn_q.bias"));
+    ck_assert(!known("qwen2", HONE_FORM_GGUF, "blk.12.attn_output.bias"));
+    ck_assert(known("phi3", HONE_FORM_HF, "model.layers.1.self_attn.qkv_proj.weight"));
+    ck_assert(!known("phi3", HONE_FORM_HF, "model.layers.1.self_attn.q_proj.weight"));
+    ck_assert(known("gpt2", HONE_FORM_HF, "transformer.h.0.attn.bias")); /* the mask */
+    ck_assert(known("gpt2", HONE_FORM_HF, "transformer.h.0.attn.c_attn.bias"));
+    ck_assert(known("gpt2", HONE_FORM_HF, "transformer.ln_f.bias"));
 }
 END_TEST
 
@@ -223,8 +247,8 @@ START_TEST(model_create_same_seed_same_weights) {
     ck_assert_mem_eq(a->params.values.base, b->params.values.base, (size_t)n * sizeof(float));
     ck_assert_mem_ne(a->params.values.base, c->params.values.base, (size_t)n * sizeof(float));
     double sum = 0, squares = 0;
-    const float *w = a->embedding.data;
-    int64_t count = hone_tensor_count(&a->embedding);
+    const float *w = a->outer[HONE_OUTER_EMBEDDING].data;
+    int64_t count = hone_tensor_count(&a->outer[HONE_OUTER_EMBEDDING]);
     for (int64_t i = 0; i < count; i++) {
         sum += (double)w[i];
         squares += (double)w[i] * (double)w[i];

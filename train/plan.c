@@ -21,20 +21,8 @@ typedef struct memory_plan {
 } memory_plan;
 
 static int64_t weight_bytes(const hone_model *model) {
-    if (model->params.count) return 0; /* counted with the parameters */
-    const hone_tensor *outer[] = {&model->embedding, &model->head};
-    int64_t bytes = (int64_t)model->norms.bytes;
-    for (int i = 0; i < (model->arch.tied ? 1 : 2); i++) {
-        bytes +=
-            outer[i]->shape[0] * (int64_t)hone_dtype_row_bytes(outer[i]->dtype, outer[i]->shape[1]);
-    }
-    for (int64_t l = 0; l < model->arch.layers; l++) {
-        for (hone_role role = HONE_ROLE_LINEAR; role < HONE_ROLES; role++) {
-            const hone_tensor *w = &model->layers[l].weight[role];
-            bytes += w->shape[0] * (int64_t)hone_dtype_row_bytes(w->dtype, w->shape[1]);
-        }
-    }
-    return bytes;
+    /* those that are trained are counted with the parameters */
+    return model->params.count ? 0 : hone_model_weight_bytes(model);
 }
 
 /* Plans a step of `batch` rows of `seq_len` tokens on `tape`, without taking its memory. */

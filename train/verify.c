@@ -250,8 +250,8 @@ void hone_verify_close(hone_verify *v) {
 /* Whether both sides have as many blocks, channels and tokens: otherwise nothing else can be compared. */
 static hone_status check_shape(bool *same, hone_verify *v, const hone_verify_side *side) {
     const hone_arch *a = &v->session.model->arch, *b = &side->model->arch;
-    *same = strcmp(a->family, b->family) == 0 && a->layers == b->layers && a->width == b->width &&
-            a->vocabulary == b->vocabulary;
+    *same = strcmp(a->family->gguf, b->family->gguf) == 0 && a->layers == b->layers &&
+            a->width == b->width && a->vocabulary == b->vocabulary;
     if (*same) return HONE_OK;
     hone_verify_check *check = hone_verify_add(v, side, "architecture");
     if (!check) return HONE_ERR_MEMORY;
@@ -260,8 +260,9 @@ static hone_status check_shape(bool *same, hone_verify *v, const hone_verify_sid
     snprintf(check->detail, sizeof check->detail,
              "%s with %lld blocks of width %lld and %lld tokens, instead of %s with %lld, %lld and "
              "%lld",
-             b->family, (long long)b->layers, (long long)b->width, (long long)b->vocabulary,
-             a->family, (long long)a->layers, (long long)a->width, (long long)a->vocabulary);
+             b->family->model_type, (long long)b->layers, (long long)b->width,
+             (long long)b->vocabulary, a->family->model_type, (long long)a->layers,
+             (long long)a->width, (long long)a->vocabulary);
     return HONE_OK;
 }
 

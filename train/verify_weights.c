@@ -81,6 +81,12 @@ static const char *order_note(bool reordered) {
     return reordered ? "; its rows are those of the base in the other order of rope pairs" : "";
 }
 
+static void adapted_name(char out[HONE_NAME], const hone_adapter *adapter, int64_t layer,
+                         hone_role role) {
+    hone_weight weight = {.layer = layer, .which = (int)role};
+    hone_weight_name(out, &adapter->model->arch, HONE_FORM_HF, &weight);
+}
+
 /* One half: A as it is, B with its scale, so that a scale that was folded into B is no difference. */
 static hone_status compare_half(progress *p, const hone_adapter *ours, const hone_adapter *theirs,
                                 int64_t layer, hone_role role, hone_half half) {
@@ -98,7 +104,7 @@ static hone_status compare_half(progress *p, const hone_adapter *ours, const hon
         bool turned;
         status = is_reordered(&turned, a, b, heads, arch->head_size, shape->shape[1]);
         char name[HONE_NAME];
-        hone_weight_name_hf(name, layer, (int)role);
+        adapted_name(name, ours, layer, role);
         snprintf(p->check->detail, sizeof p->check->detail, "lora_%c of %s differs by %.3g%s",
                  half == HONE_HALF_A ? 'A' : 'B', name, difference, order_note(turned));
     }
@@ -123,7 +129,7 @@ static hone_status compare_scale(bool *same, progress *p, const hone_adapter *ou
     hone_free(b);
     if (status != HONE_OK || *same || !take(p, difference, factor_limit)) return status;
     char name[HONE_NAME];
-    hone_weight_name_hf(name, layer, (int)role);
+    adapted_name(name, ours, layer, role);
     snprintf(p->check->detail, sizeof p->check->detail,
              "%s: scale %.6g instead of %.6g (alpha %.6g instead of %.6g)", name, y->scale,
              x->scale, y->scale * (double)y->rank, x->scale * (double)x->rank);
@@ -138,7 +144,7 @@ static hone_status compare_pair(progress *p, const hone_adapter *ours, const hon
     if (x != y) {
         if (!take(p, HUGE_VAL, 0)) return HONE_OK;
         char name[HONE_NAME];
-        hone_weight_name_hf(name, layer, (int)role);
+        adapted_name(name, ours, layer, role);
         snprintf(p->check->detail, sizeof p->check->detail, "%s: rank %lld instead of %lld", name,
                  (long long)y, (long long)x);
         return HONE_OK;
@@ -188,7 +194,7 @@ static hone_status fetch_rows(float *out, const hone_model *model, const hone_ad
         of.tensor = &part;
     }
     sink s = {(char *)out, (size_t)hone_tensor_count(&part) * sizeof *out};
-    return hone_merge_weight(model, adapter, &of, HONE_F32, false, &s, collect);
+    return hone_merge_weight(model, adapter, &of, HONE_F32, HONE_FORM_HF, &s, collect);
 }
 
 /* Sums over the rows of one weight. */
@@ -228,7 +234,7 @@ static hone_status make_room(weights *w, size_t n) {
 
 static bool is_adapted(const weights *w, const hone_weight *weight) {
     const hone_adapter *adapter = w->v->session.adapter;
-    return adapter && weight->layer >= 0 && !weight->gain &&
+    return adapter && weight->layer >= 0 && !hone_weight_is_vector(weight) &&
            hone_adapter_pair(adapter, weight->layer, (hone_role)weight->which)->rank > 0;
 }
 
@@ -248,14 +254,14 @@ static hone_status compare_rows(sums *s, weights *w, const hone_weight *a, const
 static hone_status describe(weights *w, const hone_weight *a, const hone_weight *b,
                             double difference) {
     const hone_arch *arch = &w->v->session.model->arch;
-    bool linear = a->layer >= 0 && !a->gain, turned = false;
+    bool linear = a->layer >= 0 && !hone_weight_is_vector(a), turned = false;
     int64_t heads = linear ? hone_rope_heads(arch, (hone_role)a->which) : 0;
     if (heads > 0) {
         HONE_TRY(
             is_reordered(&turned, w->ours, w->theirs, heads, arch->head_size, a->tensor->shape[1]));
     }
     char name[HONE_NAME];
-    hone_weight_name_hf(name, a->layer, a->which);
+    hone_weight_name(name, arch, HONE_FORM_HF, a);
     snprintf(w->progress.check->detail, sizeof w->progress.check->detail,
              "%s (%s) differs by %.3g of its size, more than %.3g%s", name,
              hone_dtype_name(b->tensor->dtype), difference,
@@ -284,27 +290,28 @@ static hone_status compare_weight(weights *w, const hone_weight *a, const hone_w
     return first ? describe(w, a, b, difference) : HONE_OK;
 }
 
-/* The weight of the other model with the same name; an untied head beside a tied one is the embedding. */
-static bool find_weight(hone_weight *out, const hone_model *model, const hone_weight *like) {
-    for (size_t i = 0; i < hone_weight_count(model); i++) {
-        *out = hone_weight_at(model, i);
-        if (out->layer == like->layer && out->which == like->which) return true;
+/* The weight of the other model with the same name, or NULL. */
+static const hone_weight *find_weight(const hone_model *model, const hone_weight *like) {
+    for (size_t i = 0; i < model->weight_count; i++) {
+        const hone_weight *weight = &model->weights[i];
+        bool same = weight->layer == like->layer && weight->which == like->which;
+        if (same && weight->bias == like->bias) return weight;
     }
-    return false;
+    return NULL;
 }
 
 static hone_status compare_models(weights *w) {
     const hone_model *model = w->v->session.model;
-    for (size_t i = 0; i < hone_weight_count(model); i++) {
-        hone_weight a = hone_weight_at(model, i), b;
-        if (!find_weight(&b, w->side->model, &a)) continue;
-        bool same =
-            a.tensor->shape[0] == b.tensor->shape[0] && a.tensor->shape[1] == b.tensor->shape[1];
+    for (size_t i = 0; i < model->weight_count; i++) {
+        const hone_weight *a = &model->weights[i], *b = find_weight(w->side->model, a);
+        if (!b) continue;
+        bool same = a->tensor->shape[0] == b->tensor->shape[0] &&
+                    a->tensor->shape[1] == b->tensor->shape[1];
         if (same) {
-            HONE_TRY(compare_weight(w, &a, &b));
+            HONE_TRY(compare_weight(w, a, b));
         } else if (take(&w->progress, HUGE_VAL, 0)) {
             char name[HONE_NAME];
-            hone_weight_name_hf(name, a.layer, a.which);
+            hone_weight_name(name, &model->arch, HONE_FORM_HF, a);
             snprintf(w->progress.check->detail, sizeof w->progress.check->detail,
                      "%s has another shape than in the base", name);
         }

@@ -33,6 +33,10 @@ class Runtime:
             n_threads_batch=threads,
             logits_all=True,
             verbose=False,
+            # llama.cpp's own defaults: as the file says
+            yarn_attn_factor=-1.0,
+            yarn_beta_fast=-1.0,
+            yarn_beta_slow=-1.0,
             **options,
         )
 

@@ -1,0 +1,108 @@
+/*
+ * The list of a model's weights, their shapes, and the parts of fused ones.
+ */
+#include "base/alloc.h"
+#include "model/model.h"
+
+bool hone_weight_is_vector(const hone_weight *weight) {
+    if (weight->bias) return true;
+    return weight->layer < 0 ? weight->which == HONE_OUTER_NORM : weight->which < HONE_ROLE_LINEAR;
+}
+
+void hone_weight_shape(const hone_arch *arch, const hone_weight *weight, int64_t *rows,
+                       int64_t *columns) {
+    const int64_t outer[HONE_OUTERS] = {
+        [HONE_OUTER_EMBEDDING] = arch->vocabulary,
+        [HONE_OUTER_POSITIONS] = arch->context,
+        [HONE_OUTER_NORM] = arch->width,
+        [HONE_OUTER_HEAD] = arch->vocabulary,
+    };
+    *columns = arch->width;
+    if (weight->layer < 0) {
+        *rows = outer[weight->which];
+    } else {
+        hone_arch_linear(arch, (hone_role)weight->which, rows, columns);
+    }
+    if (hone_weight_is_vector(weight)) *columns = 1;
+}
+
+static void add(hone_model *model, int64_t layer, int which, bool bias, hone_tensor *tensor) {
+    model->weights[model->weight_count++] = (hone_weight){layer, which, bias, tensor};
+}
+
+static void add_layer(hone_model *model, int64_t l) {
+    hone_layer *layer = &model->layers[l];
+    for (int role = 0; role < HONE_ROLES; role++) {
+        if (!hone_family_has(model->arch.family, (hone_role)role)) continue;
+        add(model, l, role, false, &layer->weight[role]);
+        if (model->arch.biased[role]) add(model, l, role, true, &layer->bias[role]);
+    }
+}
+
+hone_status hone_model_list_weights(hone_model *model) {
+    const hone_arch *arch = &model->arch;
+    size_t most = (size_t)arch->layers * 2 * HONE_ROLES + HONE_OUTERS + 1;
+    model->layers = hone_alloc((size_t)arch->layers, sizeof *model->layers);
+    model->weights = hone_alloc(most, sizeof *model->weights);
+    model->turned = hone_alloc(most, sizeof *model->turned);
+    if (!model->layers || !model->weights || !model->turned) return HONE_ERR_MEMORY;
+    add(model, -1, HONE_OUTER_EMBEDDING, false, &model->outer[HONE_OUTER_EMBEDDING]);
+    if (arch->family->learned_positions) {
+        add(model, -1, HONE_OUTER_POSITIONS, false, &model->outer[HONE_OUTER_POSITIONS]);
+    }
+    for (int64_t l = 0; l < arch->layers; l++) add_layer(model, l);
+    add(model, -1, HONE_OUTER_NORM, false, &model->outer[HONE_OUTER_NORM]);
+    if (arch->family->norm == HONE_NORM_LAYER) {
+        add(model, -1, HONE_OUTER_NORM, true, &model->norm_bias);
+    }
+    if (!arch->tied) add(model, -1, HONE_OUTER_HEAD, false, &model->outer[HONE_OUTER_HEAD]);
+    return HONE_OK;
+}
+
+int64_t hone_model_weight_bytes(const hone_model *model) {
+    int64_t bytes = 0;
+    for (size_t i = 0; i < model->weight_count; i++) {
+        const hone_tensor *w = model->weights[i].tensor;
+        bytes += w->shape[0] * (int64_t)hone_dtype_row_bytes(w->dtype, w->shape[1]);
+    }
+    return bytes;
+}
+
+hone_dtype hone_model_usual_type(const hone_model *model) {
+    const hone_tensor *weights = model->layers[0].weight;
+    return weights[hone_family_whole(model->arch.family, HONE_ROLE_Q)].dtype;
+}
+
+hone_tensor hone_tensor_rows(const hone_tensor *whole, int64_t begin, int64_t rows) {
+    size_t row_bytes = hone_dtype_row_bytes(whole->dtype, whole->shape[1]);
+    hone_tensor part = *whole;
+    part.shape[0] = rows;
+    part.grad = NULL;
+    if (whole->data) part.data = (char *)whole->data + (size_t)begin * row_bytes;
+    return part;
+}
+
+static void set_part(hone_tensor *part, hone_tensor *grad, const hone_tensor *whole, int64_t begin,
+                     int64_t rows) {
+    *part = hone_tensor_rows(whole, begin, rows);
+    if (!whole->grad) return;
+    *grad = hone_tensor_rows(whole->grad, begin, rows);
+    part->grad = grad;
+}
+
+void hone_model_divide(hone_model *model) {
+    const hone_arch *arch = &model->arch;
+    for (int64_t l = 0; l < arch->layers; l++) {
+        hone_layer *layer = &model->layers[l];
+        for (hone_role role = HONE_ROLE_LINEAR; role < HONE_ROLES; role++) {
+            hone_role whole = hone_family_whole(arch->family, role);
+            if (whole == role) continue;
+            int64_t begin = hone_arch_part_begin(arch, role), rows, columns;
+            int i = (int)role - HONE_ROLE_LINEAR;
+            hone_arch_linear(arch, role, &rows, &columns);
+            set_part(&layer->weight[role], &layer->grads[0][i], &layer->weight[whole], begin, rows);
+            if (!arch->biased[whole]) continue;
+            set_part(&layer->bias[role], &layer->grads[1][i], &layer->bias[whole], begin, rows);
+        }
+    }
+}

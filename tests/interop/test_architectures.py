@@ -1,0 +1,254 @@
+"""Every architecture against PyTorch, PEFT, transformers and llama.cpp, from its Hugging Face folder and from its GGUF:
+logits within 1e-4, loss within 1e-5, gradients within 1e-4 of their norm; in llama.cpp, in F32 throughout, within 1e-4 nat of
+what PEFT says and the same 32 greedy tokens. What passes is what the table of exports in the README says."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import architectures
+import llama
+import oracle
+import pytest
+import runs
+import torch
+import transformers
+from test_export import EXACT, HUGGING_FACE, Case, greedy_hugging_face, greedy_llama, near, texts_of
+from test_parity import CURVE, LOGITS, LOSS, RATE, ck_near, ck_step, two_samples, worst  # noqa: F401
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+import export_matrix  # noqa: E402
+
+ALL = list(architectures.ARCHITECTURES)
+IN_GGUF = [name for name in ALL if architectures.ARCHITECTURES[name].gguf_says_all]
+FAMILIES = list(export_matrix.FAMILIES)
+PROVEN = set()  # (family, base, target) of the exports that passed
+
+
+class Arch:
+    """A random model with an adapter, its GGUF, and texts of 400 tokens."""
+
+    def __init__(self, hone, root, fixtures, name, folder):
+        self.name, self.family = name, architectures.family_of(name)
+        self.folder, self.adapter = architectures.make(name, folder, fixtures / "models/grouped-tied")
+        self.case = Case(hone, folder, self.folder, self.adapter, texts_of(root / "tests/fixtures/text/harbour.txt", 1, 900))
+        if architectures.ARCHITECTURES[name].gguf_says_all:
+            self.gguf = self.case.export("base.gguf", "gguf", adapter=False)
+        self.model = oracle.load_adapted(self.folder, self.adapter, trainable=True)
+        self.loss = oracle.evaluate(self.model, self.case.samples)
+        assert self.case.tokens >= 400
+
+    def export(self, base, name, format, *flags):
+        """An export from the folder ("HF") or from the GGUF."""
+        path = self.folder if base == "HF" else self.gguf
+        out = self.case.folder / f"{base}-{name}"
+        if not out.exists():
+            self.case.hone(
+                "export", "--model", path, "--adapter", self.adapter, "--out", out, "--format", format, *flags
+            )
+        return out
+
+
+@pytest.fixture(scope="session")
+def arch_of(hone, root, fixtures, tmp_path_factory):
+    made = {}
+
+    def make(name):
+        if name not in made:
+            made[name] = Arch(hone, root, fixtures, name, tmp_path_factory.mktemp(name))
+        return made[name]
+
+    return make
+
+
+# --- The engine ---
+
+
+PERMUTED = ("llama", "mistral", "smollm3", "granite")  # rows of q and k in GGUF: consecutive pairs
+
+
+def to_hugging_face(tensors, arch):
+    """Gradients of B of a GGUF base, its rows in Hugging Face's order."""
+    if arch.family not in PERMUTED:
+        return tensors
+    config = arch.model.config
+    heads = {".q_proj.lora_B": config.num_attention_heads, ".k_proj.lora_B": config.num_key_value_heads}
+    turned = dict(tensors)
+    for name, value in tensors.items():
+        for part, count in heads.items():
+            if part in name:
+                turned[name] = value.unflatten(0, (count, -1, 2)).transpose(1, 2).flatten(0, 2)
+    return turned
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_lora_step_matches_peft(hone, arch_of, tmp_path, two_samples, name):  # noqa: F811
+    arch = arch_of(name)
+    found, tensors = runs.dump_step(hone, tmp_path, arch.folder, arch.adapter, two_samples, "recompute")
+    ck_step(found, tensors, arch.model, two_samples, "base_model.model.")
+    if name in IN_GGUF:
+        found, tensors = runs.dump_step(hone, tmp_path, arch.gguf, arch.adapter, two_samples)
+        ck_step(found, to_hugging_face(tensors, arch), arch.model, two_samples, "base_model.model.")
+
+
+@pytest.mark.parametrize("name", [*FAMILIES, "llama-biases"])
+def test_full_step_matches_pytorch(hone, arch_of, tmp_path, two_samples, name):  # noqa: F811
+    arch = arch_of(name)
+    model = oracle.load_model(arch.folder)
+    found, tensors = runs.dump_step(hone, tmp_path, arch.folder, None, two_samples, "full")
+    if name == "gpt2":
+        turned = {key: value.T for key, value in tensors.items() if ".h." in key and value.dim() == 2}
+        tensors.update(turned)  # hone holds GPT-2's matrices as [out, in]
+    ck_step(found, tensors, model, two_samples, "")
+
+
+@pytest.mark.parametrize("name", ["gemma3", "phi3", "gpt2"])
+def test_curve_matches_peft(hone, arch_of, tmp_path, name):
+    arch, steps = arch_of(name), 20
+    model = oracle.load_adapted(arch.folder, arch.adapter, trainable=True)
+    wanted = oracle.train_curve(model, arch.case.samples, steps, RATE)
+    _, rows = runs.train(
+        hone, tmp_path / "run", model=arch.folder, data=arch.case.data, adapter=arch.adapter, steps=steps, lr=RATE,
+        seq_len=512, batch_size=1, sets=runs.PLAIN,
+    )
+    found = [row["loss"] for row in rows]
+    assert worst(found, wanted) <= CURVE, worst(found, wanted)
+    assert found[0] - found[-1] >= 0.5
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_fresh_adapter_trains_every_projection_peft_knows(hone, arch_of, tmp_path, name):
+    """The run's own adapter names the modules as PEFT does, and loads there without a word."""
+    arch = arch_of(name)
+    runs.train(hone, tmp_path / "run", model=arch.folder, data=arch.case.data, steps=2, seq_len=512, batch_size=1)
+    model = oracle.load_adapted(arch.folder, tmp_path / "run/adapter")
+    wanted = {oracle.peft_name(n).split(".lora_")[0] for n, _ in arch.model.named_parameters() if "lora_" in n}
+    assert {oracle.peft_name(n).split(".lora_")[0] for n, _ in model.named_parameters() if "lora_" in n} == wanted
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_greedy_tokens_with_a_cache_are_those_of_transformers(hone, arch_of, name):
+    """Windows, soft caps and ropes by layer also hold for one token after another."""
+    arch = arch_of(name)
+    prompt = "The harbour wakes before the sun does. Boats knock against the wall, and gulls quarrel over the nets."
+    ids = arch.case.tokenize(prompt)
+    wanted = greedy_hugging_face(arch.model, ids)
+    said = hone(
+        "generate", "--model", arch.folder, "--adapter", arch.adapter, "--prompt", prompt,
+        "--max-tokens", 32, "--temperature", 0,
+    ).stdout
+    tokenizer = transformers.AutoTokenizer.from_pretrained(arch.folder, local_files_only=True)
+    text = tokenizer.decode(wanted, skip_special_tokens=True)
+    assert said.strip()[:40] == text.strip()[:40]
+
+
+# --- Exports ---
+
+
+def ck_llama(arch, path, adapter=None):
+    with llama.Runtime(path, adapter) as runtime:
+        near(llama.masked_mean_nll(runtime, arch.case.samples), arch.loss, EXACT, "llama.cpp")
+    ids = arch.case.samples[0]["ids"][:40]
+    assert greedy_llama(path, ids, adapter) == greedy_hugging_face(arch.model, ids)
+
+
+BASES = ["HF", "GGUF"]
+
+
+@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("name", IN_GGUF)
+def test_peft_folder_loads_in_peft(arch_of, name, base):
+    arch = arch_of(name)
+    model = oracle.load_adapted(arch.folder, arch.export(base, "peft", "peft"))
+    near(oracle.evaluate(model, arch.case.samples), arch.loss, HUGGING_FACE, "PEFT")
+    PROVEN.add((arch.family, base, "PEFT folder"))
+
+
+@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("name", IN_GGUF)
+def test_gguf_adapter_runs_in_llama_cpp(arch_of, name, base):
+    arch = arch_of(name)
+    ck_llama(arch, arch.gguf, arch.export(base, "adapter.gguf", "gguf-adapter"))
+    PROVEN.add((arch.family, base, "GGUF adapter"))
+
+
+@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("name", IN_GGUF)
+def test_merged_folder_runs_in_transformers(arch_of, name, base):
+    arch = arch_of(name)
+    out = arch.export(base, "merged", "safetensors")
+    model = transformers.AutoModelForCausalLM.from_pretrained(out, local_files_only=True, attn_implementation="eager")
+    near(oracle.evaluate(model.eval(), arch.case.samples), arch.loss, HUGGING_FACE, "transformers")
+    PROVEN.add((arch.family, base, "merged safetensors"))
+
+
+@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("name", IN_GGUF)
+def test_merged_gguf_runs_in_llama_cpp(arch_of, name, base):
+    arch = arch_of(name)
+    out = arch.export(base, "merged.gguf", "gguf")
+    near(arch.case.loss(out), arch.loss, LOSS, "hone eval")
+    ck_llama(arch, out)
+    PROVEN.add((arch.family, base, "merged GGUF"))
+
+
+@pytest.mark.parametrize("name", sorted(set(ALL) - set(IN_GGUF)))
+def test_eval_with_a_window_matches_pytorch(arch_of, name):
+    """A long text, most of which a token does not see."""
+    arch = arch_of(name)
+    near(arch.case.loss(arch.folder, arch.adapter), arch.loss, LOSS, "hone eval")
+
+
+def test_export_to_gguf_of_what_it_cannot_say_is_refused(hone, arch_of, tmp_path):
+    config = oracle.read_json(arch_of("gemma2").folder / "config.json")
+    other = {"layer_types": ["full_attention"] * 3, "query_pre_attn_scalar": 16}
+    for key, value in other.items():
+        folder = shutil.copytree(arch_of("gemma2").folder, tmp_path / key)
+        (folder / "config.json").write_text(json.dumps({**config, key: value}))
+    refused = {
+        arch_of("llama-yarn-ramp").folder: "this kind of rope scaling",
+        tmp_path / "layer_types": "in another pattern",
+        tmp_path / "query_pre_attn_scalar": "a scale of their own",
+    }
+    for folder, message in refused.items():
+        done = hone("export", "--model", folder, "--out", tmp_path / "out.gguf", status=1)
+        assert message in done.stderr and "export to safetensors instead" in done.stderr
+        assert not (tmp_path / "out.gguf").exists()
+
+
+@pytest.mark.parametrize(("name", "targets"), [("phi3", "q,v"), ("phi3", "up"), ("gpt2", "k"), ("gpt2", "gate")])
+def test_targets_within_a_fused_matrix_are_refused(hone, arch_of, tmp_path, name, targets):
+    arch = arch_of(name)
+    sets = ["--set", f"targets={targets}"]
+    done = hone("train", "--model", arch.folder, "--data", arch.case.data, "--out", tmp_path / "run", *sets, status=2)
+    assert "choose all of these targets or none" in done.stderr or "none of the chosen targets" in done.stderr
+
+
+# --- Ready-made files ---
+
+READY = ["llama", "llama3-rope", "qwen2", "qwen3", "mistral", "gemma2", "gemma3", "phi3", "smollm3", "gpt2"]
+
+
+@pytest.mark.parametrize("name", READY)
+def test_ready_made_models_give_the_published_logits(hone, test_data, tmp_path, name):
+    folder = test_data / "tiny-archs"
+    expected = oracle.read_json(folder / "expected.json")[name]
+    ids = expected["ids"]
+    sample = {"ids": ids, "mask": [0] + [1] * (len(ids) - 1)}
+    forms = [folder / name, folder / f"{name}.gguf"]
+    for path in forms[: 1 if name in ("mistral", "gpt2") else 2]:  # a window that the GGUF does not say; no such file
+        loss, tensors = runs.dump_step(hone, tmp_path, path, None, [sample])
+        ck_near(loss, expected["loss"], LOSS, path.name)
+        assert float((tensors["logits"][-1, :32] - torch.tensor(expected["last_logits"])).abs().max()) <= LOGITS
+
+
+# --- The README ---
+
+
+def test_export_matrix_of_the_readme_is_what_was_proven(root, request):
+    ran = {item.name for item in request.session.items}
+    if not all(f"test_merged_gguf_runs_in_llama_cpp[{name}-{base}]" in ran for name in IN_GGUF for base in BASES):
+        pytest.skip("only a whole run of this file can say it")
+    text = (root / "README.md").read_text(encoding="utf-8")
+    assert export_matrix.table(PROVEN) == export_matrix.in_readme(text)
