@@ -38,6 +38,16 @@ static hone_status print_result(const settings *s, const hone_evaluation *e) {
     return HONE_OK;
 }
 
+/* What is not given is as in the run, when --adapter is a run folder. */
+static hone_status complete(settings *s, hone_train_options *of_run) {
+    bool found;
+    HONE_TRY(hone_config_of_run(of_run, &found, s->adapter));
+    if (!s->chat) s->chat = of_run->template;
+    if (s->train_on < 0) s->train_on = of_run->train_on;
+    if (s->eval_fraction < 0) s->eval_fraction = found ? of_run->eval_fraction : 0.1;
+    return HONE_OK;
+}
+
 static hone_status evaluate(hone_session *session, const settings *s) {
     HONE_TRY(hone_session_open(session, s->model, NULL, s->chat, s->threads, 0));
     if (s->adapter) HONE_TRY(hone_open_adapter(session, s->adapter));
@@ -57,7 +67,7 @@ static hone_status evaluate(hone_session *session, const settings *s) {
 }
 
 static hone_status run(int argc, char **argv) {
-    settings s = {.chat = "auto", .eval_fraction = 0.1};
+    settings s = {.train_on = -1, .eval_fraction = -1}; /* not given */
     int compute = 0;
     const hone_flag flags[] = {
         {"model", HONE_FLAG_TEXT, &s.model, .unit = "PATH", .text = "the base model"},
@@ -67,10 +77,11 @@ static hone_status run(int argc, char **argv) {
         {"split", HONE_FLAG_CHOICE, &s.split, .words = splits, .shown = "all",
          .text = "all, train or eval: which part of the records"},
         {"eval-fraction", HONE_FLAG_REAL, &s.eval_fraction, .unit = "PART", .maximum = 1,
-         .shown = "0.1", .text = "part of the records that the run held out"},
-        {"train-on", HONE_FLAG_CHOICE, &s.train_on, .words = train_ons, .shown = "assistant",
+         .shown = "the run's, else 0.1", .text = "part of the records that is held out"},
+        {"train-on", HONE_FLAG_CHOICE, &s.train_on, .words = train_ons,
+         .shown = "the run's, else assistant",
          .text = "which tokens count: the assistant's, or all"},
-        {"template", HONE_FLAG_TEXT, &s.chat, .unit = "NAME", .shown = "auto",
+        {"template", HONE_FLAG_TEXT, &s.chat, .unit = "NAME", .shown = "the run's, else auto",
          .text = "chat template"},
         {"compute", HONE_FLAG_CHOICE, &compute, .words = computes, .shown = "auto",
          .text = "precision of the products"},
@@ -84,9 +95,12 @@ static hone_status run(int argc, char **argv) {
     if (arguments.help) return HONE_OK;
     HONE_TRY(require(s.model, "model"));
     HONE_TRY(require(s.data, "data"));
+    hone_train_options of_run;
+    HONE_TRY(complete(&s, &of_run));
     hone_session session = {0};
     hone_status status = evaluate(&session, &s);
     hone_session_close(&session);
+    hone_train_options_free(&of_run);
     return status;
 }
 

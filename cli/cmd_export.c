@@ -1,5 +1,7 @@
+#include <math.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/file.h"
 #include "cli/command.h"
 #include "cli/flags.h"
@@ -8,13 +10,15 @@
 #include "model/adapter_gguf.h"
 #include "model/adapter_peft.h"
 #include "model/merge.h"
+#include "train/merge_change.h"
+#include "train/options.h"
 #include "train/session.h"
 
 enum { FORMAT_PEFT, FORMAT_GGUF_ADAPTER, FORMAT_GGUF, FORMAT_SAFETENSORS };
 enum { TYPE_WORDS = HONE_FILE_TYPES + 2 }; /* and the end */
 
 typedef struct settings {
-    const char *model, *adapter, *out, *chat;
+    const char *model, *adapter, *out, *data, *chat;
     int format; /* FORMAT_… */
     int type;   /* 0: as the base has it; else one above its place in hone_file_types */
     int64_t threads;
@@ -78,13 +82,71 @@ static hone_status write_model(const hone_session *session, const settings *s) {
     return hone_model_export_safetensors(session->model, session->adapter, s->out, &options);
 }
 
-static hone_status report(const settings *s) {
+/* --- The change in perplexity --- */
+
+/* Bins of a run's own records that are enough to see it, in seconds. */
+enum { ENOUGH_BINS = 8 };
+
+/* The records of a run, as it saw them: a copy in its folder where it had to import them. */
+static hone_status open_run_records(hone_session *session, const char *run,
+                                    const hone_train_options *o) {
+    char *copy = hone_path_join(run, "data.h5");
+    if (!copy) return HONE_ERR_MEMORY;
+    hone_samples_options how = {
+        .seq_len = o->seq_len,
+        .overlong = (hone_overlong)o->too_long,
+        .train_on = (hone_train_on)o->train_on,
+        .eval_fraction = o->eval_fraction,
+    };
+    const char *data = hone_path_exists(copy) ? copy : o->data;
+    hone_status status = hone_session_open_data(session, data, NULL, &how);
+    hone_free(copy);
+    return status;
+}
+
+/* Opens what the merged model is to be measured on, if there is anything. */
+static hone_status open_records(hone_session *session, const settings *s,
+                                const hone_train_options *run, bool is_run) {
+    static const char unmeasured[] = "the change in perplexity by merging is not measured: ";
+    if (is_adapter(s->format)) return HONE_OK;
+    if (s->data) {
+        hone_samples_options how = {.train_on = (hone_train_on)run->train_on};
+        return hone_session_open_data(session, s->data, NULL, &how);
+    }
+    if (!s->adapter) return HONE_OK;
+    if (!is_run) {
+        hone_warn("%s--data gives it records", unmeasured);
+    } else if (open_run_records(session, s->adapter, run) != HONE_OK) {
+        hone_warn("%s%s; --data gives it other records", unmeasured, hone_fail_message());
+    }
+    return HONE_OK;
+}
+
+static hone_status measure(json_t **out, hone_session *session, const settings *s) {
+    hone_merge_change change;
+    *out = NULL;
+    if (!session->samples) return HONE_OK;
+    HONE_TRY(hone_merge_change_measure(&change, session, s->out, s->data ? 0 : ENOUGH_BINS));
+    double before = exp(change.before.loss), after = exp(change.after.loss);
+    hone_say("perplexity %.6g with the model%s, %.6g with what was written (%+.3g %%), on %lld "
+             "tokens of %s%s",
+             before, s->adapter ? " and its adapter" : "", after, 100 * (after / before - 1),
+             (long long)change.after.tokens, s->data ? s->data : "the run",
+             change.held_out ? ", held out" : "");
+    *out = json_pack("{s:f, s:f, s:I}", "before", before, "after", after, "tokens",
+                     (json_int_t)change.after.tokens);
+    return *out ? HONE_OK : hone_fail(HONE_ERR_MEMORY, "out of memory");
+}
+
+/* --- The command --- */
+
+static hone_status report(const settings *s, json_t *perplexity) {
     const char *type = is_adapter(s->format) ? "f32" : type_name(s);
-    hone_say("wrote %s (%s, %s)", s->out, formats[s->format], type);
     if (!s->json) return HONE_OK;
-    return hone_print_json(json_pack(
-        "{s:o, s:s, s:s, s:b}", "path", hone_json_text(s->out, strlen(s->out)), "format",
-        formats[s->format], "type", type, "merged", s->adapter && !is_adapter(s->format)));
+    return hone_print_json(
+        json_pack("{s:o, s:s, s:s, s:b, s:O?}", "path", hone_json_text(s->out, strlen(s->out)),
+                  "format", formats[s->format], "type", type, "merged",
+                  s->adapter && !is_adapter(s->format), "perplexity", perplexity));
 }
 
 /* A failure leaves nothing at --out that was not there before. */
@@ -97,15 +159,24 @@ static hone_status write_out(hone_session *session, const settings *s) {
     return status;
 }
 
-static hone_status export(hone_session *session, const settings *s) {
-    HONE_TRY(hone_session_open(session, s->model, NULL, s->chat, s->threads, 0));
+static hone_status export(hone_session *session, const settings *s, const hone_train_options *run,
+                          bool is_run) {
+    const char *chat = s->chat ? s->chat : run->template;
+    HONE_TRY(hone_session_open(session, s->model, NULL, chat, s->threads, 0));
     if (s->adapter) HONE_TRY(hone_open_adapter(session, s->adapter));
+    HONE_TRY(open_records(session, s, run, is_run));
     HONE_TRY(write_out(session, s));
-    return report(s);
+    hone_say("wrote %s (%s, %s)", s->out, formats[s->format],
+             is_adapter(s->format) ? "f32" : type_name(s));
+    json_t *perplexity;
+    HONE_TRY(measure(&perplexity, session, s));
+    hone_status status = report(s, perplexity);
+    json_decref(perplexity);
+    return status;
 }
 
 static hone_status run(int argc, char **argv) {
-    settings s = {.chat = "auto", .format = FORMAT_GGUF};
+    settings s = {.format = FORMAT_GGUF};
     const char *type_words[TYPE_WORDS] = {"base"};
     for (int i = 0; hone_file_types[i].name; i++) type_words[i + 1] = hone_file_types[i].name;
     const hone_flag flags[] = {
@@ -119,7 +190,10 @@ static hone_status run(int argc, char **argv) {
              "(gguf, safetensors)"},
         {"type", HONE_FLAG_CHOICE, &s.type, .words = type_words, .shown = "base",
          .text = "how a whole model's weights are stored; base: as they are"},
-        {"template", HONE_FLAG_TEXT, &s.chat, .unit = "NAME", .shown = "auto",
+        {"data", HONE_FLAG_TEXT, &s.data, .unit = "PATH",
+         .text = "records to measure the change in perplexity by merging on; without it the run's "
+                 "own, when --adapter is a run folder"},
+        {"template", HONE_FLAG_TEXT, &s.chat, .unit = "NAME", .shown = "the run's, else auto",
          .text = "chat template to record in an adapter"},
         {"threads", HONE_FLAG_INT, &s.threads, .unit = "N", .maximum = 4096,
          .text = "threads; 0: every core"},
@@ -130,9 +204,13 @@ static hone_status run(int argc, char **argv) {
         hone_flags_parse(&arguments, &hone_command_export, flags, HONE_COUNT(flags), argc, argv));
     if (arguments.help) return HONE_OK;
     HONE_TRY(check(&s));
+    bool is_run;
+    hone_train_options of_run;
+    HONE_TRY(hone_config_of_run(&of_run, &is_run, s.adapter));
     hone_session session = {0};
-    hone_status status = export(&session, &s);
+    hone_status status = export(&session, &s, &of_run, is_run);
     hone_session_close(&session);
+    hone_train_options_free(&of_run);
     return status;
 }
 

@@ -208,6 +208,21 @@ hone_status hone_config_load(hone_train_options *options, const char *path) {
     return status;
 }
 
+hone_status hone_config_of_run(hone_train_options *options, bool *found, const char *path) {
+    *found = false;
+    HONE_TRY(hone_train_options_default(options));
+    if (!path) return HONE_OK;
+    char *file = hone_path_join(path, "run.yaml");
+    hone_status status = file ? HONE_OK : HONE_ERR_MEMORY;
+    if (status == HONE_OK && hone_path_exists(file)) {
+        *found = true;
+        status = hone_config_load(options, file);
+    }
+    hone_free(file);
+    if (status != HONE_OK) hone_train_options_free(options);
+    return status;
+}
+
 /* Characters that YAML does not take as they are, or that would not show. */
 static bool needs_escape(int32_t point) {
     return point < 0x20 || (point >= 0x7f && point < 0xa0) || point == 0x2028 || point == 0x2029 ||

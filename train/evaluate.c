@@ -65,10 +65,15 @@ size_t hone_evaluator_bytes(const hone_evaluator *e) {
 }
 
 hone_status hone_evaluate(hone_evaluation *out, hone_evaluator *e) {
+    return hone_evaluate_part(out, e, 0);
+}
+
+hone_status hone_evaluate_part(hone_evaluation *out, hone_evaluator *e, int64_t most) {
     *out = (hone_evaluation){0};
     double start = hone_seconds(), sum = 0;
     hone_cursor cursor = {0};
     int64_t bins = hone_loader_bins(e->loader);
+    if (most > 0 && most < bins) bins = most;
     for (int64_t i = 0; i < bins; i++) {
         HONE_TRY(hone_loader_fill(&e->host, e->loader, &cursor, 1));
         HONE_TRY(hone_device_batch_load(&e->batch, &e->host));

@@ -29,4 +29,9 @@ size_t hone_evaluator_bytes(const hone_evaluator *evaluator);
 /* HONE_ERR_NUMERIC when the loss is no finite number. */
 HONE_MUST_USE hone_status hone_evaluate(hone_evaluation *out, hone_evaluator *evaluator);
 
+/* As above over the first `most` bins of 1,024 tokens or a longer record, in an order that the samples alone decide;
+ * 0: over all. */
+HONE_MUST_USE hone_status hone_evaluate_part(hone_evaluation *out, hone_evaluator *evaluator,
+                                             int64_t most);
+
 #endif

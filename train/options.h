@@ -149,6 +149,10 @@ HONE_MUST_USE hone_status hone_config_load(hone_train_options *options, const ch
 HONE_MUST_USE hone_status hone_config_parse(hone_train_options *options, const char *text,
                                             size_t length, const char *name);
 
+/* Fills *options with those of the run whose folder `path` is, and says so in *found; else (NULL too) with the defaults. */
+HONE_MUST_USE hone_status hone_config_of_run(hone_train_options *options, bool *found,
+                                             const char *path);
+
 /* One resolved fact of a plan. */
 typedef struct hone_plan_entry {
     const char *name, *value;
