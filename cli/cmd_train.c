@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <string.h>
 
 #include "base/file.h"
 #include "cli/command.h"
@@ -102,7 +103,24 @@ static hone_status print_result(const hone_train_flags *flags, const hone_train_
     return HONE_OK;
 }
 
+/* What --json ends with then; the options may be what is wrong. */
+static void print_failure(const hone_train_flags *flags, hone_status status) {
+    const char *out = flags->options.out ? flags->options.out : "", *message = hone_fail_message();
+    json_t *object =
+        json_pack("{s:o, s:o, s:i}", "run", hone_json_text(out, strlen(out)), "error",
+                  hone_json_text(message, strlen(message)), "status", hone_exit_status(status));
+    if (hone_print_json(object) != HONE_OK) hone_warn("no JSON object: memory is out");
+}
+
+static bool wants_json(int argc, char **argv) {
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--json") == 0) return true;
+    }
+    return false;
+}
+
 static hone_status run(int argc, char **argv) {
+    bool json = wants_json(argc, argv);
     hone_train_flags flags;
     hone_status status = hone_train_flags_parse(&flags, &hone_command_train, argc, argv);
     if (status == HONE_OK && !flags.help) {
@@ -115,6 +133,7 @@ static hone_status run(int argc, char **argv) {
         if (status == HONE_OK) status = hone_self_check_status(&p.check, &flags.options);
         hone_self_check_free(&p.check);
     }
+    if (status != HONE_OK && json) print_failure(&flags, status);
     hone_train_flags_free(&flags);
     return status;
 }

@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 #include "base/buf.h"
+#include "base/size.h"
 #include "base/status.h"
 
 /* -q: no messages but warnings and errors, no progress. */
@@ -39,12 +40,6 @@ json_t *hone_json_text(const char *text, size_t length);
 
 /* Writes text to standard output; control characters but line ends and tabs as spaces when it is a terminal. */
 void hone_print_text(const char *text, size_t length);
-
-/* "1.5 GiB", "312 MiB", "12 KiB". */
-typedef struct hone_size_text {
-    char text[32];
-} hone_size_text;
-hone_size_text hone_size(int64_t bytes);
 
 /* Flushes standard output; HONE_ERR_IO when anything could not be written. */
 HONE_MUST_USE hone_status hone_output_finish(void);

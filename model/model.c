@@ -227,6 +227,23 @@ static hone_status open_folder(hone_model *model, const char *path) {
     return HONE_OK;
 }
 
+/* A run folder is no model, but it may hold one. */
+static hone_status refuse_run_folder(const char *path) {
+    char *run = hone_path_join(path, "run.yaml"), *model = hone_path_join(path, "model");
+    hone_status status = run && model ? HONE_OK : HONE_ERR_MEMORY;
+    if (status == HONE_OK && hone_path_exists(run)) {
+        status = hone_path_exists(model)
+                     ? hone_fail(HONE_ERR_USAGE, "%s: a run folder; its model is %s", path, model)
+                     : hone_fail(HONE_ERR_USAGE,
+                                 "%s: a run folder, which holds an adapter but no model; give the "
+                                 "base as --model and this as --adapter",
+                                 path);
+    }
+    hone_free(run);
+    hone_free(model);
+    return status;
+}
+
 static hone_status open_files(hone_model *model, const char *path) {
     if (!hone_path_exists(path)) {
         return hone_fail(HONE_ERR_IO,
@@ -240,6 +257,7 @@ static hone_status open_files(hone_model *model, const char *path) {
     }
     if (hone_path_is_dir(path) || hone_path_ends(path, ".safetensors") ||
         hone_path_ends(path, ".json")) {
+        HONE_TRY(refuse_run_folder(path));
         return open_folder(model, path);
     }
     return hone_fail(HONE_ERR_UNSUPPORTED,

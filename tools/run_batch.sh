@@ -2,7 +2,7 @@
 # Trains one config after another, unattended. A run that fails does not keep the next from running.
 # usage: tools/run_batch.sh RESULTS.jsonl CONFIG.yaml...
 # Adds one JSON object a run to RESULTS.jsonl: {"config": …, "status": its exit status, "result": what `hone train --json`
-# printed, or null, "error": its last message, or null}. Exit status 1 when a run failed, 2 when called wrongly.
+# printed, or null when it was killed}. Exit status 1 when a run failed, 2 when called wrongly.
 set -euo pipefail
 
 hone=${HONE_BIN:-$(dirname "$0")/../build/release/cli/hone}
@@ -26,15 +26,10 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 for config in "$@"; do
     status=0
-    "$hone" train --config "$config" --json </dev/null >"$work/out" 2> >(tee "$work/messages" >&2) || status=$?
-    wait
+    "$hone" train --config "$config" --json </dev/null >"$work/out" || status=$?
+    [[ $status == 0 ]] || failed=1
     result=$(grep '^{' "$work/out" | tail -n 1 || true)
-    error=null
-    if [[ $status != 0 ]]; then
-        failed=1
-        error=$(quoted "$(grep -v '^ *$' "$work/messages" | tail -n 1 || true)")
-    fi
-    printf '{"config": %s, "status": %d, "result": %s, "error": %s}\n' \
-        "$(quoted "$config")" "$status" "${result:-null}" "$error" >>"$results"
+    printf '{"config": %s, "status": %d, "result": %s}\n' \
+        "$(quoted "$config")" "$status" "${result:-null}" >>"$results"
 done
 exit "$failed"

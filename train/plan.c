@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/machine.h"
 #include "base/parallel.h"
+#include "base/size.h"
 #include "train/run.h"
 
 /* Bytes that the program needs for itself: code, libraries, HDF5's caches. */
@@ -56,10 +57,6 @@ static hone_status plan_memory(memory_plan *out, hone_run *run, hone_tape *tape,
     return HONE_OK;
 }
 
-static double gib(int64_t bytes) {
-    return (double)bytes / (1 << 30);
-}
-
 /* Tries smaller steps until one fits, and says which. */
 static hone_status refuse_with_remedy(hone_run *run, const memory_plan *plan, int64_t limit) {
     const hone_train_options *o = run->options;
@@ -90,10 +87,11 @@ static hone_status refuse_with_remedy(hone_run *run, const memory_plan *plan, in
     }
     return hone_fail(
         HONE_ERR_MEMORY,
-        "the run needs %.2f GiB (model %.2f, parameters and optimiser %.2f, step %.2f, "
-        "evaluation %.2f) but %.2f GiB may be taken; %s",
-        gib(plan->total), gib(plan->model), gib(plan->parameters), gib(plan->step),
-        gib(plan->evaluation), gib(limit), remedy);
+        "the run needs %s (model %s, parameters and optimiser %s, step %s, evaluation %s) but %s "
+        "may be taken; %s",
+        hone_size(plan->total).text, hone_size(plan->model).text, hone_size(plan->parameters).text,
+        hone_size(plan->step).text, hone_size(plan->evaluation).text, hone_size(limit).text,
+        remedy);
 }
 
 /* The options without paths: what lies there is compared by its hash, and folders may be moved. */
@@ -122,11 +120,11 @@ static hone_status format_run_file(hone_buf *out, const hone_train_options *o,
 /* What checkpoints compare, besides the options: what decides the bits. */
 static hone_status describe(hone_run *run, const memory_plan *plan) {
     const hone_train_options *o = run->options;
-    char threads[24], steps[24], rows[24], memory[32];
+    hone_size_text memory = hone_size(plan->total);
+    char threads[24], steps[24], rows[24];
     snprintf(threads, sizeof threads, "%d", hone_threads());
     snprintf(steps, sizeof steps, "%lld", (long long)run->steps);
     snprintf(rows, sizeof rows, "%lld", (long long)(o->batch_size * o->accumulation));
-    snprintf(memory, sizeof memory, "%.3f GiB", gib(plan->total));
     const hone_plan_entry entries[] = {
         {"compute", "f32"},
         {"kernels", run->session.device.kernels->name},
@@ -135,7 +133,7 @@ static hone_status describe(hone_run *run, const memory_plan *plan) {
         {"template", hone_chat_template_name(run->session.chat)},
         {"steps", steps},
         {"rows_per_step", rows},
-        {"memory", memory},
+        {"memory", memory.text},
     };
     size_t count = sizeof entries / sizeof *entries;
     hone_buf text = {0};
@@ -170,9 +168,9 @@ hone_status hone_run_plan(hone_run *run) {
     int64_t limit = o->memory > 0 ? o->memory : machine.available - machine.available / 20;
     if (limit > 0 && plan.total > limit) return refuse_with_remedy(run, &plan, limit);
     HONE_TRY(describe(run, &plan));
-    hone_run_say(
-        run, "plan: %lld steps of %lld x %lld tokens, %s kernels, %d threads, about %.2f GiB",
-        (long long)run->steps, (long long)(o->batch_size * o->accumulation), (long long)o->seq_len,
-        run->session.device.kernels->name, hone_threads(), gib(plan.total));
+    hone_run_say(run, "plan: %lld steps of %lld x %lld tokens, %s kernels, %d threads, about %s",
+                 (long long)run->steps, (long long)(o->batch_size * o->accumulation),
+                 (long long)o->seq_len, run->session.device.kernels->name, hone_threads(),
+                 hone_size(plan.total).text);
     return hone_tape_reserve(run->tape);
 }

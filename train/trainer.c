@@ -196,8 +196,9 @@ static hone_status run_steps(hone_run *run) {
         tokens += m.tokens;
         HONE_TRY(after_step(run, &m));
     }
-    run->result.tokens_per_second =
-        run->result.seconds > 0 ? (double)tokens / run->result.seconds : 0;
+    if (run->result.seconds > 0) {
+        run->result.tokens_per_second = (double)tokens / run->result.seconds;
+    }
     run->result.stopped_early = run->state.step < run->steps;
     return HONE_OK;
 }
@@ -216,14 +217,18 @@ static hone_status finish(hone_run *run) {
     return hone_run_write_files(run);
 }
 
-/* Losses of steps before a resume, for the result and the report. */
+/* Losses of steps before a resume, and their speed, for the result and the report. */
 static hone_status recall(hone_run *run) {
     hone_metrics_history history = {0};
+    double seconds = 0, tokens = 0;
     HONE_TRY(hone_metrics_read(&history, run->options->out));
     for (size_t i = 0; i < history.step_count; i++) {
         if (history.steps[i].step == 1) run->result.first_loss = history.steps[i].loss;
         run->result.last_loss = history.steps[i].loss;
+        seconds += history.steps[i].seconds;
+        tokens += (double)history.steps[i].tokens;
     }
+    run->result.tokens_per_second = seconds > 0 ? tokens / seconds : 0;
     for (size_t i = 0; i < history.eval_count; i++) {
         if (history.evals[i].step == 0) run->result.eval_loss_before = history.evals[i].eval_loss;
         run->result.eval_loss = history.evals[i].eval_loss;

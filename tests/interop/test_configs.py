@@ -44,8 +44,8 @@ def test_run_batch_one_fails_others_finish(hone, root, tmp_path):
     results = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
     assert [result["config"] for result in results] == configs
     assert [result["status"] for result in results] == [0, 1, 0]
-    assert "samples/none.jsonl" in results[1]["error"] and results[1]["result"] is None
+    assert "samples/none.jsonl" in results[1]["result"]["error"] and results[1]["result"]["status"] == 1
     assert not (tmp_path / "broken").exists()
     for result in (results[0], results[2]):
-        assert result["error"] is None
+        assert "error" not in result["result"]
         assert result["result"]["losses"]["last"] < result["result"]["losses"]["first"]
