@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import pty
 import re
 import signal
@@ -274,7 +275,7 @@ def test_closed_standard_output_is_an_error(hone, data):
 @pytest.fixture(scope="module")
 def trained(hone, model, records, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run") / "run"
-    options = ["steps=6", "batch_size=1", "seq_len=64", "eval_every=3", "checkpoint_every=2", "checkpoint_keep=2", "rank=2"]
+    options = ["steps=6", "batch_size=1", "seq_len=64", "eval_every=3", "checkpoint_every=2", "checkpoint_keep=2", "rank=2", "eval_fraction=0.3"]
     settings = [word for option in options for word in ("--set", option)]
     result = hone.json("train", "--model", model, "--data", records, "--out", folder, *settings)
     return folder, result
@@ -287,6 +288,35 @@ def test_train_json_ends_with_one_object(trained):
     assert result["steps"] == 6
     for file in result["files"]:
         assert os.path.exists(file)
+
+
+def test_train_json_ends_with_one_object_when_it_fails(hone, model, records, tmp_path):
+    run = ["train", "--model", model, "--data", records, "--out", tmp_path / "run", "--json"]
+    for status, wrong, message in [(1, ["--memory", "1M"], "needs"), (2, ["--rnk", "3"], "--rank")]:
+        said = hone(*run, *wrong, "--set", "seq_len=64", status=status)
+        (line,) = said.stdout.splitlines()
+        failure = json.loads(line)
+        assert failure["status"] == status and message in failure["error"] and failure["error"] in said.stderr
+    assert " MiB may be taken" in hone(*run, "--memory", "1M", "--set", "seq_len=64", status=1).stderr
+
+
+def test_finished_run_that_is_resumed_tells_its_speed(hone, trained, tmp_path):
+    again = hone.json("train", "--resume", "--out", shutil.copytree(trained[0], tmp_path / "run"))
+    assert again["steps"] == 6 and again["tokens_per_second"] > 0
+
+
+def test_eval_takes_from_the_run_what_is_not_given(hone, model, records, trained):
+    measure = ["eval", "--model", model, "--adapter", trained[0], "--data", records, "--split", "eval"]
+    fraction = next(line for line in (trained[0] / "run.yaml").read_text().splitlines() if "eval_fraction" in line).split()[1]
+    assert float(fraction) != 0.1
+    assert hone.json(*measure)["loss"] == hone.json(*measure, "--eval-fraction", fraction)["loss"]
+    evals = [line for line in (trained[0] / "metrics.jsonl").read_text().splitlines() if "eval_loss" in line]
+    assert hone.json(*measure)["tokens"] == json.loads(evals[-1])["eval_tokens"]
+
+
+def test_run_folder_as_a_model_says_what_to_give(hone, records, trained):
+    said = hone("eval", "--model", trained[0], "--data", records, status=2).stderr
+    assert f"{trained[0]}: a run folder" in said and "--adapter" in said
 
 
 def test_metrics_lines_have_the_fields_of_the_contract(trained):
