@@ -80,38 +80,42 @@ static json_t *verified(const hone_self_check *check) {
     return check->result ? json_incref(check->result) : json_null();
 }
 
-static hone_status print_result(const hone_train_flags *flags, const hone_train_result *r,
-                                const hone_self_check *check) {
-    const char *out = flags->options.out;
-    if (flags->json) {
-        return hone_print_json(json_pack(
-            "{s:s, s:I, s:I, s:o, s:f, s:I, s:f, s:I, s:b, s:o, s:o}", "run", out, "steps",
-            (json_int_t)r->steps, "planned_steps", (json_int_t)r->planned_steps, "losses",
-            losses(r), "seconds", r->seconds, "tokens", (json_int_t)r->tokens, "tokens_per_second",
-            r->tokens_per_second, "peak_bytes", (json_int_t)r->peak_bytes, "stopped_early",
-            (int)r->stopped_early, "files", files(out), "verified", verified(check)));
-    }
+static json_t *result_object(const char *out, const hone_train_result *r,
+                             const hone_self_check *check) {
+    return json_pack("{s:o, s:I, s:I, s:o, s:f, s:I, s:f, s:I, s:b, s:o, s:o}", "run",
+                     hone_json_text(out, strlen(out)), "steps", (json_int_t)r->steps,
+                     "planned_steps", (json_int_t)r->planned_steps, "losses", losses(r), "seconds",
+                     r->seconds, "tokens", (json_int_t)r->tokens, "tokens_per_second",
+                     r->tokens_per_second, "peak_bytes", (json_int_t)r->peak_bytes, "stopped_early",
+                     (int)r->stopped_early, "files", files(out), "verified", verified(check));
+}
+
+static void say_result(const char *out, const hone_train_result *r, const hone_self_check *check,
+                       bool agrees) {
     if (r->stopped_early) hone_say("stopped early: the held-out loss did not fall any more");
     hone_say("done: %lld steps, loss %.4f to %.4f, %.0f tokens/s, at most %s of memory",
              (long long)r->steps, r->first_loss, r->last_loss, r->tokens_per_second,
              hone_size(r->peak_bytes).text);
-    if (hone_self_check_status(check, &flags->options) == HONE_OK) {
+    if (agrees) {
         hone_say("what was exported agrees with what was trained, in %zu comparisons",
                  check->count);
     }
     hone_say("results in %s; %s/report.html shows them", out, out);
-    return HONE_OK;
 }
 
-/* What --json ends with then; the options may be what is wrong. */
-static void print_failure(const hone_train_flags *flags, hone_status status) {
+/* What --json ends with: the result, if it came to one, and what failed. Takes the reference. */
+static hone_status print_object(json_t *object, const hone_train_flags *flags, hone_status status) {
     const char *out = flags->options.out ? flags->options.out : "", *message = hone_fail_message();
-    json_t *object =
-        json_pack("{s:o, s:o, s:i}", "run", hone_json_text(out, strlen(out)), "error",
-                  hone_json_text(message, strlen(message)), "status", hone_exit_status(status));
-    if (hone_print_json(object) != HONE_OK) hone_warn("no JSON object: memory is out");
+    if (!object) object = json_pack("{s:o}", "run", hone_json_text(out, strlen(out)));
+    if (status != HONE_OK) {
+        json_object_set_new(object, "error", hone_json_text(message, strlen(message)));
+        json_object_set_new(object, "status", json_integer(hone_exit_status(status)));
+    }
+    hone_status printed = hone_print_json(object);
+    return status == HONE_OK ? printed : status;
 }
 
+/* Options that are wrong may keep the others from being read. */
 static bool wants_json(int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--json") == 0) return true;
@@ -119,21 +123,31 @@ static bool wants_json(int argc, char **argv) {
     return false;
 }
 
+static hone_status train(json_t **object, const hone_train_flags *flags) {
+    progress p = {.log_every = flags->options.log_every};
+    hone_train_observer observer = {&p,        show_message, show_step,
+                                    show_eval, check_files,  hone_signals_catch()};
+    hone_train_result result;
+    hone_status status = hone_train(&result, &flags->options, flags->resume, &observer);
+    if (status == HONE_OK) {
+        status = hone_self_check_status(&p.check, &flags->options);
+        if (flags->json) {
+            *object = result_object(flags->options.out, &result, &p.check);
+        } else {
+            say_result(flags->options.out, &result, &p.check, status == HONE_OK);
+        }
+    }
+    hone_self_check_free(&p.check);
+    return status;
+}
+
 static hone_status run(int argc, char **argv) {
     bool json = wants_json(argc, argv);
+    json_t *object = NULL;
     hone_train_flags flags;
     hone_status status = hone_train_flags_parse(&flags, &hone_command_train, argc, argv);
-    if (status == HONE_OK && !flags.help) {
-        progress p = {.log_every = flags.options.log_every};
-        hone_train_observer observer = {&p,        show_message, show_step,
-                                        show_eval, check_files,  hone_signals_catch()};
-        hone_train_result result;
-        status = hone_train(&result, &flags.options, flags.resume, &observer);
-        if (status == HONE_OK) status = print_result(&flags, &result, &p.check);
-        if (status == HONE_OK) status = hone_self_check_status(&p.check, &flags.options);
-        hone_self_check_free(&p.check);
-    }
-    if (status != HONE_OK && json) print_failure(&flags, status);
+    if (status == HONE_OK && !flags.help) status = train(&object, &flags);
+    if (json && !flags.help) status = print_object(object, &flags, status);
     hone_train_flags_free(&flags);
     return status;
 }

@@ -1,6 +1,7 @@
 """Small Llama models in every tensor type, quantised by llama.cpp, and by the gguf package where that cannot."""
 
 import os
+from typing import NamedTuple
 
 import gguf
 import llama
@@ -18,46 +19,59 @@ PURE = {
 TYPES = [*PURE, "mxfp4"]
 
 
-def write_plain(path, vocabulary_from, seed=0):
-    """An F32 model with random weights and the vocabulary of another file; its head is its embedding."""
+class Shape(NamedTuple):
+    layers: int = LAYERS
+    width: int = WIDTH
+    forward: int = FORWARD
+    heads: int = HEADS
+    kv_heads: int = KV_HEADS
+    tied: bool = True
+
+
+def write_plain(path, vocabulary_from, seed=0, shape=Shape(), draw=None):
+    """An F32 model with random weights, or those that `draw(shape)` gives, and the vocabulary of another file."""
     reader = gguf.GGUFReader(vocabulary_from)
     writer = gguf.GGUFWriter(path, "llama")
     for field in reader.fields.values():
         if field.name.startswith("tokenizer."):
             llama.copy_field(writer, field)
     vocabulary = len(reader.fields["tokenizer.ggml.tokens"].data)
-    writer.add_block_count(LAYERS)
+    writer.add_block_count(shape.layers)
     writer.add_context_length(CONTEXT)
-    writer.add_embedding_length(WIDTH)
-    writer.add_feed_forward_length(FORWARD)
-    writer.add_head_count(HEADS)
-    writer.add_head_count_kv(KV_HEADS)
+    writer.add_embedding_length(shape.width)
+    writer.add_feed_forward_length(shape.forward)
+    writer.add_head_count(shape.heads)
+    writer.add_head_count_kv(shape.kv_heads)
     writer.add_layer_norm_rms_eps(1e-5)
     rng = np.random.default_rng(seed)
-    for name, shape in shapes(vocabulary):
-        values = np.ones(shape) if len(shape) == 1 else rng.standard_normal(shape) * shape[1] ** -0.5
+    draw = draw or (lambda size: rng.standard_normal(size) * size[1] ** -0.5)
+    for name, size in shapes(vocabulary, shape):
+        values = np.ones(size) if len(size) == 1 else draw(size)
         writer.add_tensor(name, values.astype(np.float32))
     finish(writer)
     return path
 
 
-def shapes(vocabulary):
-    yield "token_embd.weight", (vocabulary, WIDTH)
-    yield "output_norm.weight", (WIDTH,)
-    kv = WIDTH // HEADS * KV_HEADS
-    for layer in range(LAYERS):
-        yield f"blk.{layer}.attn_norm.weight", (WIDTH,)
-        yield f"blk.{layer}.ffn_norm.weight", (WIDTH,)
-        for name, shape in {
-            "attn_q": (WIDTH, WIDTH),
-            "attn_k": (kv, WIDTH),
-            "attn_v": (kv, WIDTH),
-            "attn_output": (WIDTH, WIDTH),
-            "ffn_gate": (FORWARD, WIDTH),
-            "ffn_up": (FORWARD, WIDTH),
-            "ffn_down": (WIDTH, FORWARD),
+def shapes(vocabulary, shape=Shape()):
+    width, forward = shape.width, shape.forward
+    yield "token_embd.weight", (vocabulary, width)
+    if not shape.tied:
+        yield "output.weight", (vocabulary, width)
+    yield "output_norm.weight", (width,)
+    kv = width // shape.heads * shape.kv_heads
+    for layer in range(shape.layers):
+        yield f"blk.{layer}.attn_norm.weight", (width,)
+        yield f"blk.{layer}.ffn_norm.weight", (width,)
+        for name, size in {
+            "attn_q": (width, width),
+            "attn_k": (kv, width),
+            "attn_v": (kv, width),
+            "attn_output": (width, width),
+            "ffn_gate": (forward, width),
+            "ffn_up": (forward, width),
+            "ffn_down": (width, forward),
         }.items():
-            yield f"blk.{layer}.{name}.weight", shape
+            yield f"blk.{layer}.{name}.weight", size
 
 
 def finish(writer):
@@ -74,7 +88,8 @@ def quantise(source, target, file_type, pure=False):
     if pure:
         options.token_embedding_type = options.output_tensor_type = gguf_type_of(file_type)
     status = llama_cpp.llama_model_quantize(os.fspath(source).encode(), os.fspath(target).encode(), options)
-    assert status == 0, f"llama.cpp did not quantise {source}"
+    if status != 0:
+        raise ValueError(f"llama.cpp did not quantise {source}")
     return target
 
 
