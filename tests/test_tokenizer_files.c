@@ -116,6 +116,32 @@ START_TEST(load_bytes_cut_anywhere_refused) {
 }
 END_TEST
 
+#define MODELS HONE_TEST_FIXTURES "/../fuzz/corpus/sentencepiece/"
+
+START_TEST(load_spm_cut_anywhere_is_read_or_refused) {
+    hone_buf whole = {0};
+    ck_ok(hone_file_get(&whole, MODELS "unigram.model"));
+    for (size_t length = 0; length < whole.length; length++) {
+        hone_tokenizer *tokenizer = NULL;
+        hone_status status = hone_tokenizer_load_spm(&tokenizer, whole.data, length, "cut.model");
+        ck_assert(status == HONE_OK || status == HONE_ERR_FORMAT);
+        if (status != HONE_OK) ck_assert_ptr_nonnull(strstr(hone_fail_message(), "cut.model"));
+        hone_tokenizer_free(tokenizer);
+    }
+    hone_buf_free(&whole);
+}
+END_TEST
+
+START_TEST(load_spm_of_words_refused_by_name) {
+    hone_buf whole = {0};
+    hone_tokenizer *tokenizer = NULL;
+    ck_ok(hone_file_get(&whole, MODELS "words.model"));
+    ck_fails(hone_tokenizer_load_spm(&tokenizer, whole.data, whole.length, "words.model"),
+             HONE_ERR_UNSUPPORTED, "trainer_spec.model_type 3 is not supported");
+    hone_buf_free(&whole);
+}
+END_TEST
+
 /* --- Folders --- */
 
 static char folder[] = "/tmp/hone-tokenizer-XXXXXX";
@@ -195,7 +221,7 @@ END_TEST
 typedef enum gguf_fault {
     MODEL_UNKNOWN,
     PRE_UNKNOWN,
-    PRE_ABSENT,
+    MERGES_ABSENT,
     NO_TOKENS,
     FEW_TYPES,
     MERGE_ALONE,
@@ -213,7 +239,7 @@ static const struct {
     [MODEL_UNKNOWN] = {HONE_ERR_UNSUPPORTED, "the tokenizer 'bert' is not known; known are gpt2"},
     [PRE_UNKNOWN] = {HONE_ERR_UNSUPPORTED,
                      "the pre-tokenizer 'nope' is not known; known are gpt-2"},
-    [PRE_ABSENT] = {HONE_ERR_FORMAT, KEY("pre")},
+    [MERGES_ABSENT] = {HONE_ERR_FORMAT, KEY("merges")},
     [NO_TOKENS] = {HONE_ERR_FORMAT, KEY("tokens")},
     [FEW_TYPES] = {HONE_ERR_FORMAT, KEY("token_type") ": 1 types for 3 tokens"},
     [MERGE_ALONE] = {HONE_ERR_FORMAT, KEY("merges") "[0] is no pair"},
@@ -236,12 +262,14 @@ static void write_faulty(const char *path, gguf_fault fault) {
     float scores[] = {0.0f, fault == NAN_SCORE ? __builtin_nanf("") : -1.0f, -2.0f};
     ck_ok(hone_gguf_writer_new(&writer));
     write_text(writer, KEY("model"), fault == MODEL_UNKNOWN ? "bert" : spm ? "llama" : "gpt2");
-    if (fault != PRE_ABSENT)
-        write_text(writer, KEY("pre"), fault == PRE_UNKNOWN ? "nope" : "qwen2");
+    /* without a name the old default holds, as in llama.cpp */
+    if (fault != FAULTS) write_text(writer, KEY("pre"), fault == PRE_UNKNOWN ? "nope" : "qwen2");
     if (fault != NO_TOKENS) ck_ok(hone_gguf_set_strings(writer, KEY("tokens"), tokens, 3));
     ck_ok(hone_gguf_set_array(writer, KEY("token_type"), HONE_GGUF_I32, types,
                               fault == FEW_TYPES ? 1 : 3));
-    if (!spm) ck_ok(hone_gguf_set_strings(writer, KEY("merges"), merges, 1));
+    if (!spm && fault != MERGES_ABSENT) {
+        ck_ok(hone_gguf_set_strings(writer, KEY("merges"), merges, 1));
+    }
     if (spm && fault != NO_SCORES) {
         ck_ok(hone_gguf_set_array(writer, KEY("scores"), HONE_GGUF_F32, scores,
                                   fault == FEW_SCORES ? 1 : 3));
@@ -314,6 +342,8 @@ int main(void) {
     tcase_add_checked_fixture(errors, make_folder, drop_folder);
     tcase_add_test(errors, load_bytes_malformed_refused_by_place);
     tcase_add_test(errors, load_bytes_cut_anywhere_refused);
+    tcase_add_test(errors, load_spm_cut_anywhere_is_read_or_refused);
+    tcase_add_test(errors, load_spm_of_words_refused_by_name);
     tcase_add_test(errors, load_folder_configs_set_bos_eos_and_ends);
     tcase_add_test(errors, load_folder_faulty_configs_named);
     tcase_add_test(errors, load_gguf_faulty_metadata_named);

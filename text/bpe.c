@@ -232,6 +232,15 @@ hone_status hone_bpe_put(hone_bpe_scratch *scratch, int32_t id, uint32_t begin, 
     return HONE_OK;
 }
 
+/* An unknown symbol; neighbours are one. `first`: tokens before this piece. */
+static hone_status put_fused(const hone_bpe *bpe, hone_bpe_scratch *scratch, uint32_t begin,
+                             uint32_t end, size_t first) {
+    hone_bpe_token *last = scratch->count > first ? &scratch->tokens[scratch->count - 1] : NULL;
+    if (!last || last->id != bpe->unknown) return hone_bpe_put(scratch, bpe->unknown, begin, end);
+    last->end = end;
+    return HONE_OK;
+}
+
 /* A symbol that is no token, byte by byte. */
 static hone_status put_spelled(const hone_bpe *bpe, hone_bpe_scratch *scratch, const char *text,
                                uint32_t begin, uint32_t end) {
@@ -254,10 +263,14 @@ static hone_status encode_merging(const hone_bpe *bpe, hone_bpe_scratch *scratch
         count = lay_symbols(bpe, scratch, text, begin, end);
     }
     HONE_TRY(hone_bpe_merge(bpe, scratch, &count));
+    bool fuses = bpe->fallback_last && bpe->fuse_unknown && !bpe->byte_fallback;
+    size_t first = scratch->count;
     for (size_t i = 0; i < count; i++) {
         hone_bpe_symbol symbol = scratch->symbols[i];
         if (symbol.id >= 0 && symbol.id < bpe->token_count) {
             HONE_TRY(hone_bpe_put(scratch, symbol.id, symbol.begin, symbol.end));
+        } else if (fuses) {
+            HONE_TRY(put_fused(bpe, scratch, symbol.begin, symbol.end, first));
         } else {
             HONE_TRY(put_spelled(bpe, scratch, text, symbol.begin, symbol.end));
         }
@@ -287,7 +300,7 @@ static hone_status find_whole(int32_t *id, const hone_bpe *bpe, hone_bpe_scratch
 
 static hone_status encode_fresh(const hone_bpe *bpe, hone_bpe_scratch *scratch, const char *text,
                                 uint32_t begin, uint32_t end) {
-    if (bpe->ignore_merges) {
+    if (bpe->ignore_merges || (bpe->whole_newlines && text[begin] == '\n')) {
         int32_t id;
         HONE_TRY(find_whole(&id, bpe, scratch, text + begin, end - begin));
         if (id >= 0) return hone_bpe_put(scratch, id, begin, end);

@@ -29,8 +29,9 @@ typedef struct hone_bpe {
     int32_t token_count; /* ids below are tokens, those above only symbols */
 
     bool bytes; /* symbols are bytes of the text, tokens written in the byte-level alphabet */
-    bool ignore_merges; /* a piece that is a token is that token */
-    bool byte_fallback; /* what is no token becomes the tokens of its bytes ... */
+    bool ignore_merges;  /* a piece that is a token is that token */
+    bool whole_newlines; /* so is a piece of line ends */
+    bool byte_fallback;  /* what is no token becomes the tokens of its bytes ... */
     bool
         fallback_last; /* ... after merging (sentencepiece, llama.cpp) rather than before it (tokenizers) */
     bool fuse_unknown; /* neighbouring unknowns are one */

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/bytes.h"
 
 struct hone_charsmap {
     uint32_t *units; /* owned */
@@ -35,6 +34,13 @@ hone_status hone_charsmap_new(hone_charsmap **out, const void *bytes, size_t len
     memcpy(map->units, data + 4, trie);
     *out = map;
     return HONE_OK;
+}
+
+hone_status hone_charsmap_write(hone_buf *out, const hone_charsmap *map) {
+    uint32_t trie = (uint32_t)(4 * map->count);
+    HONE_TRY(hone_buf_append(out, &trie, 4));
+    HONE_TRY(hone_buf_append(out, map->units, trie));
+    return hone_buf_append(out, map->texts, map->length);
 }
 
 void hone_charsmap_free(hone_charsmap *map) {

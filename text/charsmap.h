@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/status.h"
 
 typedef struct hone_charsmap hone_charsmap;
@@ -20,6 +21,8 @@ typedef struct hone_charsmap hone_charsmap;
 /* A copy of `length` bytes; `file` and `where` stand in messages. */
 HONE_MUST_USE hone_status hone_charsmap_new(hone_charsmap **out, const void *bytes, size_t length,
                                             const char *file, const char *where);
+/* Appends what it was made of. */
+HONE_MUST_USE hone_status hone_charsmap_write(hone_buf *out, const hone_charsmap *map);
 void hone_charsmap_free(hone_charsmap *map); /* takes NULL */
 
 /* The text that stands for the start of `text`: of the longest entry or of the shortest one. Returns how many bytes

@@ -1,4 +1,5 @@
 #include <string.h>
+#include <utf8proc.h>
 
 #include "text/steps.h"
 #include "text/unicode_library.h"
@@ -219,6 +220,44 @@ static hone_status cut_at_scripts(hone_pieces *out, const hone_step *step, const
     return hone_pieces_add(out, begin, piece.end, -1);
 }
 
+static bool is_number(int32_t code, bool ascii) {
+    if (code < 0x80 || ascii) return code >= '0' && code <= '9';
+    utf8proc_category_t category = utf8proc_category(hone_unicode_like(code));
+    return category == UTF8PROC_CATEGORY_ND || category == UTF8PROC_CATEGORY_NL ||
+           category == UTF8PROC_CATEGORY_NO;
+}
+
+/* The end of the number at `at`, and how many digits it has. */
+static size_t number_end(size_t *digits, const hone_work *work, size_t at, size_t end, bool ascii) {
+    for (*digits = 0; at < end; (*digits)++) {
+        int32_t code;
+        size_t bytes = hone_utf8_next(&code, work->data + at, end - at);
+        if (!is_number(code, ascii)) break;
+        at += bytes;
+    }
+    return at;
+}
+
+static hone_status cut_to_thousands(hone_pieces *out, const hone_step *step, const hone_work *work,
+                                    hone_piece piece) {
+    size_t begin = piece.begin;
+    for (size_t at = piece.begin; at < piece.end;) {
+        size_t digits, end = number_end(&digits, work, at, piece.end, step->as_is);
+        if (digits == 0) at += hone_utf8_length(work->data[at]);
+        for (size_t first = at; at < end; digits--) {
+            if (digits % 3 == 0 && (at > first || step->as_is)) {
+                HONE_TRY(hone_pieces_add(out, begin, at, -1));
+                begin = at;
+            }
+            at += hone_utf8_length(work->data[at]);
+            if (at < end || step->as_is) continue;
+            HONE_TRY(hone_pieces_add(out, begin, at, -1));
+            begin = at;
+        }
+    }
+    return hone_pieces_add(out, begin, piece.end, -1);
+}
+
 typedef hone_status (*cutter)(hone_pieces *out, const hone_step *step, const hone_work *work,
                               hone_piece piece);
 
@@ -236,6 +275,12 @@ static hone_status cut_pieces(const hone_step *step, hone_work *work, cutter cut
 hone_status hone_pretokenize_fixed(const hone_step *step, hone_work *work, hone_matcher *matcher) {
     (void)matcher;
     return cut_pieces(step, work, cut_to_length);
+}
+
+hone_status hone_pretokenize_thousands(const hone_step *step, hone_work *work,
+                                       hone_matcher *matcher) {
+    (void)matcher;
+    return cut_pieces(step, work, cut_to_thousands);
 }
 
 hone_status hone_pretokenize_scripts(const hone_step *step, hone_work *work,

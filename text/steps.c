@@ -17,6 +17,7 @@ void hone_steps_free(hone_steps *steps) {
         hone_regex_free(steps->items[i].regex);
         hone_free(steps->items[i].text);
         hone_charsmap_free(steps->items[i].charsmap);
+        hone_trie_free(&steps->items[i].protected);
     }
     hone_free(steps->items);
     *steps = (hone_steps){0};

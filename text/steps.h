@@ -7,6 +7,7 @@
 
 #include "text/charsmap.h"
 #include "text/regex.h"
+#include "text/trie.h"
 #include "text/work_text.h"
 
 typedef struct hone_step hone_step;
@@ -41,6 +42,7 @@ struct hone_step {
     unsigned int form;  /* options of utf8proc */
     hone_character_map map;
     hone_charsmap *charsmap; /* owned, may be NULL */
+    hone_trie protected;     /* texts that no replacement touches */
     bool left, right;        /* which ends to strip */
     size_t count;            /* characters in a piece */
 };
@@ -76,6 +78,13 @@ HONE_MUST_USE hone_status hone_normalize_precompiled(const hone_step *step, hone
 HONE_MUST_USE hone_status hone_normalize_byte_level(const hone_step *step, hone_work *work,
                                                     hone_matcher *matcher);
 
+/* Everything a SentencePiece model does to a text: replacements by `charsmap` outside of `protected`, a space in front by
+ * `prefix`, runs of spaces squeezed and ends stripped if `left`, spaces as `text`. The second as llama.cpp does it. */
+HONE_MUST_USE hone_status hone_normalize_sentencepiece(const hone_step *step, hone_work *work,
+                                                       hone_matcher *matcher);
+HONE_MUST_USE hone_status hone_normalize_unigram_gguf(const hone_step *step, hone_work *work,
+                                                      hone_matcher *matcher);
+
 /* Maps for hone_normalize_characters. */
 size_t hone_map_lower(int32_t out[3], int32_t code);
 size_t hone_map_strip_marks(int32_t out[3], int32_t code);
@@ -100,6 +109,11 @@ HONE_MUST_USE hone_status hone_pretokenize_fixed(const hone_step *step, hone_wor
                                                  hone_matcher *matcher);
 HONE_MUST_USE hone_status hone_pretokenize_scripts(const hone_step *step, hone_work *work,
                                                    hone_matcher *matcher);
+
+/* Numbers in groups of three from the right (llama.cpp): the first group stays with the text before it, a cut follows
+ * the last. With `as_is` digits 0-9 only, a cut before every full group and none behind the number. */
+HONE_MUST_USE hone_status hone_pretokenize_thousands(const hone_step *step, hone_work *work,
+                                                     hone_matcher *matcher);
 
 /* --- For the steps themselves --- */
 

@@ -1,9 +1,9 @@
 /*
  * Tokenizers: text to token ids and back, exactly as the model's own library does it.
  *
- * Kinds: byte-level BPE (GPT-2, Llama 3, Qwen 2, SmolLM) and SentencePiece-style BPE with byte fallback (Llama 2,
- * Phi-3), from a Hugging Face tokenizer.json or from GGUF metadata. What a file asks for and this module does not know
- * is refused by name. A tokenizer is read-only after loading: any number of threads may encode with it.
+ * Kinds: byte-level BPE (GPT-2, Llama 3, Qwen 2, SmolLM), SentencePiece's BPE with byte fallback (Llama 2, Gemma,
+ * Phi-3), Unigram (T5), WordPiece and WordLevel, from what a tokenizer.json is composed of, from a SentencePiece model
+ * or from GGUF metadata. What a file asks for and this module does not know is refused by name. A tokenizer is read-only after loading: any number of threads may encode with it.
  */
 #ifndef HONE_TEXT_TOKENIZER_H
 #define HONE_TEXT_TOKENIZER_H
@@ -18,9 +18,11 @@
 
 typedef struct hone_tokenizer hone_tokenizer;
 
-/* From a Hugging Face folder: tokenizer.json, and where they are there tokenizer_config.json (bos, eos, added tokens),
- * generation_config.json and config.json (ends of generation). What add_special puts is said by tokenizer.json alone, as
- * in transformers 5. */
+/* From a Hugging Face folder: tokenizer.json, else tokenizer.model or spiece.model (SentencePiece), else vocab.json and
+ * merges.txt (GPT-2 and Qwen 2, by the tokenizer_class of tokenizer_config.json); and where they are there
+ * tokenizer_config.json, special_tokens_map.json and added_tokens.json (bos, eos, added tokens), generation_config.json
+ * and config.json (ends of generation). Beside a tokenizer.json it alone says what add_special puts, as in
+ * transformers 5. */
 HONE_MUST_USE hone_status hone_tokenizer_load_folder(hone_tokenizer **out, const char *folder);
 
 /* From one tokenizer.json, without a tokenizer_config.json. */
@@ -29,6 +31,10 @@ HONE_MUST_USE hone_status hone_tokenizer_load_json(hone_tokenizer **out, const c
 /* As above, from bytes in memory; `name` stands for the file in messages. */
 HONE_MUST_USE hone_status hone_tokenizer_load_bytes(hone_tokenizer **out, const char *bytes,
                                                     size_t length, const char *name);
+
+/* From one SentencePiece model, as sentencepiece reads it; from bytes. */
+HONE_MUST_USE hone_status hone_tokenizer_load_spm(hone_tokenizer **out, const void *bytes,
+                                                  size_t length, const char *name);
 
 /* From the metadata of a GGUF file; nothing of `gguf` is kept. */
 HONE_MUST_USE hone_status hone_tokenizer_load_gguf(hone_tokenizer **out, const hone_gguf *gguf);

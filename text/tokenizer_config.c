@@ -104,6 +104,67 @@ static hone_status rehash(hone_tokenizer *tokenizer, const json_t *config) {
     return status;
 }
 
+/* special_tokens_map.json: bos and eos where the tokenizer's own config says none. */
+static hone_status read_special(hone_tokenizer *tokenizer, const json_t *map, const char *path) {
+    if (tokenizer->bos < 0)
+        HONE_TRY(named_token(&tokenizer->bos, tokenizer, map, "bos_token", path));
+    if (tokenizer->eos >= 0) return HONE_OK;
+    return named_token(&tokenizer->eos, tokenizer, map, "eos_token", path);
+}
+
+/* Whether a text stands anywhere in special_tokens_map.json. */
+static bool is_named(const json_t *value, const char *text) {
+    if (json_is_string(value)) return strcmp(json_string_value(value), text) == 0;
+    const char *key;
+    json_t *member;
+    json_object_foreach((json_t *)(uintptr_t)value, key, member) {
+        if (is_named(member, text)) return true;
+    }
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        if (is_named(json_array_get(value, i), text)) return true;
+    }
+    return false;
+}
+
+/* added_tokens.json, {text: id}: what the other files have not named. Special is what `special` names. */
+static hone_status read_added(hone_tokenizer *tokenizer, const json_t *added, const json_t *special,
+                              const char *path) {
+    const char *text;
+    json_t *id;
+    json_object_foreach((json_t *)(uintptr_t)added, text, id) {
+        int32_t known = hone_vocab_find(&tokenizer->vocab, text, strlen(text));
+        if (known >= 0 && tokenizer->vocab.tokens[known].kind != HONE_TOKEN_NORMAL) continue;
+        if (!json_is_integer(id) || json_integer_value(id) < 0 ||
+            json_integer_value(id) >= INT32_MAX) {
+            return hone_fail(HONE_ERR_FORMAT, "%s: '%.100s' has no token id", path, text);
+        }
+        json_t *token =
+            json_pack("{s:s, s:b}", "content", text, "special", is_named(special, text));
+        hone_status status =
+            token ? hone_tokenizer_add_json(tokenizer, token, json_integer_value(id), path)
+                  : HONE_ERR_MEMORY;
+        json_decref(token);
+        HONE_TRY(status);
+    }
+    return HONE_OK;
+}
+
+/* Files that transformers reads where there is no tokenizer.json. */
+static hone_status read_older_files(hone_tokenizer *tokenizer, const char *folder) {
+    json_t *special = NULL, *added = NULL;
+    char *special_path = NULL, *added_path = NULL;
+    hone_status status = read_file(&special, &special_path, folder, "special_tokens_map.json");
+    if (status == HONE_OK) status = read_file(&added, &added_path, folder, "added_tokens.json");
+    if (status == HONE_OK) status = read_added(tokenizer, added, special, added_path);
+    if (status == HONE_OK) status = read_special(tokenizer, special, special_path);
+    if (status == HONE_OK) status = rehash(tokenizer, added);
+    json_decref(special);
+    json_decref(added);
+    hone_free(special_path);
+    hone_free(added_path);
+    return status;
+}
+
 static hone_status read_tokenizer_config(hone_tokenizer *tokenizer, const json_t *config,
                                          const char *path) {
     HONE_TRY(add_tokens(tokenizer, config, path));
@@ -115,6 +176,8 @@ static hone_status read_tokenizer_config(hone_tokenizer *tokenizer, const json_t
 hone_status hone_tokenizer_configure(hone_tokenizer *tokenizer, const char *folder) {
     static const char *const names[] = {"tokenizer_config.json", "generation_config.json",
                                         "config.json"};
+    const char *name = strrchr(tokenizer->path, '/');
+    bool older = !name || strcmp(name, "/tokenizer.json") != 0;
     for (int i = 0; i < 3; i++) {
         json_t *config = NULL;
         char *path = NULL;
@@ -126,6 +189,7 @@ hone_status hone_tokenizer_configure(hone_tokenizer *tokenizer, const char *fold
         json_decref(config);
         hone_free(path);
         HONE_TRY(status);
+        if (i == 0 && older) HONE_TRY(read_older_files(tokenizer, folder));
     }
     return HONE_OK;
 }

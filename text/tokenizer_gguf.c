@@ -3,7 +3,7 @@
  * as llama.cpp reads them, so that ids in training are those of the runtime.
  */
 #include <ctype.h>
-#include <math.h>
+#include <float.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,17 +12,27 @@
 #include "base/sha256.h"
 #include "text/byte_level.h"
 #include "text/pretokenize_names.h"
+#include "text/score_pairs.h"
 #include "text/tokenizer_parts.h"
 #include "text/utf8.h"
 
 #define KEY(name) "tokenizer.ggml." name
+#define MARKER    "\xe2\x96\x81"
 
 typedef struct loader {
     hone_tokenizer *tokenizer;
     const hone_gguf *gguf;
     const char *path;
-    int32_t next_symbol; /* the id of the next symbol that is no token */
+    bool adds_bos, adds_eos; /* unless the file says otherwise */
+    bool insists;            /* on bos, whatever the file says */
 } loader;
+
+/* A tokenizer.ggml.model, with the ids that it takes when the file says none. */
+typedef struct model_row {
+    const char *name;
+    hone_status (*load)(loader *l);
+    int32_t bos, eos, unknown;
+} model_row;
 
 /* --- Vocabulary --- */
 
@@ -81,19 +91,8 @@ static hone_status load_tokens(loader *l) {
         HONE_TRY(
             hone_vocab_put(vocab, (int32_t)index, text.data, text.length, kind_of(types, index)));
     }
-    l->tokenizer->size = l->next_symbol = (int32_t)index;
+    l->tokenizer->size = (int32_t)index;
     return HONE_OK;
-}
-
-/* The id of a text: a token, or a symbol that is only a step to one. */
-static hone_status intern(int32_t *id, loader *l, const char *text, size_t length) {
-    *id = hone_vocab_find(&l->tokenizer->vocab, text, length);
-    if (*id >= 0) return HONE_OK;
-    if (l->next_symbol == INT32_MAX) {
-        return hone_fail(HONE_ERR_FORMAT, "%s: the tokenizer has too many symbols", l->path);
-    }
-    *id = l->next_symbol++;
-    return hone_vocab_put(&l->tokenizer->vocab, *id, text, length, HONE_TOKEN_NORMAL);
 }
 
 /* --- Byte-level BPE --- */
@@ -111,9 +110,9 @@ static hone_status add_merge(loader *l, hone_gguf_string merge, uint32_t rank, h
     hone_buf_clear(joined);
     HONE_TRY(hone_buf_append(joined, merge.data, left_length));
     HONE_TRY(hone_buf_append(joined, right_text, right_length));
-    HONE_TRY(intern(&left, l, merge.data, left_length));
-    HONE_TRY(intern(&right, l, right_text, right_length));
-    HONE_TRY(intern(&both, l, joined->data, joined->length));
+    HONE_TRY(hone_tokenizer_intern(&left, l->tokenizer, merge.data, left_length));
+    HONE_TRY(hone_tokenizer_intern(&right, l->tokenizer, right_text, right_length));
+    HONE_TRY(hone_tokenizer_intern(&both, l->tokenizer, joined->data, joined->length));
     return hone_bpe_add(&l->tokenizer->bpe, left, right, rank, both, false);
 }
 
@@ -143,150 +142,177 @@ static hone_status intern_bytes(loader *l) {
         char spelling[4];
         int32_t id;
         size_t length = hone_byte_level_put(spelling, (unsigned char)byte);
-        HONE_TRY(intern(&id, l, spelling, length));
+        HONE_TRY(hone_tokenizer_intern(&id, l->tokenizer, spelling, length));
     }
     return HONE_OK;
 }
 
-static hone_status load_byte_level(loader *l, bool *adds_bos) {
-    hone_tokenizer *tokenizer = l->tokenizer;
-    hone_gguf_string name;
-    const hone_pretokenizer *pretokenizer;
-    HONE_TRY(hone_gguf_get_string(&name, l->gguf, KEY("pre")));
-    HONE_TRY(hone_pretokenizer_find(&pretokenizer, name.data, name.length, l->path));
-    HONE_TRY(hone_pretokenizer_steps(&tokenizer->pretokenizers, pretokenizer));
-    tokenizer->bpe.bytes = true;
-    tokenizer->bpe.ignore_merges = pretokenizer->ignore_merges;
-    if (!hone_decoder_add(&tokenizer->decoder, hone_decode_byte_level)) return HONE_ERR_MEMORY;
-    *adds_bos = pretokenizer->adds_bos;
-    HONE_TRY(load_merges(l));
-    return intern_bytes(l);
-}
-
-/* --- SentencePiece BPE --- */
-
-typedef struct scored {
-    float score;
-    int32_t id;
-} scored;
-
-static int by_score(const void *left, const void *right) {
-    const scored *a = left;
-    const scored *b = right;
-    if (a->score != b->score) return a->score > b->score ? -1 : 1;
-    return (a->id > b->id) - (a->id < b->id);
-}
-
-/* Code points of tokens that are no tokens themselves can still be the start of one. */
-static hone_status intern_characters(loader *l) {
-    for (int32_t id = 0; id < l->tokenizer->size; id++) {
-        const hone_token *token = hone_vocab_at(&l->tokenizer->vocab, id);
-        size_t length = token->length;
-        size_t offset = token->offset;
-        for (size_t at = 0; at < length;) {
-            char character[4];
-            int32_t code, symbol;
-            const char *text = l->tokenizer->vocab.pool.data + offset + at;
-            size_t bytes = hone_utf8_next(&code, text, length - at);
-            at += bytes;
-            if (code < 0) continue;
-            memcpy(character, text, bytes); /* the pool may move */
-            HONE_TRY(intern(&symbol, l, character, bytes));
-        }
-    }
-    return HONE_OK;
-}
-
-/* All ways to make a token of two symbols. */
-static hone_status add_splits(loader *l, int32_t id, uint32_t rank) {
-    const hone_vocab *vocab = &l->tokenizer->vocab;
-    const hone_token *token = hone_vocab_at(vocab, id);
-    const char *text = hone_vocab_text(vocab, token);
-    if (hone_utf8_valid(text, token->length) < token->length) return HONE_OK;
-    for (size_t at = hone_utf8_length(text[0]); at < token->length;
-         at += hone_utf8_length(text[at])) {
-        int32_t left = hone_vocab_find(vocab, text, at);
-        int32_t right = left < 0 ? -1 : hone_vocab_find(vocab, text + at, token->length - at);
-        if (right < 0) continue;
-        HONE_TRY(hone_bpe_add(&l->tokenizer->bpe, left, right, rank, id, true));
-    }
-    return HONE_OK;
-}
-
-/* Pairs in order of the score of what they make; equal scores share a rank, so that the leftmost wins. */
-static hone_status add_scored_pairs(loader *l, scored *tokens, size_t count) {
-    qsort(tokens, count, sizeof *tokens, by_score);
-    uint32_t rank = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (i > 0 && tokens[i].score != tokens[i - 1].score) rank++;
-        const hone_token *token = hone_vocab_at(&l->tokenizer->vocab, tokens[i].id);
-        const char *text = hone_vocab_text(&l->tokenizer->vocab, token);
-        /* of tokens with one text the last counts */
-        if (hone_vocab_find(&l->tokenizer->vocab, text, token->length) != tokens[i].id) continue;
-        HONE_TRY(add_splits(l, tokens[i].id, rank));
-    }
-    return HONE_OK;
-}
-
-static hone_status load_scores(loader *l) {
-    const hone_gguf_value *scores;
-    size_t count = (size_t)l->tokenizer->size;
-    HONE_TRY(hone_gguf_get_array(&scores, l->gguf, KEY("scores"), HONE_GGUF_F32));
-    if (scores->count != count) {
-        return hone_fail(HONE_ERR_FORMAT,
-                         "%s: " KEY("scores") ": %llu scores for %zu tokens; the "
-                                              "file is corrupt",
-                         l->path, (unsigned long long)scores->count, count);
-    }
-    scored *tokens = hone_alloc(count, sizeof *tokens);
-    if (!tokens) return HONE_ERR_MEMORY;
-    hone_status status = HONE_OK;
-    for (size_t i = 0; i < count && status == HONE_OK; i++) {
-        tokens[i] = (scored){hone_gguf_array_f32(scores, i), (int32_t)i};
-        if (isnan(tokens[i].score)) {
-            status = hone_fail(HONE_ERR_FORMAT,
-                               "%s: " KEY("scores") "[%zu] is NaN; the file is "
-                                                    "corrupt",
-                               l->path, i);
-        }
-    }
-    if (status == HONE_OK) status = add_scored_pairs(l, tokens, count);
-    hone_free(tokens);
-    return status;
-}
-
-static hone_status add_step(loader *l, hone_step_run run, const char *pattern) {
-    static const char marker[] = "\xe2\x96\x81";
-    hone_step *step = hone_steps_add(&l->tokenizer->normalizers);
+/* Spaces become U+2581 before anything else. */
+static hone_status mark_spaces(hone_steps *steps) {
+    hone_step *step = hone_steps_add(steps);
     if (!step) return HONE_ERR_MEMORY;
-    step->run = run;
-    step->text = hone_strdup(marker);
-    step->text_length = sizeof marker - 1;
-    if (!step->text) return HONE_ERR_MEMORY;
-    return pattern ? hone_regex_literal(&step->regex, pattern, strlen(pattern)) : HONE_OK;
+    step->run = hone_normalize_replace;
+    step->text = hone_strdup(MARKER);
+    step->text_length = strlen(MARKER);
+    return step->text ? hone_regex_literal(&step->regex, " ", 1) : HONE_ERR_MEMORY;
 }
 
 /* U+2581 to spaces, then byte tokens to bytes. */
 static hone_status add_marker_decoder(hone_decoder *decoder) {
     hone_decode_step *spaces = hone_decoder_add(decoder, hone_decode_metaspace);
     if (!spaces) return HONE_ERR_MEMORY;
-    spaces->text = hone_strdup("\xe2\x96\x81");
-    spaces->text_length = 3;
+    spaces->text = hone_strdup(MARKER);
+    spaces->text_length = strlen(MARKER);
     if (!spaces->text) return HONE_ERR_MEMORY;
     return hone_decoder_add(decoder, hone_decode_byte_fallback) ? HONE_OK : HONE_ERR_MEMORY;
 }
 
-static hone_status load_sentencepiece(loader *l, bool *adds_bos) {
+/* BPE over characters as they are (Gemma 4). */
+static hone_status load_plain(loader *l, const hone_pretokenizer *pretokenizer) {
+    hone_tokenizer *tokenizer = l->tokenizer;
+    tokenizer->bpe.whole_newlines = pretokenizer->newlines;
+    if (pretokenizer->marks_space) HONE_TRY(mark_spaces(&tokenizer->normalizers));
+    HONE_TRY(add_marker_decoder(&tokenizer->decoder));
+    return load_merges(l);
+}
+
+/* What tokenizer.ggml.pre says; files from before it have none. */
+static hone_status find_pretokenizer(const hone_pretokenizer **out, const loader *l) {
+    hone_gguf_string model, name = {"default", 7};
+    HONE_TRY(hone_gguf_get_string(&model, l->gguf, KEY("model")));
+    HONE_TRY(hone_gguf_opt_string(&name, l->gguf, KEY("pre")));
+    if (name.length == 0) name = (hone_gguf_string){"default", 7};
+    if (hone_gguf_string_is(model, "gemma4")) name = (hone_gguf_string){"gemma4", 6};
+    return hone_pretokenizer_find(out, name.data, name.length, l->path);
+}
+
+static hone_status load_byte_level(loader *l) {
+    hone_tokenizer *tokenizer = l->tokenizer;
+    const hone_pretokenizer *pretokenizer;
+    HONE_TRY(find_pretokenizer(&pretokenizer, l));
+    HONE_TRY(hone_pretokenizer_steps(&tokenizer->pretokenizers, pretokenizer));
+    tokenizer->bpe.fallback_last = true;
+    tokenizer->bpe.ignore_merges = pretokenizer->ignore_merges;
+    l->adds_bos = pretokenizer->adds_bos;
+    l->insists = pretokenizer->insists;
+    if (pretokenizer->plain) return load_plain(l, pretokenizer);
+    tokenizer->bpe.bytes = true;
+    if (!hone_decoder_add(&tokenizer->decoder, hone_decode_byte_level)) return HONE_ERR_MEMORY;
+    HONE_TRY(load_merges(l));
+    return intern_bytes(l);
+}
+
+/* --- SentencePiece --- */
+
+/* scores[count], to be freed. */
+static hone_status get_scores(float **out, const loader *l) {
+    const hone_gguf_value *array;
+    size_t count = (size_t)l->tokenizer->size;
+    HONE_TRY(hone_gguf_get_array(&array, l->gguf, KEY("scores"), HONE_GGUF_F32));
+    if (array->count != count) {
+        return hone_fail(HONE_ERR_FORMAT,
+                         "%s: " KEY("scores") ": %llu scores for %zu tokens; the "
+                                              "file is corrupt",
+                         l->path, (unsigned long long)array->count, count);
+    }
+    *out = hone_alloc(count, sizeof **out);
+    if (!*out) return HONE_ERR_MEMORY;
+    for (size_t i = 0; i < count; i++) (*out)[i] = hone_gguf_array_f32(array, i);
+    return HONE_OK;
+}
+
+static hone_status load_scores(loader *l) {
+    float *scores;
+    HONE_TRY(get_scores(&scores, l));
+    hone_status status = hone_tokenizer_score_pairs(l->tokenizer, scores, KEY("scores"));
+    hone_free(scores);
+    return status;
+}
+
+static hone_status put_marker_in_front(hone_steps *steps) {
+    hone_step *step = hone_steps_add(steps);
+    if (!step) return HONE_ERR_MEMORY;
+    step->run = hone_normalize_prepend;
+    step->text = hone_strdup(MARKER);
+    step->text_length = strlen(MARKER);
+    return step->text ? HONE_OK : HONE_ERR_MEMORY;
+}
+
+static hone_status load_sentencepiece(loader *l) {
     hone_tokenizer *tokenizer = l->tokenizer;
     bool prefix = true;
     HONE_TRY(hone_gguf_opt_bool(&prefix, l->gguf, KEY("add_space_prefix")));
-    if (prefix) HONE_TRY(add_step(l, hone_normalize_prepend, NULL));
-    HONE_TRY(add_step(l, hone_normalize_replace, " "));
+    if (prefix) HONE_TRY(put_marker_in_front(&tokenizer->normalizers));
+    HONE_TRY(mark_spaces(&tokenizer->normalizers));
     HONE_TRY(add_marker_decoder(&tokenizer->decoder));
     tokenizer->decoder.strip = prefix ? 1 : 0;
-    *adds_bos = true;
-    HONE_TRY(intern_characters(l));
+    tokenizer->bpe.fallback_last = true;
+    l->adds_bos = true;
     return load_scores(l);
+}
+
+/* --- Unigram --- */
+
+static hone_status get_charsmap(hone_charsmap **out, const loader *l) {
+    const hone_gguf_value *value = hone_gguf_find(l->gguf, KEY("precompiled_charsmap"));
+    if (!value) return HONE_OK;
+    if (value->kind != HONE_GGUF_ARRAY ||
+        (value->element != HONE_GGUF_U8 && value->element != HONE_GGUF_I8)) {
+        return hone_fail(HONE_ERR_FORMAT,
+                         "%s: " KEY("precompiled_charsmap") " is no array of bytes", l->path);
+    }
+    return hone_charsmap_new(out, value->data, value->count, l->path, KEY("precompiled_charsmap"));
+}
+
+/* Spaces and replacements as llama.cpp's Unigram tokenizer has them. */
+static hone_status add_unigram_normalizer(loader *l) {
+    hone_step *step = hone_steps_add(&l->tokenizer->normalizers);
+    if (!step) return HONE_ERR_MEMORY;
+    step->run = hone_normalize_unigram_gguf;
+    step->text = hone_strdup(MARKER);
+    step->text_length = strlen(MARKER);
+    if (!step->text) return HONE_ERR_MEMORY;
+    bool prefix = false;
+    HONE_TRY(hone_gguf_opt_bool(&prefix, l->gguf, KEY("add_space_prefix")));
+    HONE_TRY(hone_gguf_opt_bool(&step->left, l->gguf, KEY("remove_extra_whitespaces")));
+    step->prefix = prefix ? HONE_PREFIX_ALWAYS : HONE_PREFIX_NEVER;
+    l->tokenizer->decoder.strip = prefix ? 1 : 0;
+    for (int32_t id = 0; id < l->tokenizer->size; id++) {
+        const hone_token *token = hone_vocab_at(&l->tokenizer->vocab, id);
+        if (token->kind != HONE_TOKEN_USER) continue;
+        const char *text = hone_vocab_text(&l->tokenizer->vocab, token);
+        HONE_TRY(hone_trie_put(&step->protected, text, token->length, id));
+    }
+    return get_charsmap(&step->charsmap, l);
+}
+
+/* Scores are floats, sums doubles; user-defined tokens score 0. */
+static hone_status load_unigram(loader *l) {
+    static const float penalty = 10.0f;
+    hone_unigram *unigram = &l->tokenizer->unigram;
+    float *scores, least = FLT_MAX;
+    l->tokenizer->model = HONE_MODEL_UNIGRAM;
+    l->adds_eos = true;
+    HONE_TRY(add_unigram_normalizer(l));
+    HONE_TRY(add_marker_decoder(&l->tokenizer->decoder));
+    unigram->count = (size_t)l->tokenizer->size;
+    unigram->scores = hone_alloc(unigram->count, sizeof *unigram->scores);
+    if (!unigram->scores) return HONE_ERR_MEMORY;
+    HONE_TRY(get_scores(&scores, l));
+    hone_status status = HONE_OK;
+    for (size_t i = 0; i < unigram->count && status == HONE_OK; i++) {
+        const hone_token *token = hone_vocab_at(&l->tokenizer->vocab, (int32_t)i);
+        if (token->kind == HONE_TOKEN_NORMAL && scores[i] < least) least = scores[i];
+        bool takes_part = token->kind == HONE_TOKEN_NORMAL || token->kind == HONE_TOKEN_USER ||
+                          token->kind == HONE_TOKEN_UNUSED;
+        if (!takes_part) continue;
+        unigram->scores[i] = token->kind == HONE_TOKEN_USER ? 0 : (double)scores[i];
+        const char *text = hone_vocab_text(&l->tokenizer->vocab, token);
+        status = hone_trie_put(&unigram->trie, text, token->length, (int32_t)i);
+    }
+    unigram->unknown_score = (double)(least - penalty);
+    hone_free(scores);
+    return status;
 }
 
 /* --- Special tokens --- */
@@ -298,28 +324,35 @@ static hone_status get_id(int32_t *out, const loader *l, const char *key, int32_
     return HONE_OK;
 }
 
-static hone_status load_ids(loader *l, bool sentencepiece, bool adds_bos) {
+static hone_status put_ends_around(loader *l) {
     hone_tokenizer *tokenizer = l->tokenizer;
-    bool adds_eos = false;
+    HONE_TRY(hone_gguf_opt_bool(&l->adds_bos, l->gguf, KEY("add_bos_token")));
+    HONE_TRY(hone_gguf_opt_bool(&l->adds_eos, l->gguf, KEY("add_eos_token")));
+    if ((l->adds_bos || l->insists) && tokenizer->bos >= 0) {
+        HONE_TRY(hone_ids_add(&tokenizer->prefix, tokenizer->bos));
+    }
+    if (l->adds_eos && tokenizer->eos >= 0) {
+        HONE_TRY(hone_ids_add(&tokenizer->suffix, tokenizer->eos));
+    }
+    return HONE_OK;
+}
+
+/* `row` has the ids where the file says none. */
+static hone_status load_ids(loader *l, const model_row *row) {
+    hone_tokenizer *tokenizer = l->tokenizer;
     int32_t eot, eom;
-    HONE_TRY(get_id(&tokenizer->bos, l, KEY("bos_token_id"), sentencepiece ? 1 : -1));
-    HONE_TRY(get_id(&tokenizer->eos, l, KEY("eos_token_id"), sentencepiece ? 2 : -1));
+    HONE_TRY(get_id(&tokenizer->bos, l, KEY("bos_token_id"), row->bos));
+    HONE_TRY(get_id(&tokenizer->eos, l, KEY("eos_token_id"), row->eos));
     HONE_TRY(get_id(&eot, l, KEY("eot_token_id"), -1));
     HONE_TRY(get_id(&eom, l, KEY("eom_token_id"), -1));
     if (eot >= 0) HONE_TRY(hone_ids_add(&tokenizer->ends, eot));
     if (eom >= 0) HONE_TRY(hone_ids_add(&tokenizer->ends, eom));
-    if (sentencepiece) {
-        HONE_TRY(get_id(&tokenizer->bpe.unknown, l, KEY("unknown_token_id"), 0));
+    if (row->unknown >= 0) {
+        int32_t unknown;
+        HONE_TRY(get_id(&unknown, l, KEY("unknown_token_id"), row->unknown));
+        tokenizer->bpe.unknown = tokenizer->unigram.unknown = unknown;
     }
-    HONE_TRY(hone_gguf_opt_bool(&adds_bos, l->gguf, KEY("add_bos_token")));
-    HONE_TRY(hone_gguf_opt_bool(&adds_eos, l->gguf, KEY("add_eos_token")));
-    if (adds_bos && tokenizer->bos >= 0) {
-        HONE_TRY(hone_ids_add(&tokenizer->prefix, tokenizer->bos));
-    }
-    if (adds_eos && tokenizer->eos >= 0) {
-        HONE_TRY(hone_ids_add(&tokenizer->suffix, tokenizer->eos));
-    }
-    return HONE_OK;
+    return put_ends_around(l);
 }
 
 static void set_kind(hone_tokenizer *tokenizer, const char *text, hone_token_kind kind) {
@@ -383,11 +416,21 @@ static hone_status add_special_tokens(loader *l) {
 
 static hone_status hash_metadata(const loader *l) {
     static const char *const keys[] = {
-        KEY("model"),         KEY("pre"),           KEY("tokens"),
-        KEY("scores"),        KEY("token_type"),    KEY("merges"),
-        KEY("bos_token_id"),  KEY("eos_token_id"),  KEY("unknown_token_id"),
-        KEY("add_bos_token"), KEY("add_eos_token"), KEY("add_space_prefix"),
+        KEY("model"),
+        KEY("pre"),
+        KEY("tokens"),
+        KEY("scores"),
+        KEY("token_type"),
+        KEY("merges"),
+        KEY("bos_token_id"),
+        KEY("eos_token_id"),
+        KEY("unknown_token_id"),
+        KEY("add_bos_token"),
+        KEY("add_eos_token"),
+        KEY("add_space_prefix"),
         "general.name",
+        KEY("precompiled_charsmap"),
+        KEY("remove_extra_whitespaces"),
     };
     hone_buf all = {0};
     hone_status status = HONE_OK;
@@ -402,22 +445,33 @@ static hone_status hash_metadata(const loader *l) {
     return status;
 }
 
-static hone_status load(loader *l) {
+static const model_row models[] = {
+    {"gpt2", load_byte_level, -1, -1, -1},
+    {"gemma4", load_byte_level, -1, -1, -1},
+    {"llama", load_sentencepiece, 1, 2, 0},
+    {"t5", load_unigram, -1, 1, 2},
+};
+
+static hone_status find_model(const model_row **out, const loader *l) {
     hone_gguf_string model;
-    bool adds_bos;
     HONE_TRY(hone_gguf_get_string(&model, l->gguf, KEY("model")));
-    bool sentencepiece = hone_gguf_string_is(model, "llama");
-    if (!sentencepiece && !hone_gguf_string_is(model, "gpt2")) {
-        return hone_fail(HONE_ERR_UNSUPPORTED,
-                         "%s: " KEY("model") ": the tokenizer '%.*s' is not "
-                                             "known; known are gpt2, llama",
-                         l->path, (int)(model.length > 100 ? 100 : model.length), model.data);
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        *out = &models[i];
+        if (hone_gguf_string_is(model, models[i].name)) return HONE_OK;
     }
-    l->tokenizer->bpe.fallback_last = true;
+    return hone_fail(HONE_ERR_UNSUPPORTED,
+                     "%s: " KEY("model") ": the tokenizer '%.*s' is not "
+                                         "known; known are gpt2, gemma4, llama, t5",
+                     l->path, (int)(model.length > 100 ? 100 : model.length), model.data);
+}
+
+static hone_status load(loader *l) {
+    const model_row *row;
+    HONE_TRY(find_model(&row, l));
     l->tokenizer->decoder.by_token = true;
     HONE_TRY(load_tokens(l));
-    HONE_TRY(sentencepiece ? load_sentencepiece(l, &adds_bos) : load_byte_level(l, &adds_bos));
-    HONE_TRY(load_ids(l, sentencepiece, adds_bos));
+    HONE_TRY(row->load(l));
+    HONE_TRY(load_ids(l, row));
     correct_kinds(l->tokenizer);
     HONE_TRY(add_special_tokens(l));
     HONE_TRY(hash_metadata(l));

@@ -99,7 +99,7 @@ static void guess_ends(hone_tokenizer *tokenizer) {
     }
 }
 
-static hone_status load_root(hone_tokenizer *tokenizer, const json_t *root) {
+hone_status hone_tokenizer_fill(hone_tokenizer *tokenizer, const json_t *root) {
     if (!json_is_object(root)) {
         return hone_fail(HONE_ERR_FORMAT,
                          "%s: %s where an object belongs; this is no "
@@ -115,17 +115,16 @@ static hone_status load_root(hone_tokenizer *tokenizer, const json_t *root) {
     return HONE_OK;
 }
 
-static hone_status load_bytes(hone_tokenizer **out, const char *bytes, size_t length,
-                              const char *path, const char *folder) {
+hone_status hone_tokenizer_load_bytes(hone_tokenizer **out, const char *bytes, size_t length,
+                                      const char *name) {
     hone_tokenizer *tokenizer;
     json_t *root = NULL;
-    HONE_TRY(hone_tokenizer_new(&tokenizer, path));
-    hone_status status = hone_json_parse(&root, bytes, length, path);
+    HONE_TRY(hone_tokenizer_new(&tokenizer, name));
+    hone_status status = hone_json_parse(&root, bytes, length, name);
     if (status == HONE_OK) {
         hone_sha256_bytes(tokenizer->hash, bytes, length);
-        status = load_root(tokenizer, root);
+        status = hone_tokenizer_fill(tokenizer, root);
     }
-    if (status == HONE_OK && folder) status = hone_tokenizer_configure(tokenizer, folder);
     if (status == HONE_OK) status = hone_tokenizer_finish(tokenizer);
     json_decref(root);
     if (status != HONE_OK) {
@@ -136,35 +135,10 @@ static hone_status load_bytes(hone_tokenizer **out, const char *bytes, size_t le
     return HONE_OK;
 }
 
-hone_status hone_tokenizer_load_bytes(hone_tokenizer **out, const char *bytes, size_t length,
-                                      const char *name) {
-    return load_bytes(out, bytes, length, name, NULL);
-}
-
-static hone_status load_file(hone_tokenizer **out, const char *path, const char *folder) {
+hone_status hone_tokenizer_load_json(hone_tokenizer **out, const char *path) {
     hone_map map = {0};
     HONE_TRY(hone_map_open(&map, path));
-    hone_status status = load_bytes(out, (const char *)map.data, map.length, path, folder);
+    hone_status status = hone_tokenizer_load_bytes(out, (const char *)map.data, map.length, path);
     hone_map_close(&map);
-    return status;
-}
-
-hone_status hone_tokenizer_load_json(hone_tokenizer **out, const char *path) {
-    return load_file(out, path, NULL);
-}
-
-hone_status hone_tokenizer_load_folder(hone_tokenizer **out, const char *folder) {
-    char *path = hone_path_join(folder, "tokenizer.json");
-    if (!path) return HONE_ERR_MEMORY;
-    hone_status status;
-    if (hone_path_exists(path)) {
-        status = load_file(out, path, folder);
-    } else {
-        status = hone_fail(HONE_ERR_IO,
-                           "%s: there is no such file; hone reads the tokenizer of a "
-                           "Hugging Face folder from it",
-                           path);
-    }
-    hone_free(path);
     return status;
 }

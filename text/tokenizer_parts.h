@@ -64,6 +64,15 @@ bool hone_tokenizer_is_end_text(const char *text, size_t length);
 
 struct json_t;
 
+/* All that a tokenizer.json says, into an empty tokenizer. */
+HONE_MUST_USE hone_status hone_tokenizer_fill(hone_tokenizer *tokenizer, const struct json_t *root);
+
+/* The tokenizer.json of a folder, or what it would be where there are vocab.json and merges.txt; *path is the file that
+ * messages name and *hash that of what was read. *root stays NULL where the folder has a SentencePiece model. To be
+ * freed. */
+HONE_MUST_USE hone_status hone_tokenizer_folder_root(struct json_t **root, char **path,
+                                                     char hash[65], const char *folder);
+
 /* A token of a model, by id. */
 HONE_MUST_USE hone_status hone_tokenizer_put(hone_tokenizer *tokenizer, int32_t id,
                                              const char *text, size_t length, hone_token_kind kind);

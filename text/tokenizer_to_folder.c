@@ -186,10 +186,12 @@ static json_t *byte_level(void) {
 
 static hone_status byte_level_parts(json_t *root, const hone_pretokenizer *pretokenizer) {
     json_t *list = json_array();
-    for (size_t i = 0; i < 4 && pretokenizer->regexes[i]; i++) {
-        json_array_append_new(list, json_pack("{s:s, s:{s:s}, s:s, s:b}", "type", "Split",
-                                              "pattern", "Regex", pretokenizer->regexes[i],
-                                              "behavior", "Isolated", "invert", 0));
+    for (const hone_cut *cut = pretokenizer->cuts; cut->regex; cut++) {
+        const char *behavior =
+            cut->split == HONE_SPLIT_ISOLATED ? "Isolated" : "MergedWithPrevious";
+        json_array_append_new(list,
+                              json_pack("{s:s, s:{s:s}, s:s, s:b}", "type", "Split", "pattern",
+                                        "Regex", cut->regex, "behavior", behavior, "invert", 0));
     }
     json_array_append_new(list, byte_level());
     HONE_TRY(put(root, "normalizer", json_null()));
@@ -308,14 +310,25 @@ static hone_status write_object(const source *s, const char *folder, const char 
 }
 
 static hone_status describe(source *s) {
-    hone_gguf_string kind, pre;
+    hone_gguf_string kind, pre = {"default", 7};
     HONE_TRY(hone_tokenizer_load_gguf(&s->tokenizer, s->gguf));
     s->count = (size_t)hone_tokenizer_size(s->tokenizer);
     HONE_TRY(hone_gguf_get_string(&kind, s->gguf, KEY("model")));
     s->sentencepiece = hone_gguf_string_is(kind, "llama");
     if (s->sentencepiece) return HONE_OK;
-    HONE_TRY(hone_gguf_get_string(&pre, s->gguf, KEY("pre")));
-    return hone_pretokenizer_find(&s->pretokenizer, pre.data, pre.length, s->path);
+    if (!hone_gguf_string_is(kind, "gpt2")) {
+        return hone_fail(HONE_ERR_UNSUPPORTED,
+                         "%s: " KEY("model") ": the tokenizer '%.*s' cannot be written as a "
+                                             "tokenizer.json yet; export to GGUF instead",
+                         s->path, (int)(kind.length > 100 ? 100 : kind.length), kind.data);
+    }
+    HONE_TRY(hone_gguf_opt_string(&pre, s->gguf, KEY("pre")));
+    HONE_TRY(hone_pretokenizer_find(&s->pretokenizer, pre.data, pre.length, s->path));
+    if (!s->pretokenizer->plain) return HONE_OK;
+    return hone_fail(HONE_ERR_UNSUPPORTED,
+                     "%s: " KEY("pre") ": '%.*s' cannot be written as a tokenizer.json; export to "
+                                       "GGUF instead",
+                     s->path, (int)pre.length, pre.data);
 }
 
 hone_status hone_tokenizer_to_folder(const hone_gguf *gguf, const char *folder) {

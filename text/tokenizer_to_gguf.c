@@ -8,9 +8,11 @@
 #include "base/file.h"
 #include "formats/json.h"
 #include "text/pretokenize_names.h"
+#include "text/sentencepiece.h"
 #include "text/tokenizer_export.h"
 #include "text/tokenizer_gguf_scores.h"
 #include "text/tokenizer_parts.h"
+#include "text/utf8.h"
 
 #define KEY(name) "tokenizer.ggml." name
 
@@ -19,8 +21,8 @@ enum { PAD_TEXT = 24 };
 typedef struct exporter {
     hone_gguf_writer *writer;
     const char *folder;
-    char *path; /* of tokenizer.json */
-    json_t *root;
+    char *path;   /* of the file that says most */
+    json_t *root; /* of tokenizer.json; NULL for a SentencePiece model */
     const json_t *model;
     hone_tokenizer *tokenizer;
     size_t count; /* tokens to write */
@@ -89,13 +91,53 @@ typedef struct splits {
     size_t count;
 } splits;
 
-/* The two spellings of Llama 3's contractions; the table of names has the second. */
+/* Llama 3's contractions have two spellings; the table of names has the second, and no characters beyond ASCII. It also
+ * says more exactly than a tokenizer.json what llama.cpp makes of some classes. */
+static const char *const spellings[][2] = {
+    {"(?i:'s|'t|'re|'ve|'m|'ll|'d)", "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])"},
+    {"&&\\S]", "]"},
+    {"\\x{3001}-\\x{3002}", "\\x{3000}-\\x{3002}"},
+    {"\\s+\\z", "\\s+$"},
+    {"\r", "\\r"},
+    {"\n", "\\n"},
+};
+
 static hone_status canonical(hone_buf *out, const char *regex) {
-    static const char folded[] = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
-    static const char spelled[] = "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])";
-    if (strncmp(regex, folded, strlen(folded)) != 0) return hone_buf_puts(out, regex);
-    HONE_TRY(hone_buf_puts(out, spelled));
-    return hone_buf_puts(out, regex + strlen(folded));
+    while (*regex) {
+        size_t used = 0;
+        for (size_t i = 0; i < sizeof spellings / sizeof *spellings && !used; i++) {
+            size_t length = strlen(spellings[i][0]);
+            if (strncmp(regex, spellings[i][0], length) != 0) continue;
+            HONE_TRY(hone_buf_puts(out, spellings[i][1]));
+            used = length;
+        }
+        if (!used) {
+            int32_t code;
+            used = hone_utf8_next(&code, regex, strlen(regex));
+            HONE_TRY(code < 0x80 ? hone_buf_append(out, regex, 1)
+                                 : hone_buf_printf(out, "\\x{%x}", (unsigned int)code));
+        }
+        regex += used;
+    }
+    return HONE_OK;
+}
+
+/* What the models' own files say where llama.cpp has only something near it: its own converter takes these names, too. */
+#define TAIL "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define CASED(contraction)                                                                         \
+    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*"                                  \
+    "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+" contraction                                                   \
+    "|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+"                                 \
+    "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*" contraction
+#define FOLDED "(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+static const char *const near[][3] = {
+    {"tekken", CASED("") "|\\p{N}" TAIL, NULL},
+    {"gpt-4o", CASED(FOLDED) "|\\p{N}{1,3}" TAIL, NULL},
+    {"tiny_aya", "\\d{1,3}(?=(?:\\d{3})*\\b)", CASED(FOLDED) "|\\p{N}{1,3}" TAIL},
+};
+
+static hone_status add_cut(splits *out, const char *regex) {
+    return canonical(&out->regexes[out->count++], regex);
 }
 
 static hone_status take_split(splits *out, const exporter *e, const json_t *part) {
@@ -104,8 +146,12 @@ static hone_status take_split(splits *out, const exporter *e, const json_t *part
         regex = json_string_value(json_object_get(json_object_get(part, "pattern"), "Regex"));
         bool plain = text_is(part, "behavior", "Isolated") && !flag(part, "invert", false);
         if (!regex || !plain) return refuse(e, "pre_tokenizer", "this Split");
-    } else if (is_type(part, "Digits") && flag(part, "individual_digits", false)) {
+    } else if (is_type(part, "Digits")) {
+        /* whole numbers are already apart behind GPT-2's expression (Falcon) */
+        if (!flag(part, "individual_digits", false)) return HONE_OK;
         regex = "\\p{N}";
+    } else if (is_type(part, "Punctuation") && text_is(part, "behavior", "Contiguous")) {
+        regex = "[\\p{P}\\$\\+<=>\\^~\\|`]+";
     } else if (is_type(part, "ByteLevel")) {
         if (flag(part, "add_prefix_space", true)) {
             return refuse(e, "pre_tokenizer", "ByteLevel with add_prefix_space");
@@ -114,29 +160,62 @@ static hone_status take_split(splits *out, const exporter *e, const json_t *part
     } else {
         return refuse(e, "pre_tokenizer", type_of(part));
     }
-    return regex ? canonical(&out->regexes[out->count++], regex) : HONE_OK;
+    return regex ? add_cut(out, regex) : HONE_OK;
 }
 
-static bool same_splits(const splits *a, const hone_pretokenizer *b) {
-    size_t count = 0;
-    while (count < 4 && b->regexes[count]) count++;
-    if (a->count != count) return false;
-    for (size_t i = 0; i < count; i++) {
-        if (strcmp(a->regexes[i].data, b->regexes[i]) != 0) return false;
+static bool same_text(const splits *a, const splits *b) {
+    if (a->count != b->count) return false;
+    for (size_t i = 0; i < a->count; i++) {
+        if (strcmp(a->regexes[i].data, b->regexes[i].data) != 0) return false;
     }
     return true;
 }
 
+static void free_splits(splits *s) {
+    for (size_t i = 0; i < s->count; i++) hone_buf_free(&s->regexes[i]);
+    s->count = 0;
+}
+
+static hone_status same_splits(bool *same, const splits *a, const hone_pretokenizer *b) {
+    splits known = {0};
+    hone_status status = HONE_OK;
+    for (size_t i = 0; b->cuts[i].regex && status == HONE_OK; i++) {
+        status = add_cut(&known, b->cuts[i].regex);
+    }
+    *same = status == HONE_OK && same_text(a, &known);
+    free_splits(&known);
+    return status;
+}
+
+static hone_status find_near(const char **out, const splits *found) {
+    for (size_t i = 0; i < sizeof near / sizeof *near && !*out; i++) {
+        splits known = {0};
+        hone_status status = add_cut(&known, near[i][1]);
+        if (status == HONE_OK && near[i][2]) status = add_cut(&known, near[i][2]);
+        if (status == HONE_OK && same_text(found, &known)) *out = near[i][0];
+        free_splits(&known);
+        HONE_TRY(status);
+    }
+    return HONE_OK;
+}
+
 /* The name that stands for these splits. Names differ in what they say of merges, too. */
 static hone_status find_name(const char **out, const exporter *e, const splits *found) {
-    static const char *const names[] = {"gpt-2", "llama-bpe", "smaug-bpe",
-                                        "qwen2", "smollm",    "falcon"};
     bool ignore = flag(e->model, "ignore_merges", false);
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const hone_pretokenizer *known;
-        HONE_TRY(hone_pretokenizer_find(&known, names[i], strlen(names[i]), e->path));
-        if (known->ignore_merges != ignore || !same_splits(found, known)) continue;
-        *out = names[i];
+    const hone_pretokenizer *known;
+    for (size_t i = 0; (known = hone_pretokenizer_at(i)); i++) {
+        bool same;
+        if (known->plain || known->ignore_merges != ignore) continue;
+        HONE_TRY(same_splits(&same, found, known));
+        if (!same) continue;
+        *out = known->names[0];
+        return HONE_OK;
+    }
+    const char *name = NULL;
+    HONE_TRY(find_near(&name, found));
+    if (name) HONE_TRY(hone_pretokenizer_find(&known, name, strlen(name), e->path));
+    if (name && known->ignore_merges == ignore) {
+        *out = name;
         return HONE_OK;
     }
     return refuse(e, "pre_tokenizer", "this way to split text (or to ignore merges)");
@@ -151,9 +230,19 @@ static hone_status set_pretokenizer(const exporter *e) {
         status = take_split(&regexes, e, found.items[i]);
     }
     if (status == HONE_OK) status = find_name(&name, e, &regexes);
-    for (size_t i = 0; i < MOST_PARTS; i++) hone_buf_free(&regexes.regexes[i]);
+    free_splits(&regexes);
     HONE_TRY(status);
     return hone_gguf_set_string(e->writer, KEY("pre"), name, strlen(name));
+}
+
+/* What the format cannot say of any model. */
+static hone_status check_bpe(const exporter *e) {
+    static const char *const affixes[] = {"continuing_subword_prefix", "end_of_word_suffix"};
+    for (int i = 0; i < 2; i++) {
+        const char *affix = json_string_value(json_object_get(e->model, affixes[i]));
+        if (affix && *affix) return refuse(e, "model", affixes[i]);
+    }
+    return HONE_OK;
 }
 
 static hone_status check_byte_level(const exporter *e) {
@@ -253,7 +342,12 @@ static hone_status set_scores(const exporter *e) {
 
 /* --- Tokens --- */
 
-static int32_t type_of_token(const exporter *e, const hone_token *token, const char *text) {
+static int32_t type_of_token(const exporter *e, int32_t id, const hone_token *token,
+                             const char *text) {
+    if (!e->root) return token->kind; /* as the SentencePiece model has it */
+    if (e->tokenizer->model == HONE_MODEL_UNIGRAM) {
+        return id == e->tokenizer->unigram.unknown ? HONE_TOKEN_UNKNOWN : token->kind;
+    }
     const char *unknown = json_string_value(json_object_get(e->model, "unk_token"));
     bool is_unknown =
         unknown && strlen(unknown) == token->length && memcmp(unknown, text, token->length) == 0;
@@ -273,7 +367,7 @@ static hone_status set_tokens(const exporter *e) {
             (int32_t)id < e->tokenizer->size ? hone_vocab_at(vocab, (int32_t)id) : NULL;
         if (token) {
             texts[id] = (hone_gguf_string){hone_vocab_text(vocab, token), token->length};
-            types[id] = type_of_token(e, token, texts[id].data);
+            types[id] = type_of_token(e, (int32_t)id, token, texts[id].data);
         } else {
             int length = snprintf(pads[id], PAD_TEXT, "[PAD%zu]", id);
             texts[id] = (hone_gguf_string){pads[id], (size_t)length};
@@ -313,15 +407,19 @@ static hone_status named_id(int32_t *out, const exporter *e, const char *key) {
     return status;
 }
 
+static int32_t unknown_id(const exporter *e) {
+    if (!e->root) return e->tokenizer->unigram.unknown; /* set for BPE, too */
+    if (e->tokenizer->model == HONE_MODEL_UNIGRAM) return e->tokenizer->unigram.unknown;
+    const char *unknown = json_string_value(json_object_get(e->model, "unk_token"));
+    return unknown ? hone_tokenizer_find(e->tokenizer, unknown) : -1;
+}
+
 static hone_status set_special(const exporter *e) {
     const hone_tokenizer *tokenizer = e->tokenizer;
     int32_t padding;
     HONE_TRY(set_id(e, KEY("bos_token_id"), tokenizer->bos));
     HONE_TRY(set_id(e, KEY("eos_token_id"), tokenizer->eos));
-    const char *unknown = json_string_value(json_object_get(e->model, "unk_token"));
-    if (unknown) {
-        HONE_TRY(set_id(e, KEY("unknown_token_id"), hone_tokenizer_find(tokenizer, unknown)));
-    }
+    HONE_TRY(set_id(e, KEY("unknown_token_id"), unknown_id(e)));
     HONE_TRY(named_id(&padding, e, "pad_token"));
     HONE_TRY(set_id(e, KEY("padding_token_id"), padding));
     bool bos = hone_tokenizer_adds_bos(tokenizer), eos = hone_tokenizer_adds_eos(tokenizer);
@@ -329,11 +427,115 @@ static hone_status set_special(const exporter *e) {
     return hone_gguf_set_bool(e->writer, KEY("add_eos_token"), eos);
 }
 
+static hone_status set_kind(const exporter *e, const char *kind) {
+    HONE_TRY(hone_gguf_set_string(e->writer, KEY("model"), kind, strlen(kind)));
+    return strcmp(kind, "gpt2") == 0 ? HONE_OK
+                                     : hone_gguf_set_string(e->writer, KEY("pre"), "default", 7);
+}
+
+/* --- Unigram, and SentencePiece models as they are --- */
+
+/* Scores of all tokens; ids beyond the model's own score 0. */
+static hone_status set_float_scores(const exporter *e, const double *doubles,
+                                    const hone_sentencepiece *model, size_t count) {
+    float *scores = hone_alloc(e->count, sizeof *scores);
+    if (!scores) return HONE_ERR_MEMORY;
+    for (size_t i = 0; i < count && i < e->count; i++) {
+        scores[i] = model ? model->tokens[i].score : (float)doubles[i];
+    }
+    hone_status status =
+        hone_gguf_set_array(e->writer, KEY("scores"), HONE_GGUF_F32, scores, e->count);
+    hone_free(scores);
+    return status;
+}
+
+static hone_status set_spaces(const exporter *e, bool prefix, bool squeeze) {
+    HONE_TRY(hone_gguf_set_bool(e->writer, KEY("add_space_prefix"), prefix));
+    return hone_gguf_set_bool(e->writer, KEY("remove_extra_whitespaces"), squeeze);
+}
+
+/* T5's: [Precompiled, squeezed spaces], [WhitespaceSplit,] Metaspace. */
+static hone_status unigram_spaces(const exporter *e, bool *squeeze) {
+    parts found;
+    bool marks = false;
+    *squeeze = false;
+    HONE_TRY(get_parts(&found, e, "normalizer"));
+    for (size_t i = 0; i < found.count; i++) {
+        bool squeezes = is_type(found.items[i], "Replace") &&
+                        text_is(json_object_get(found.items[i], "pattern"), "Regex", " {2,}");
+        if (squeezes) *squeeze = true;
+        if (squeezes || is_type(found.items[i], "Precompiled") ||
+            is_type(found.items[i], "Strip")) {
+            continue;
+        }
+        return refuse(e, "normalizer", type_of(found.items[i]));
+    }
+    HONE_TRY(get_parts(&found, e, "pre_tokenizer"));
+    for (size_t i = 0; i < found.count; i++) {
+        const json_t *part = found.items[i];
+        if (is_type(part, "WhitespaceSplit")) {
+            *squeeze = true;
+            continue;
+        }
+        marks = is_type(part, "Metaspace") && is_marker(part, "replacement") &&
+                !text_is(part, "prepend_scheme", "never");
+        if (!marks) return refuse(e, "pre_tokenizer", type_of(part));
+    }
+    return marks ? HONE_OK : refuse(e, "pre_tokenizer", "Unigram without Metaspace");
+}
+
+static hone_status set_charsmap(const exporter *e, const void *bytes, size_t length) {
+    if (length == 0) return HONE_OK;
+    return hone_gguf_set_array(e->writer, KEY("precompiled_charsmap"), HONE_GGUF_U8, bytes, length);
+}
+
+static hone_status export_unigram(exporter *e) {
+    const hone_unigram *unigram = &e->tokenizer->unigram;
+    bool squeeze;
+    if (unigram->byte_fallback) return refuse(e, "model", "Unigram with byte_fallback");
+    HONE_TRY(unigram_spaces(e, &squeeze));
+    HONE_TRY(set_kind(e, "t5"));
+    HONE_TRY(set_tokens(e));
+    HONE_TRY(set_spaces(e, true, squeeze));
+    for (size_t i = 0; i < e->tokenizer->normalizers.count; i++) {
+        const hone_charsmap *map = e->tokenizer->normalizers.items[i].charsmap;
+        if (!map) continue;
+        hone_buf bytes = {0};
+        hone_status status = hone_charsmap_write(&bytes, map);
+        if (status == HONE_OK) status = set_charsmap(e, bytes.data, bytes.length);
+        hone_buf_free(&bytes);
+        HONE_TRY(status);
+    }
+    return set_float_scores(e, unigram->scores, NULL, unigram->count);
+}
+
+static hone_status export_model(exporter *e, const hone_sentencepiece *model) {
+    if (!model->bpe && model->byte_fallback) {
+        return refuse(e, "trainer_spec", "Unigram with byte_fallback");
+    }
+    HONE_TRY(set_kind(e, model->bpe ? "llama" : "t5"));
+    HONE_TRY(set_tokens(e));
+    HONE_TRY(set_spaces(e, model->dummy_prefix, model->remove_extra_spaces));
+    HONE_TRY(set_charsmap(e, model->charsmap, model->charsmap_length));
+    return set_float_scores(e, NULL, model, model->count);
+}
+
+static hone_status export_spm(exporter *e) {
+    hone_map map = {0};
+    hone_sentencepiece model;
+    HONE_TRY(hone_map_open(&map, e->path));
+    hone_status status = hone_sentencepiece_read(&model, map.data, map.length, e->path);
+    if (status == HONE_OK) {
+        status = export_model(e, &model);
+        hone_sentencepiece_free(&model);
+    }
+    hone_map_close(&map);
+    return status;
+}
+
 /* --- All of it --- */
 
-static hone_status check_model(exporter *e, int64_t vocabulary) {
-    HONE_TRY(hone_json_get_object(&e->model, e->root, "model", e->path));
-    e->sentencepiece = flag(e->model, "byte_fallback", false);
+static hone_status check_size(exporter *e, int64_t vocabulary) {
     e->count = (size_t)vocabulary;
     if (e->tokenizer->size <= vocabulary) return HONE_OK;
     return hone_fail(HONE_ERR_FORMAT,
@@ -341,28 +543,39 @@ static hone_status check_model(exporter *e, int64_t vocabulary) {
                      e->path, e->tokenizer->size - 1, (long long)vocabulary);
 }
 
-static hone_status export_all(exporter *e, int64_t vocabulary) {
-    HONE_TRY(hone_tokenizer_load_folder(&e->tokenizer, e->folder));
-    HONE_TRY(hone_json_load(&e->root, e->path));
-    HONE_TRY(check_model(e, vocabulary));
-    const char *kind = e->sentencepiece ? "llama" : "gpt2";
-    HONE_TRY(hone_gguf_set_string(e->writer, KEY("model"), kind, strlen(kind)));
-    if (e->sentencepiece) {
-        HONE_TRY(hone_gguf_set_string(e->writer, KEY("pre"), "default", 7));
-    } else {
+static hone_status export_bpe(exporter *e) {
+    e->sentencepiece = flag(e->model, "byte_fallback", false);
+    HONE_TRY(check_bpe(e));
+    HONE_TRY(set_kind(e, e->sentencepiece ? "llama" : "gpt2"));
+    if (!e->sentencepiece) {
         HONE_TRY(check_byte_level(e));
         HONE_TRY(set_pretokenizer(e));
     }
     HONE_TRY(set_tokens(e));
-    HONE_TRY(e->sentencepiece ? set_scores(e) : set_merges(e));
+    return e->sentencepiece ? set_scores(e) : set_merges(e);
+}
+
+static hone_status export_all(exporter *e, int64_t vocabulary) {
+    char hash[65];
+    HONE_TRY(hone_tokenizer_folder_root(&e->root, &e->path, hash, e->folder));
+    HONE_TRY(hone_tokenizer_load_folder(&e->tokenizer, e->folder));
+    HONE_TRY(check_size(e, vocabulary));
+    if (!e->root) {
+        HONE_TRY(export_spm(e));
+        return set_special(e);
+    }
+    HONE_TRY(hone_json_get_object(&e->model, e->root, "model", e->path));
+    if (e->tokenizer->model == HONE_MODEL_WORDS) {
+        return refuse(e, "model", json_string_value(json_object_get(e->model, "type")));
+    }
+    HONE_TRY(e->tokenizer->model == HONE_MODEL_UNIGRAM ? export_unigram(e) : export_bpe(e));
     return set_special(e);
 }
 
 hone_status hone_tokenizer_to_gguf(hone_gguf_writer *writer, const char *folder,
                                    int64_t vocabulary) {
     exporter e = {.writer = writer, .folder = folder};
-    e.path = hone_path_join(folder, "tokenizer.json");
-    hone_status status = e.path ? export_all(&e, vocabulary) : HONE_ERR_MEMORY;
+    hone_status status = export_all(&e, vocabulary);
     hone_tokenizer_free(e.tokenizer);
     json_decref(e.root);
     hone_free(e.path);

@@ -32,8 +32,9 @@ void hone_unigram_trim(hone_unigram_scratch *scratch) {
 
 static void offer(const hone_unigram *unigram, hone_unigram_node *node, double score, int32_t id,
                   uint32_t begin) {
+    if (unigram->single) score = (double)(float)score;
     if (node->begin != UINT32_MAX && !(score > node->score)) return;
-    *node = (hone_unigram_node){unigram->single ? (double)(float)score : score, id, begin};
+    *node = (hone_unigram_node){score, id, begin};
 }
 
 static hone_status no_unknown(size_t begin) {
@@ -59,9 +60,8 @@ static hone_status offer_from(const hone_unigram *unigram, hone_unigram_node *no
     }
     if (single) return HONE_OK;
     if (unigram->unknown < 0) return no_unknown(at);
-    double score = unigram->unknown_score + reached;
-    if (unigram->single) score = (double)(float)score;
-    offer(unigram, &nodes[at + character], score, unigram->unknown, (uint32_t)at);
+    offer(unigram, &nodes[at + character], unigram->unknown_score + reached, unigram->unknown,
+          (uint32_t)at);
     return HONE_OK;
 }
 

@@ -1,0 +1,277 @@
+"""Tokenizers from SentencePiece models, from vocab.json with merges.txt, and from GGUF files of every kind, against
+sentencepiece, transformers and llama.cpp.
+"""
+
+import json
+import random
+import shutil
+import struct
+
+import gguf
+import llama_cpp
+import numpy as np
+import pytest
+import sentencepiece
+from protobuf import field, fields
+from test_tokenizers import LONG, SNIPPETS, SPECIALS, random_texts
+from test_tokenizers import tokenize as tokenize
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+
+def rows_of(path):
+    return [json.loads(row) for row in path.open(encoding="utf-8")]
+
+
+# --- SentencePiece ---
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """folder(model, config): a folder with a tokenizer.model."""
+
+    def make(model, config=None):
+        (tmp_path / "tokenizer.model").write_bytes(model)
+        if config is not None:
+            (tmp_path / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+        return tmp_path
+
+    return make
+
+
+def same_as_sentencepiece(tokenize, path, processor, texts):
+    wrong = []
+    for text, mine in zip(texts, tokenize(path, texts, "plain"), strict=True):
+        ids = processor.encode(text)
+        if ids != mine["ids"]:
+            wrong.append((text[:100], ids[:30], mine["ids"][:30]))
+    assert not wrong, f"{len(wrong)} of {len(texts)} differ; first: {wrong[:2]}"
+
+
+@pytest.mark.parametrize("name", ["unigram-2000", "unigram-t5-32000"])
+def test_shared_models_same_ids(tokenize, folder, test_data, name):
+    model = (test_data / f"hf-tokenizers/small/{name}.spm.model").read_bytes()
+    path = folder(model)
+    rows = rows_of(test_data / f"hf-tokenizers/expected/{name}.jsonl")
+    got = tokenize(path, [row["text"] for row in rows], "plain")
+    for row, mine in zip(rows, got, strict=True):
+        assert mine["ids"] == row["ids"], row["text"]
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+    text = (test_data / "text/tinyshakespeare.txt").read_text(encoding="utf-8")
+    texts = random_texts(name, 1500) + LONG + text.split("\n\n")[:800] + [text[:40_000]]
+    same_as_sentencepiece(tokenize, path, processor, [t.replace("\0", "") for t in texts])
+
+
+def test_stories_model_same_ids(tokenize, folder, test_data):
+    model = (test_data / "stories260K/hf/tokenizer.model").read_bytes()
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+    rows = rows_of(test_data / "hf-tokenizers/expected/stories260K.jsonl")
+    texts = random_texts("stories", 1500) + [t[:3000] for t in LONG] + [row["text"] for row in rows]
+    same_as_sentencepiece(tokenize, folder(model), processor, texts)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"model_type": "bpe", "byte_fallback": True, "normalization_rule_name": "identity"},
+        {"model_type": "bpe", "user_defined_symbols": ["<sep>", "ab", "  "], "remove_extra_whitespaces": False},
+        {"model_type": "bpe", "add_dummy_prefix": False, "normalization_rule_name": "nfkc_cf"},
+        {"model_type": "unigram", "byte_fallback": True},
+        {"model_type": "unigram", "user_defined_symbols": ["<sep>", "the", " a "], "control_symbols": ["<c>"]},
+        {"model_type": "unigram", "add_dummy_prefix": False, "remove_extra_whitespaces": False},
+    ],
+)
+def test_trained_models_same_ids(tokenize, folder, root, tmp_path, options):
+    words = (root / "tests/fixtures/text/harbour.txt").read_text(encoding="utf-8").split("\n")
+    prefix = tmp_path / "trained"
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(words * 3),
+        model_prefix=str(prefix),
+        vocab_size=600 if options.get("byte_fallback") else 350,
+        hard_vocab_limit=False,
+        minloglevel=2,
+        **options,
+    )
+    model = prefix.with_suffix(".model").read_bytes()
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+    rng = random.Random(str(options))
+    more = [*SNIPPETS, "<sep>", "ab", "the", " a ", "<c>", *words]
+    texts = ["".join(rng.choices(more, k=rng.randrange(1, 9))).replace("\0", "") for _ in range(1500)]
+    texts += [t.replace("\0", "") for t in random_texts("trained", 500)] + [t[:3000] for t in LONG]
+    same_as_sentencepiece(tokenize, folder(model), processor, texts)
+
+
+@pytest.mark.parametrize("config", [{}, {"legacy": True}, {"add_bos_token": False}, {"tokenizer_class": "GemmaTokenizer"}])
+def test_classes_same_ids_as_transformers(tokenize, folder, test_data, config):
+    from transformers import GemmaTokenizer, LlamaTokenizer
+    from transformers.tokenization_utils_base import generate_merges
+
+    model = (test_data / "stories260K/hf/tokenizer.model").read_bytes()
+    pieces = [dict(fields(value))[1].decode() for number, value in fields(model) if number == 1]
+    vocab = {piece: i for i, piece in enumerate(pieces)}
+    gemma = "tokenizer_class" in config
+    names = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
+    if gemma:
+        names |= {"pad_token": "<unk>", "mask_token": "<unk>"}
+    make = GemmaTokenizer if gemma else LlamaTokenizer
+    theirs = make(vocab=vocab, merges=generate_merges(vocab), **names, **{k: v for k, v in config.items() if k == "legacy"})
+    path = folder(model, {"tokenizer_class": "LlamaTokenizer", **names, **config})
+    texts = [t for t in random_texts("classes", 1200) if "\0" not in t] + ["", " ", "a", "Hello</s>Hello", "<s>Hello"]
+    backend = theirs.backend_tokenizer
+    for text, mine in zip(texts, tokenize(path, texts, "add"), strict=True):
+        ids = backend.encode(text, add_special_tokens=False).ids
+        bos = [] if config.get("add_bos_token") is False else [1]
+        assert mine["ids"] == bos + ids, text
+
+
+# --- vocab.json and merges.txt ---
+
+
+def test_qwen2_folder_same_ids(tokenize, test_data, tmp_path):
+    source = test_data / "hf-tokenizers/qwen2"
+    rows = rows_of(test_data / "hf-tokenizers/expected/qwen2.jsonl")
+    got = tokenize(source, [row["text"] for row in rows])
+    for row, mine in zip(rows, got, strict=True):
+        assert (mine["ids"], mine["decoded"]) == (row["ids"], row["decoded"]), row["text"]
+    from transformers import AutoTokenizer
+
+    theirs = AutoTokenizer.from_pretrained(source).backend_tokenizer
+    texts = [t for t in random_texts("qwen2", 1500)] + ["".join(random.Random(1).choices(SNIPPETS + SPECIALS, k=400))]
+    for text, mine in zip(texts, tokenize(source, texts), strict=True):
+        assert theirs.encode(text, add_special_tokens=False).ids == mine["ids"], text
+    # the same from added_tokens.json and special_tokens_map.json alone
+    for name in ["vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json"]:
+        shutil.copy(source / name, tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "Qwen2TokenizerFast"}')
+    assert [m["ids"] for m in tokenize(tmp_path, texts)] == [m["ids"] for m in tokenize(source, texts)]
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "RobertaTokenizer"}')
+    assert "GPT2Tokenizer or Qwen2Tokenizer, not 'RobertaTokenizer'" in tokenize(tmp_path, ["a"], status=1)
+
+
+def test_gpt2_folder_same_ids(tokenize, test_data, tmp_path):
+    source = test_data / "hf-tokenizers/gpt-2/tokenizer.json"
+    model = json.loads(source.read_text(encoding="utf-8"))["model"]
+    (tmp_path / "vocab.json").write_text(json.dumps(model["vocab"]), encoding="utf-8")
+    merges = [m if isinstance(m, str) else " ".join(m) for m in model["merges"]]
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n", encoding="utf-8")
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "GPT2Tokenizer"}')
+    texts = random_texts("gpt2", 1000)
+    assert [m["ids"] for m in tokenize(tmp_path, texts)] == [m["ids"] for m in tokenize(source, texts, "plain")]
+
+
+# --- GGUF: every name of a pre-tokenizer ---
+
+NAMES = """gpt-2 phi-2 jina-es jina-de gigachat jina-v2-es jina-v2-de a.x-4.0 mellum modern-bert exaone4 jina-v1-en
+jina-v2-code roberta-bpe mpt olmo jais trillion granite-docling llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral
+midm-2.0 lfm2 jina-v5-nano smaug-bpe dbrx glm4 chatglm-bpe qwen2 deepseek-r1-qwen kormo f2llmv2 megrez stablelm2 hunyuan
+solar-open grok-2 smollm starcoder refact command-r codeshell exaone minerva-7b mellum2 falcon deepseek-llm
+deepseek-coder deepseek-v3 hunyuan-dense joyai-llm youtu qwen35 bloom poro-chat gpt3-finnish viking tekken gpt-4o llama4
+kanana2 talkie minimax-m2 granite-embed-multi-97m chameleon tiny_aya cohere2moe kimi-k2 superbpe bailingmoe bailingmoe2
+llada-moe seed-coder afmoe laguna exaone-moe jais-2 minicpm5 gemma4 granite-embed-multi-311m sarvam-moe
+default""".split()
+TRICKY = ["1", "12", "123", "1234567", " 12", "  12", "a12b345678", "\u0663\u06641234", "x\r\n\r\nz", "\n\n", "\n \n", " \n"]
+TRICKY += ["don't", "DON'T", "we'LL", "'s", "IMGIMGABZ", "<sentinel:12>", "HelloWorld", "helloWORLD", "\u00c9t\u00e9", "\u03a3\u03b1\u03a3"]
+TRICKY += ["~", "a~b", "~a", "$x", "#tag", "\u3042\u30a2\u6f22\u5b57", "\ud55c\uad6d\uc5b4", "\u3000", "a\u0301", "\u0301a", "\u0e01\u0e33", "..", "a/b/\n"]
+TRICKY += ["     ", " " * 9, "\t\t", "\u2003", "_a_", "\u4f60a\u597d", "(a)", "|x|", "\u060c\u0964", "1/2", "3.14", "\u00bd", "x ", " x"]
+
+
+def letters_of(texts):
+    return sorted({c for text in texts for c in text})
+
+
+def write_gguf(path, pre, tokens, types, merges, model="gpt2"):
+    writer = gguf.GGUFWriter(str(path), "llama")
+    writer.add_tokenizer_model(model)
+    writer.add_tokenizer_pre(pre)
+    writer.add_token_list(tokens)
+    writer.add_token_types(types)
+    writer.add_token_merges(merges)
+    writer.add_bos_token_id(0)
+    writer.add_eos_token_id(1)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+
+
+def trained_bpe(texts, byte_level):
+    """A small BPE with merges across everything, so that each cut shows."""
+    tokenizer = Tokenizer(models.BPE())
+    if byte_level:
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    else:
+        texts = [text.replace(" ", "\u2581") for text in texts]
+    alphabet = pre_tokenizers.ByteLevel.alphabet() if byte_level else letters_of(texts)
+    trainer = trainers.BpeTrainer(
+        vocab_size=5000,
+        initial_alphabet=alphabet,
+        special_tokens=["<s>", "</s>"] + ([] if byte_level else [f"<0x{i:02X}>" for i in range(256)]),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts * 2, trainer)
+    model = json.loads(tokenizer.to_str())["model"]
+    tokens = sorted(model["vocab"], key=model["vocab"].get)
+    types = [3 if t in ("<s>", "</s>") else 6 if t.startswith("<0x") else 1 for t in tokens]
+    return tokens, types, [" ".join(merge) for merge in model["merges"]]
+
+
+@pytest.fixture(scope="session")
+def bpe_parts():
+    rng = random.Random("names")
+    texts = ["".join(rng.choices(TRICKY + SNIPPETS, k=rng.randrange(1, 7))).replace("\0", "") for _ in range(700)]
+    plain = [text.replace("\n", "") for text in texts] + ["\n\n", "\n" * 4]
+    return texts, trained_bpe(texts, True), trained_bpe(plain, False)
+
+
+@pytest.mark.parametrize("pre", NAMES)
+def test_pre_tokenizer_same_ids_as_llama_cpp(tokenize, bpe_parts, tmp_path, pre):
+    texts, byte_level, plain = bpe_parts
+    path = tmp_path / "vocab.gguf"
+    is_plain = pre in ("gemma4", "granite-embed-multi-311m", "sarvam-moe")
+    write_gguf(path, pre, *(plain if is_plain else byte_level), model="gemma4" if pre == "gemma4" else "gpt2")
+    try:
+        model = llama_cpp.Llama(str(path), vocab_only=True, verbose=False)
+    except ValueError:
+        pytest.skip(f"this llama.cpp does not know {pre}")
+    wrong = []
+    bos = [0] if llama_cpp.llama_vocab_get_add_bos(model._model.vocab) else []
+    for text, mine in zip(texts, tokenize(path, texts, "add"), strict=True):
+        ids = bos + model.tokenize(text.encode(), add_bos=False, special=True)
+        if ids != mine["ids"]:
+            wrong.append((text, ids, mine["ids"]))
+    assert not wrong, f"{len(wrong)} of {len(texts)} differ; first: {wrong[:2]}"
+
+
+# --- GGUF: Unigram ---
+
+
+@pytest.mark.parametrize("prefix,squeeze", [(True, True), (True, False), (False, True), (False, False)])
+def test_unigram_gguf_same_ids_as_llama_cpp(tokenize, test_data, tmp_path, prefix, squeeze):
+    data = (test_data / "hf-tokenizers/small/unigram-2000.spm.model").read_bytes()
+    pieces = [dict(fields(value)) for number, value in fields(data) if number == 1]
+    normalizer = dict(next(value for number, value in fields(data) if number == 3 for value in [fields(value)]))
+    writer = gguf.GGUFWriter(str(tmp_path / "vocab.gguf"), "t5")
+    writer.add_tokenizer_model("t5")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list([piece[1] for piece in pieces])
+    writer.add_token_scores([struct.unpack("<f", piece[2])[0] for piece in pieces])
+    types = [piece.get(3, 1) for piece in pieces]
+    user = next(i for i, piece in enumerate(pieces) if piece[1] == b"ing")
+    types[user] = 4
+    writer.add_token_types(types)
+    writer.add_unk_token_id(next(i for i, piece in enumerate(pieces) if piece.get(3) == 2))
+    writer.add_eos_token_id(1)
+    writer.add_add_space_prefix(prefix)
+    writer.add_remove_extra_whitespaces(squeeze)
+    writer.add_precompiled_charsmap(np.frombuffer(normalizer[2], dtype=np.uint8).tobytes())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    path = tmp_path / "vocab.gguf"
+    model = llama_cpp.Llama(str(path), vocab_only=True, verbose=False)
+    words = (test_data / "text/tinyshakespeare.txt").read_text(encoding="utf-8").split("\n\n")[:300]
+    texts = [t.replace("\0", "") for t in random_texts("ugm", 1200)] + words + ["singing" * 3]
+    wrong = []
+    for text, mine in zip(texts, tokenize(path, texts, "plain"), strict=True):
+        ids = model.tokenize(text.encode(), add_bos=False, special=False)
+        if ids != mine["ids"]:
+            wrong.append((text, ids, mine["ids"]))
+    assert not wrong, f"{len(wrong)} of {len(texts)} differ; first: {wrong[:2]}"
