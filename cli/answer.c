@@ -17,7 +17,7 @@ void hone_answer_flags(hone_flag out[HONE_ANSWER_FLAGS], hone_answer_settings *s
     const hone_flag flags[HONE_ANSWER_FLAGS] = {
         {"model", HONE_FLAG_TEXT, &s->model, .unit = "PATH", .text = "the base model"},
         {"adapter", HONE_FLAG_TEXT, &s->adapter, .unit = "PATH",
-         .text = "a run folder, a PEFT folder or an adapter .gguf"},
+         .text = "a run folder, a folder of PEFT or MLX-LM, or an adapter .gguf"},
         {"template", HONE_FLAG_TEXT, &s->chat, .unit = "NAME", .shown = "auto",
          .text = "chat template"},
         {"max-tokens", HONE_FLAG_INT, &s->max_tokens, .unit = "N", .minimum = 1, .maximum = 1 << 24,

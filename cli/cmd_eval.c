@@ -72,7 +72,7 @@ static hone_status run(int argc, char **argv) {
     const hone_flag flags[] = {
         {"model", HONE_FLAG_TEXT, &s.model, .unit = "PATH", .text = "the base model"},
         {"adapter", HONE_FLAG_TEXT, &s.adapter, .unit = "PATH",
-         .text = "a run folder, a PEFT folder or an adapter .gguf"},
+         .text = "a run folder, a folder of PEFT or MLX-LM, or an adapter .gguf"},
         {"data", HONE_FLAG_TEXT, &s.data, .unit = "PATH", .text = "the records"},
         {"split", HONE_FLAG_CHOICE, &s.split, .words = splits, .shown = "all",
          .text = "all, train or eval: which part of the records"},

@@ -8,13 +8,14 @@
 #include "cli/open_adapter.h"
 #include "cli/output.h"
 #include "model/adapter_gguf.h"
+#include "model/adapter_mlx.h"
 #include "model/adapter_peft.h"
 #include "model/merge.h"
 #include "train/merge_change.h"
 #include "train/options.h"
 #include "train/session.h"
 
-enum { FORMAT_PEFT, FORMAT_GGUF_ADAPTER, FORMAT_GGUF, FORMAT_SAFETENSORS };
+enum { FORMAT_PEFT, FORMAT_GGUF_ADAPTER, FORMAT_MLX, FORMAT_GGUF, FORMAT_SAFETENSORS };
 enum { TYPE_WORDS = HONE_FILE_TYPES + 2 }; /* and the end */
 
 typedef struct settings {
@@ -25,7 +26,7 @@ typedef struct settings {
     bool json;
 } settings;
 
-static const char *const formats[] = {"peft", "gguf-adapter", "gguf", "safetensors", NULL};
+static const char *const formats[] = {"peft", "gguf-adapter", "mlx", "gguf", "safetensors", NULL};
 
 /* NULL: as the base has it. */
 static const hone_file_type *file_type(const settings *s) {
@@ -37,7 +38,7 @@ static const char *type_name(const settings *s) {
 }
 
 static bool is_adapter(int format) {
-    return format == FORMAT_PEFT || format == FORMAT_GGUF_ADAPTER;
+    return format == FORMAT_PEFT || format == FORMAT_GGUF_ADAPTER || format == FORMAT_MLX;
 }
 
 static hone_status require(const char *value, const char *flag) {
@@ -71,6 +72,7 @@ static hone_status write_adapter(hone_session *session, const settings *s) {
     hone_adapter_info info;
     HONE_TRY(hone_session_info(&info, session));
     if (s->format == FORMAT_PEFT) return hone_adapter_write_peft(session->adapter, s->out, &info);
+    if (s->format == FORMAT_MLX) return hone_adapter_write_mlx(session->adapter, s->out, &info);
     return hone_adapter_write_gguf(session->adapter, s->out, &info);
 }
 
@@ -182,12 +184,12 @@ static hone_status run(int argc, char **argv) {
     const hone_flag flags[] = {
         {"model", HONE_FLAG_TEXT, &s.model, .unit = "PATH", .text = "the base model"},
         {"adapter", HONE_FLAG_TEXT, &s.adapter, .unit = "PATH",
-         .text = "a run folder, a PEFT folder or an adapter .gguf"},
+         .text = "a run folder, a folder of PEFT or MLX-LM, or an adapter .gguf"},
         {"out", HONE_FLAG_TEXT, &s.out, .unit = "PATH", .text = "file or folder to write"},
         {"format", HONE_FLAG_CHOICE, &s.format, .words = formats, .shown = "gguf",
-         .text =
-             "an adapter (peft, gguf-adapter), or a whole model with the adapter merged into it "
-             "(gguf, safetensors)"},
+         .text = "an adapter (peft, gguf-adapter, mlx), or a whole model with the adapter merged "
+                 "into it "
+                 "(gguf, safetensors)"},
         {"type", HONE_FLAG_CHOICE, &s.type, .words = type_words, .shown = "base",
          .text = "how a whole model's weights are stored; base: as they are"},
         {"data", HONE_FLAG_TEXT, &s.data, .unit = "PATH",

@@ -114,7 +114,7 @@ static hone_status run(int argc, char **argv) {
     const hone_flag flags[] = {
         {"model", HONE_FLAG_TEXT, &s.options.model, .unit = "PATH", .text = "the base model"},
         {"adapter", HONE_FLAG_TEXT, &s.options.adapter, .unit = "PATH",
-         .text = "what was trained: a run folder, a PEFT folder or an adapter .gguf"},
+         .text = "what was trained: a run folder, a folder of PEFT or MLX-LM, or an adapter .gguf"},
         {"merged", HONE_FLAG_LIST, &s.merged, .unit = "PATH",
          .text = "a whole model that was exported, a .gguf or a folder (repeatable)"},
         {"data", HONE_FLAG_TEXT, &s.options.data, .unit = "PATH",

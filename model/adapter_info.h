@@ -6,7 +6,8 @@
 
 #include <stdbool.h>
 
-#include "base/status.h"
+#include "formats/safetensors.h"
+#include "formats/safetensors_writer.h"
 
 /* NULL: not said. Borrowed. Hashes are SHA-256, as text. */
 typedef struct hone_adapter_info {
@@ -18,7 +19,7 @@ typedef struct hone_adapter_info {
     const char *template_hash;  /* of the template; with another one a reader says so */
 } hone_adapter_info;
 
-/* The keys for them: in the metadata of adapter_model.safetensors (PEFT warns of keys it does not know in its config),
+/* The keys for them: in the metadata of a folder's safetensors (PEFT warns of keys it does not know in its config),
  * and in GGUF metadata. Other programs ignore them. */
 #define HONE_PEFT_BASE_HASH      "hone_base_sha256"
 #define HONE_PEFT_TOKENIZER_HASH "hone_tokenizer_sha256"
@@ -38,5 +39,13 @@ HONE_MUST_USE hone_status hone_adapter_check_use(bool *other_template,
                                                  const hone_adapter_info *recorded,
                                                  const hone_adapter_info *use, const char *file,
                                                  const char *base_path);
+
+/* The same from the metadata of a safetensors file, and into it with "format". */
+HONE_MUST_USE hone_status hone_adapter_check_tensors_use(bool *other_template,
+                                                         const hone_safetensors *tensors,
+                                                         const hone_adapter_info *use,
+                                                         const char *base_path);
+HONE_MUST_USE hone_status hone_adapter_put_info(hone_safetensors_writer *writer,
+                                                const hone_adapter_info *info, const char *format);
 
 #endif

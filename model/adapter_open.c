@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/file.h"
 #include "model/adapter_gguf.h"
+#include "model/adapter_mlx.h"
 #include "model/adapter_peft.h"
 
 static bool differ(const char *a, const char *b) {
@@ -35,6 +36,31 @@ hone_status hone_adapter_check_use(bool *other_template, const hone_adapter_info
     return HONE_OK;
 }
 
+hone_status hone_adapter_check_tensors_use(bool *other_template, const hone_safetensors *tensors,
+                                           const hone_adapter_info *use, const char *base_path) {
+    hone_adapter_info recorded = {
+        .base_hash = hone_safetensors_metadata(tensors, HONE_PEFT_BASE_HASH),
+        .tokenizer_hash = hone_safetensors_metadata(tensors, HONE_PEFT_TOKENIZER_HASH),
+        .template_hash = hone_safetensors_metadata(tensors, HONE_PEFT_TEMPLATE_HASH),
+    };
+    return hone_adapter_check_use(other_template, &recorded, use, hone_safetensors_path(tensors),
+                                  base_path);
+}
+
+static hone_status put_text(hone_safetensors_writer *writer, const char *key, const char *text) {
+    return text ? hone_safetensors_set_metadata(writer, key, text) : HONE_OK;
+}
+
+hone_status hone_adapter_put_info(hone_safetensors_writer *writer, const hone_adapter_info *info,
+                                  const char *format) {
+    HONE_TRY(put_text(writer, "format", format));
+    HONE_TRY(put_text(writer, HONE_PEFT_BASE_HASH, info->base_hash));
+    HONE_TRY(put_text(writer, HONE_PEFT_TOKENIZER_HASH, info->tokenizer_hash));
+    HONE_TRY(put_text(writer, HONE_PEFT_CHAT_TEMPLATE, info->chat_template));
+    HONE_TRY(put_text(writer, HONE_PEFT_TEMPLATE_HASH, info->template_hash));
+    return put_text(writer, HONE_PEFT_VERSION, HONE_VERSION);
+}
+
 static bool holds(const char *folder, const char *name) {
     char *path = hone_path_join(folder, name);
     bool there = path && hone_path_exists(path);
@@ -43,12 +69,6 @@ static bool holds(const char *folder, const char *name) {
 }
 
 static hone_status refuse_folder(const char *folder) {
-    if (holds(folder, "adapters.safetensors")) {
-        return hone_fail(HONE_ERR_UNSUPPORTED,
-                         "%s: holds an MLX adapter (adapters.safetensors), which is not supported; "
-                         "convert it to PEFT's form",
-                         folder);
-    }
     if (holds(folder, "model")) {
         return hone_fail(HONE_ERR_USAGE,
                          "%s: holds a whole model, no adapter; give %s/model as the model itself",
@@ -60,14 +80,18 @@ static hone_status refuse_folder(const char *folder) {
                          "another run",
                          folder);
     }
-    return hone_fail(HONE_ERR_FORMAT,
-                     "%s: no adapter_config.json in it; give a run folder, a PEFT folder or an "
-                     "adapter .gguf",
-                     folder);
+    return hone_fail(
+        HONE_ERR_FORMAT,
+        "%s: no adapter_config.json in it; give a run folder, a folder of PEFT or MLX, or an "
+        "adapter .gguf",
+        folder);
 }
 
 static hone_status open_folder(hone_adapter **out, const hone_model *model, const char *folder,
                                const hone_adapter_info *use) {
+    if (holds(folder, "adapters.safetensors")) {
+        return hone_adapter_open_mlx(out, model, folder, use);
+    }
     if (holds(folder, "adapter_config.json")) {
         return hone_adapter_open_peft(out, model, folder, use);
     }
@@ -84,16 +108,18 @@ hone_status hone_adapter_open(hone_adapter **out, const hone_model *model, const
                               const hone_adapter_info *use) {
     if (hone_path_is_dir(path)) return open_folder(out, model, path, use);
     if (!hone_path_exists(path)) {
-        return hone_fail(HONE_ERR_IO,
-                         "%s: no such adapter; give a run folder, a PEFT folder or an adapter "
-                         ".gguf",
-                         path);
+        return hone_fail(
+            HONE_ERR_IO,
+            "%s: no such adapter; give a run folder, a folder of PEFT or MLX, or an adapter "
+            ".gguf",
+            path);
     }
     if (hone_path_ends(path, ".gguf")) {
         return hone_adapter_open_gguf(out, model, path, use);
     }
-    return hone_fail(HONE_ERR_UNSUPPORTED,
-                     "%s: not an adapter hone can read; give a run folder, a PEFT folder or an "
-                     "adapter .gguf",
-                     path);
+    return hone_fail(
+        HONE_ERR_UNSUPPORTED,
+        "%s: not an adapter hone can read; give a run folder, a folder of PEFT or MLX, or an "
+        "adapter .gguf",
+        path);
 }

@@ -120,16 +120,6 @@ static hone_status open_tensors(reader *r, const char *folder) {
     return status;
 }
 
-static hone_status check_use(bool *other_template, const reader *r, const hone_adapter_info *use) {
-    hone_adapter_info recorded = {
-        .base_hash = hone_safetensors_metadata(r->tensors, HONE_PEFT_BASE_HASH),
-        .tokenizer_hash = hone_safetensors_metadata(r->tensors, HONE_PEFT_TOKENIZER_HASH),
-        .template_hash = hone_safetensors_metadata(r->tensors, HONE_PEFT_TEMPLATE_HASH),
-    };
-    return hone_adapter_check_use(other_template, &recorded, use, hone_safetensors_path(r->tensors),
-                                  r->model->path);
-}
-
 static hone_status take_tensors(reader *r) {
     HONE_TRY(hone_factors_new(&r->factors, r->model, hone_safetensors_path(r->tensors), false));
     for (size_t i = 0; i < hone_safetensors_count(r->tensors); i++) {
@@ -190,7 +180,9 @@ hone_status hone_adapter_open_peft(hone_adapter **out, const hone_model *model, 
     bool other_template = false;
     hone_status status = read_config(&r, folder);
     if (status == HONE_OK) status = open_tensors(&r, folder);
-    if (status == HONE_OK) status = check_use(&other_template, &r, use);
+    if (status == HONE_OK) {
+        status = hone_adapter_check_tensors_use(&other_template, r.tensors, use, model->path);
+    }
     if (status == HONE_OK) status = take_tensors(&r);
     if (status == HONE_OK) status = hone_adapter_new_empty(&adapter, model);
     if (status == HONE_OK) status = fill_adapter(adapter, &r);

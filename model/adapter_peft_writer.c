@@ -46,24 +46,11 @@ static hone_status put(hone_safetensors_writer *writer, const hone_adapter *adap
     return status;
 }
 
-static hone_status set_text(hone_safetensors_writer *writer, const char *key, const char *text) {
-    return text ? hone_safetensors_set_metadata(writer, key, text) : HONE_OK;
-}
-
-static hone_status set_metadata(hone_safetensors_writer *writer, const hone_adapter_info *info) {
-    HONE_TRY(set_text(writer, "format", "pt"));
-    HONE_TRY(set_text(writer, HONE_PEFT_BASE_HASH, info->base_hash));
-    HONE_TRY(set_text(writer, HONE_PEFT_TOKENIZER_HASH, info->tokenizer_hash));
-    HONE_TRY(set_text(writer, HONE_PEFT_CHAT_TEMPLATE, info->chat_template));
-    HONE_TRY(set_text(writer, HONE_PEFT_TEMPLATE_HASH, info->template_hash));
-    return set_text(writer, HONE_PEFT_VERSION, HONE_VERSION);
-}
-
 static hone_status write_tensors(const hone_adapter *adapter, const char *path,
                                  const hone_adapter_info *info) {
     hone_safetensors_writer *writer;
     HONE_TRY(hone_safetensors_writer_new(&writer));
-    hone_status status = set_metadata(writer, info);
+    hone_status status = hone_adapter_put_info(writer, info, "pt");
     if (status == HONE_OK) status = visit_factors(writer, adapter, declare);
     if (status == HONE_OK) status = hone_safetensors_begin(writer, path);
     if (status == HONE_OK) status = visit_factors(writer, adapter, put);

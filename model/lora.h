@@ -37,7 +37,7 @@ HONE_MUST_USE hone_status hone_adapter_new(hone_adapter **out, const hone_model 
                                            uint32_t targets, int64_t rank, double alpha,
                                            uint64_t seed);
 
-/* A run folder (its adapter/), a PEFT folder or an adapter .gguf. Shapes are checked against the model; what cannot be
+/* A run folder (its adapter/), a folder of PEFT or MLX-LM, or an adapter .gguf. Shapes are checked against the model; what cannot be
  * honoured (DoRA, modules_to_save, trained embeddings or biases …) is refused by name; so is a recorded base or tokenizer
  * that is not the one of `use` (NULL: not known). */
 HONE_MUST_USE hone_status hone_adapter_open(hone_adapter **out, const hone_model *model,

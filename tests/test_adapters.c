@@ -578,8 +578,9 @@ START_TEST(adapter_open_path_without_adapter_says_what_to_give) {
     ck_fails(hone_adapter_open(&adapter, model, test_folder, NULL), HONE_ERR_USAGE,
              "holds a whole model");
     ck_ok(hone_file_put(test_path("adapters.safetensors"), "", 0));
-    ck_fails(hone_adapter_open(&adapter, model, test_folder, NULL), HONE_ERR_UNSUPPORTED,
-             "holds an MLX adapter");
+    ck_fails(hone_adapter_open(&adapter, model, test_folder, NULL), HONE_ERR_IO,
+             "adapter_config.json");
+    ck_assert_int_eq(unlink(test_path("adapters.safetensors")), 0);
     ck_fails(hone_adapter_open(&adapter, model, test_path("run.yaml"), NULL), HONE_ERR_UNSUPPORTED,
              "not an adapter");
     copy_file(test_path("adapter_config.json"), test_text(small_adapter(), "adapter_config.json"));

@@ -26,7 +26,8 @@ static const hone_train_option table[] = {
     {AT(out), .flag = "out", .type = HONE_OPTION_TEXT, .unit = "DIR",
      .text = "the run folder, made by the run"},
     {AT(adapter), .flag = "adapter", .type = HONE_OPTION_TEXT, .unit = "PATH",
-     .text = "start from these factors: a run folder, a PEFT folder or an adapter .gguf"},
+     .text =
+         "start from these factors: a run folder, a folder of PEFT or MLX-LM, or an adapter .gguf"},
     {AT(from_scratch), .flag = "from-scratch", .type = HONE_OPTION_TEXT, .unit = "FILE",
      .text = "a config.json: train a new model of this shape; --model gives the tokenizer only"},
     {AT(steps), .flag = "steps", .type = HONE_OPTION_INT, .maximum = MANY, .unit = "N",
