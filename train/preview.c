@@ -26,7 +26,7 @@ hone_status hone_preview_answer(hone_buf *out, hone_generator *generator,
 typedef struct asker {
     hone_session *session;
     hone_generator *before, *after; /* `before` may be NULL */
-    int64_t max_tokens;
+    int64_t max_tokens, longest;    /* of an answer, of a record */
     hone_encoding prompt;
     hone_rendering rendering;
 } asker;
@@ -75,7 +75,7 @@ static hone_status ask_split(hone_preview *out, asker *a, size_t most, bool held
         if (status != HONE_OK) break;
         status = hone_record_parse(&record, row.json.data, row.json.length, "record");
         if (status != HONE_OK) break;
-        if (record.text || !ends_with_answer(&record) || info.length > 256) continue;
+        if (record.text || !ends_with_answer(&record) || info.length > a->longest) continue;
         out->samples[out->count].held_out = held_out;
         status = ask(&out->samples[out->count++], a, &record);
         if (status != HONE_OK) break;
@@ -88,8 +88,10 @@ static hone_status ask_split(hone_preview *out, asker *a, size_t most, bool held
 hone_status hone_preview_make(hone_preview *out, hone_session *session, size_t most,
                               int64_t max_tokens) {
     *out = (hone_preview){0};
+    int64_t capacity = 256 + max_tokens, context = session->model->arch.context;
+    if (capacity > context) capacity = context;
     asker a = {.session = session, .max_tokens = max_tokens};
-    int64_t capacity = 256 + max_tokens;
+    a.longest = capacity < 256 ? capacity : 256;
     out->samples = hone_alloc(most, sizeof *out->samples);
     hone_status status = out->samples ? HONE_OK : HONE_ERR_MEMORY;
     if (status == HONE_OK && session->adapter) {

@@ -184,6 +184,13 @@ static hone_status open_sides(hone_verify *v, const hone_verify_options *o) {
                      "model that was exported");
 }
 
+/* Greedy texts follow prompts of some dozen tokens, and end where the model's positions do. */
+static void limit_continuation(hone_verify *v) {
+    enum { PROMPT = 32 };
+    int64_t room = v->session.model->arch.context - PROMPT;
+    if (v->continued > room) v->continued = room > 0 ? room : 0;
+}
+
 hone_status hone_verify_open(hone_verify **out, const hone_verify_options *options) {
     hone_verify *v = hone_alloc(1, sizeof *v);
     if (!v) return HONE_ERR_MEMORY;
@@ -191,6 +198,7 @@ hone_status hone_verify_open(hone_verify **out, const hone_verify_options *optio
     v->continued = options->continued;
     hone_status status = open_sides(v, options);
     if (status == HONE_OK) status = hone_verify_gather(v);
+    if (status == HONE_OK) limit_continuation(v);
     if (status != HONE_OK) {
         hone_verify_close(v);
         return status;
