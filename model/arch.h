@@ -107,10 +107,18 @@ void hone_rope_frequencies(float *frequencies, const hone_rotary *rope, int64_t 
 /* llama3 scaling as GGUF has it: what the frequency of pair 0 <= i < rotated / 2 is divided by. */
 void hone_rope_llama3_factors(float *factors, const hone_rotary *rope, int64_t rotated);
 
-/* Which of the ropes a layer uses. */
-static inline int hone_arch_rope_of(const hone_arch *arch, int64_t layer) {
-    bool local = arch->family->local_rope && (arch->layer[layer] & HONE_LAYER_LOCAL);
-    return local ? HONE_ROPE_LOCAL : HONE_ROPE_GLOBAL;
+/* Whether texts longer than rope[HONE_ROPE_GLOBAL].original_context are turned by other angles than shorter ones. */
+static inline bool hone_arch_rope_by_length(const hone_arch *arch) {
+    hone_rope_scaling scaling = arch->rope[HONE_ROPE_GLOBAL].scaling;
+    return scaling == HONE_ROPE_LONGROPE || scaling == HONE_ROPE_DYNAMIC;
+}
+
+/* Which of the model's two tables of angles a layer uses in texts of up to `length` tokens: the second is for local layers
+ * with a rope of their own, or else for long texts. */
+static inline int hone_arch_rope_table(const hone_arch *arch, int64_t layer, int64_t length) {
+    if (arch->family->local_rope) return arch->layer[layer] & HONE_LAYER_LOCAL ? 1 : 0;
+    bool is_long = (double)length > arch->rope[HONE_ROPE_GLOBAL].original_context;
+    return hone_arch_rope_by_length(arch) && is_long ? 1 : 0;
 }
 
 #endif

@@ -319,12 +319,12 @@ hone_status hone_model_tokenizer(hone_tokenizer **out, const char *path) {
     return status;
 }
 
-/* Cosine and sine of one kind of rope, [positions, pairs] each, one after the other. */
+/* One table: cosine and sine, [positions, pairs] each, one after the other, for texts of `length` tokens. */
 static void fill_rope(hone_real *table, const hone_arch *arch, const hone_rotary *rope,
-                      int64_t positions) {
+                      int64_t positions, int64_t length) {
     float frequencies[HONE_MOST_ROTATED / 2];
     int64_t pairs = arch->rotated / 2;
-    hone_rope_frequencies(frequencies, rope, arch->rotated, positions);
+    hone_rope_frequencies(frequencies, rope, arch->rotated, length);
     for (int64_t p = 0; p < positions; p++) {
         for (int64_t i = 0; i < pairs; i++) {
             double angle = (double)((float)p * frequencies[i]);
@@ -346,14 +346,18 @@ hone_status hone_model_rope(hone_model *model, int64_t positions) {
     const hone_arch *arch = &model->arch;
     HONE_TRY(check_positions(model, positions));
     if (positions <= model->rope_positions || arch->rotated == 0) return HONE_OK;
-    int64_t kinds = arch->family->local_rope ? HONE_ROPES : 1, each = positions * arch->rotated;
-    hone_real *table = hone_alloc((size_t)(kinds * each), sizeof *table);
+    const hone_rotary *global = &arch->rope[HONE_ROPE_GLOBAL];
+    bool local = arch->family->local_rope, by_length = hone_arch_rope_by_length(arch);
+    int64_t tables = local || by_length ? 2 : 1, each = positions * arch->rotated;
+    hone_real *table = hone_alloc((size_t)(tables * each), sizeof *table);
     if (!table) return HONE_ERR_MEMORY;
-    for (int64_t kind = 0; kind < kinds; kind++) {
-        fill_rope(table + kind * each, arch, &arch->rope[kind], positions);
+    fill_rope(table, arch, global, positions, by_length ? 0 : positions);
+    if (tables == 2) {
+        const hone_rotary *second = local ? &arch->rope[HONE_ROPE_LOCAL] : global;
+        fill_rope(table + each, arch, second, positions, positions);
     }
     hone_buffer_free(&model->rope);
-    size_t bytes = (size_t)(kinds * each) * sizeof *table;
+    size_t bytes = (size_t)(tables * each) * sizeof *table;
     hone_status status = hone_buffer_new(&model->rope, model->device, bytes);
     if (status == HONE_OK) {
         status = hone_device_copy_in(model->device, model->rope.base, table, bytes);

@@ -66,7 +66,8 @@ typedef struct hone_model {
     size_t weight_count;
     hone_buffer vectors; /* gains and biases as HONE_REAL */
     hone_buffer *turned; /* owned, [weight_count]: matrices that the file holds transposed */
-    hone_buffer rope;    /* cosine, sine [positions, rotated/2] of each kind of rope */
+    hone_buffer
+        rope; /* cosine, sine [positions, rotated/2] of one table or two (hone_arch_rope_table) */
     int64_t rope_positions;
     hone_params params; /* of full training; empty otherwise */
 } hone_model;
@@ -91,8 +92,8 @@ HONE_MUST_USE hone_status hone_model_tokenizer(hone_tokenizer **out, const char 
 /* The folder of a model that was named by it or by a file in it; owned by the caller, NULL when memory is out. */
 char *hone_model_folder(const char *path);
 
-/* Makes ready for texts of up to `positions` tokens: cosine and sine tables; again when more are needed. Rope scalings
- * that depend on a text's length go by this. HONE_ERR_DATA when learned positions end before that. */
+/* Makes ready for texts of up to `positions` tokens: cosine and sine tables; again when more are needed. HONE_ERR_DATA
+ * when learned positions end before that. */
 HONE_MUST_USE hone_status hone_model_rope(hone_model *model, int64_t positions);
 
 /* The weight of the output head, whichever it is. */

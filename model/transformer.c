@@ -93,9 +93,11 @@ static hone_status rotate(hone_tensor **x, const block *b, int64_t heads) {
     const hone_model *model = b->f->model;
     const hone_arch *arch = &model->arch;
     if (arch->rotated == 0 || (arch->layer[b->layer] & HONE_LAYER_NO_ROPE)) return HONE_OK;
+    /* A cache is for one text, whose keys must all be turned alike. */
+    int64_t length = b->f->cache ? b->f->cache->capacity : b->f->tokens->longest_k;
     int64_t half = model->rope_positions * arch->rotated / 2;
-    const hone_real *cosine =
-        (const hone_real *)model->rope.base + 2 * half * hone_arch_rope_of(arch, b->layer);
+    const hone_real *cosine = (const hone_real *)model->rope.base +
+                              2 * half * hone_arch_rope_table(arch, b->layer, length);
     hone_rope_shape shape = {b->f->tokens->count, heads, arch->head_size, arch->rotated,
                              arch->rope_interleaved};
     return hone_rope(x, b->tape, *x, cosine, cosine + half, b->f->tokens->positions, shape);

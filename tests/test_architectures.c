@@ -136,8 +136,10 @@ START_TEST(arch_config_values_of_the_families) {
     hone_arch gemma3 = parse(spellings[1].old), phi3 = parse(spellings[2].old);
     ck_assert_int_eq(gemma3.layer[4], HONE_LAYER_LOCAL);
     ck_assert_int_eq(gemma3.layer[5], 0);
-    ck_assert_int_eq(hone_arch_rope_of(&gemma3, 4), HONE_ROPE_LOCAL);
-    ck_assert_int_eq(hone_arch_rope_of(&gemma3, 5), HONE_ROPE_GLOBAL);
+    ck_assert_int_eq(hone_arch_rope_table(&gemma3, 4, 10), 1);
+    ck_assert_int_eq(hone_arch_rope_table(&gemma3, 5, 1000), 0);
+    ck_assert_int_eq(hone_arch_rope_table(&phi3, 0, 64), 0);
+    ck_assert_int_eq(hone_arch_rope_table(&phi3, 0, 65), 1);
     ck_assert_double_eq(gemma3.embedding_scale, 8);
     ck_assert_int_eq(phi3.rotated, 8);
     ck_assert_double_eq_tol(phi3.rope[0].attention_factor, sqrt(1 + log(4) / log(64)), 1e-12);

@@ -77,6 +77,11 @@ ARCHITECTURES = {
         "LlamaConfig", {"rope_parameters": {**YARN, "beta_fast": 16.0, "beta_slow": 2.0}}, gguf_says_all=False
     ),
     "llama-dynamic": Architecture("LlamaConfig", {"rope_parameters": rope("dynamic", factor=4.0)}),
+    "llama-dynamic-long": Architecture(
+        "LlamaConfig",
+        {"rope_parameters": rope("dynamic", factor=4.0), "max_position_embeddings": 32},
+        gguf_says_all=False,
+    ),
     "mistral": Architecture("MistralConfig", {"sliding_window": None}),
     "mistral-window": Architecture("MistralConfig", {"sliding_window": 24, "head_dim": 32}, gguf_says_all=False),
     "smollm3": Architecture("SmolLM3Config", {"num_hidden_layers": 5, "tie_word_embeddings": True}),

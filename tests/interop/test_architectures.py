@@ -14,6 +14,7 @@ import pytest
 import runs
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 from test_export import EXACT, HUGGING_FACE, Case, greedy_hugging_face, greedy_llama, near, texts_of
 from test_parity import CURVE, LOGITS, LOSS, RATE, ck_near, ck_step, two_samples, worst  # noqa: F401
 
@@ -85,11 +86,12 @@ def to_hugging_face(tensors, arch):
 @pytest.mark.parametrize("name", ALL)
 def test_lora_step_matches_peft(hone, arch_of, tmp_path, two_samples, name):  # noqa: F811
     arch = arch_of(name)
+    model = oracle.load_adapted(arch.folder, arch.adapter, trainable=True)  # a dynamic rope remembers the longest text
     found, tensors = runs.dump_step(hone, tmp_path, arch.folder, arch.adapter, two_samples, "recompute")
-    ck_step(found, tensors, arch.model, two_samples, "base_model.model.")
+    ck_step(found, tensors, model, two_samples, "base_model.model.")
     if name in IN_GGUF:
         found, tensors = runs.dump_step(hone, tmp_path, arch.gguf, arch.adapter, two_samples)
-        ck_step(found, to_hugging_face(tensors, arch), arch.model, two_samples, "base_model.model.")
+        ck_step(found, to_hugging_face(tensors, arch), model, two_samples, "base_model.model.")
 
 
 @pytest.mark.parametrize("name", [*FAMILIES, "llama-biases"])
@@ -194,10 +196,30 @@ def test_merged_gguf_runs_in_llama_cpp(arch_of, name, base):
 
 
 @pytest.mark.parametrize("name", sorted(set(ALL) - set(IN_GGUF)))
-def test_eval_with_a_window_matches_pytorch(arch_of, name):
-    """A long text, most of which a token does not see."""
+def test_eval_of_a_long_text_matches_pytorch(arch_of, name):
+    """Longer than windows, of which a token sees little, and than contexts that a rope scaling stretches."""
     arch = arch_of(name)
     near(arch.case.loss(arch.folder, arch.adapter), arch.loss, LOSS, "hone eval")
+
+
+def test_eval_of_a_short_text_takes_the_short_factors(hone, arch_of, tmp_path):
+    arch = arch_of("phi3-longrope")
+    data = runs.add_data(hone, tmp_path, [{"text": "The harbour wakes."}])
+    samples = runs.show(hone, data, arch.folder)
+    assert len(samples[0]["ids"]) <= 32
+    found = hone.json("eval", "--model", arch.folder, "--adapter", arch.adapter, "--data", data)["loss"]
+    near(found, oracle.evaluate(arch.model, samples), LOSS, "hone eval")
+
+
+def test_first_gpt2_files_without_the_outer_name_are_read(hone, arch_of, tmp_path, two_samples):  # noqa: F811
+    """transformer.* left out, masks kept, as on the usual download."""
+    arch = arch_of("gpt2")
+    folder = shutil.copytree(arch.folder, tmp_path / "old")
+    tensors = {n.removeprefix("transformer."): t for n, t in load_file(folder / "model.safetensors").items()}
+    tensors["h.0.attn.bias"] = torch.ones(1, 1, 8, 8).tril()
+    save_file(tensors, folder / "model.safetensors")
+    found, _ = runs.dump_step(hone, tmp_path, folder, arch.adapter, two_samples)
+    ck_near(found, oracle.gradients(arch.model, two_samples)[0], LOSS, "loss")
 
 
 def test_export_to_gguf_of_what_it_cannot_say_is_refused(hone, arch_of, tmp_path):
