@@ -3,19 +3,22 @@ sentencepiece, transformers and llama.cpp.
 """
 
 import json
+import os
 import random
 import shutil
 import struct
+import subprocess
+from pathlib import Path
 
 import gguf
 import llama_cpp
 import numpy as np
 import pytest
 import sentencepiece
-from protobuf import field, fields
+from protobuf import fields
 from test_tokenizers import LONG, SNIPPETS, SPECIALS, random_texts
 from test_tokenizers import tokenize as tokenize
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
 
 def rows_of(path):
@@ -275,3 +278,100 @@ def test_unigram_gguf_same_ids_as_llama_cpp(tokenize, test_data, tmp_path, prefi
         if ids != mine["ids"]:
             wrong.append((text, ids, mine["ids"]))
     assert not wrong, f"{len(wrong)} of {len(texts)} differ; first: {wrong[:2]}"
+
+
+# --- Folders to GGUF ---
+
+
+@pytest.fixture(scope="session")
+def export():
+    """export(folder, file): the tokenizer of a folder as a GGUF file; the message when that is refused."""
+    hone = Path(os.environ.get("HONE_BIN", Path(__file__).parents[2] / "build/release/cli/hone"))
+
+    def call(folder, path):
+        program = hone.parent.parent / "tests/tokenizer_folder"
+        done = subprocess.run([program, folder, path], capture_output=True, timeout=120)
+        return done.stderr.decode() if done.returncode else None
+
+    return call
+
+
+def same_as_folder(tokenize, folder, path, texts):
+    """hone reads folder and file alike, and llama.cpp the file as hone does."""
+    model = llama_cpp.Llama(str(path), vocab_only=True, verbose=False)
+    ours, exported = tokenize(folder, texts, "plain"), tokenize(path, texts, "plain")
+    for text, mine, theirs in zip(texts, ours, exported, strict=True):
+        assert mine["ids"] == theirs["ids"], text
+        assert model.tokenize(text.encode(), add_bos=False, special=False) == mine["ids"], text
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_sentencepiece_export_same_ids(tokenize, export, folder, root, tmp_path, kind):
+    words = (root / "tests/fixtures/text/harbour.txt").read_text(encoding="utf-8").split("\n")
+    prefix = tmp_path / "trained"
+    bpe = kind == "bpe"
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(words * 3),
+        model_prefix=str(prefix),
+        vocab_size=600 if bpe else 350,
+        hard_vocab_limit=False,
+        minloglevel=2,
+        model_type=kind,
+        byte_fallback=bpe,
+        remove_extra_whitespaces=not bpe,
+        **({"normalization_rule_name": "identity"} if bpe else {}),
+    )
+    path = folder(prefix.with_suffix(".model").read_bytes())
+    assert export(path, tmp_path / "vocab.gguf") is None
+    texts = [t for t in random_texts("export", 800) if "\0" not in t and "\u2581" not in t] + words
+    texts = [t for t in texts if t.strip() == t]  # spaces at the ends: sentencepiece and llama.cpp differ
+    same_as_folder(tokenize, path, tmp_path / "vocab.gguf", texts)
+
+
+PATTERNS = {
+    "qwen35": [r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"],
+    "deepseek-v3": [
+        r"\p{N}{1,3}",
+        "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+",
+        '[!"' r"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^"
+        "\r\n"
+        r"\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+["
+        "\r\n"
+        r"]*|\s*["
+        "\r\n"
+        r"]+|\s+(?!\S)|\s+",
+    ],
+    "seed-coder": [
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+"
+    ],
+    "smollm": [r"\p{N}", r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"],
+}
+
+
+@pytest.mark.parametrize("pre", list(PATTERNS))
+def test_json_export_finds_the_name(tokenize, export, bpe_parts, tmp_path, pre):
+    texts, (tokens, _, merges), _ = bpe_parts
+    tokenizer = Tokenizer(models.BPE({t: i for i, t in enumerate(tokens)}, [tuple(m.split(" ")) for m in merges]))
+    splits = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in PATTERNS[pre]]
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [*splits, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
+    tokenizer.add_special_tokens(["<s>", "</s>"])
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    assert export(tmp_path, tmp_path / "vocab.gguf") is None
+    field_of = gguf.GGUFReader(tmp_path / "vocab.gguf").fields["tokenizer.ggml.pre"]
+    assert bytes(field_of.parts[field_of.data[0]]).decode() == pre
+    # (?i:'s) takes the long s, too, which no name of llama.cpp does
+    same_as_folder(tokenize, tmp_path, tmp_path / "vocab.gguf", [t for t in texts if "\u017f" not in t])
+
+
+def test_json_export_refuses_what_has_no_name(export, bpe_parts, tmp_path):
+    tokenizer = Tokenizer(models.BPE({"a": 0}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex("x+"), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    assert "this way to split text" in export(tmp_path, tmp_path / "vocab.gguf")
+    tokenizer = Tokenizer(models.WordLevel({"a": 0}, "a"))
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    assert "WordLevel cannot be expressed in GGUF" in export(tmp_path, tmp_path / "vocab.gguf")
