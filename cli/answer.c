@@ -19,7 +19,9 @@ void hone_answer_flags(hone_flag out[HONE_ANSWER_FLAGS], hone_answer_settings *s
         {"adapter", HONE_FLAG_TEXT, &s->adapter, .unit = "PATH",
          .text = "a run folder, a folder of PEFT or MLX-LM, or an adapter .gguf"},
         {"template", HONE_FLAG_TEXT, &s->chat, .unit = "NAME", .shown = "auto",
-         .text = "chat template"},
+         .text = "chat template, or the path of a .jinja file"},
+        {"template-vars", HONE_FLAG_TEXT, &s->variables, .unit = "JSON",
+         .text = "variables of the template, as in {\"enable_thinking\": false}"},
         {"max-tokens", HONE_FLAG_INT, &s->max_tokens, .unit = "N", .minimum = 1, .maximum = 1 << 24,
          .shown = "256", .text = "most tokens of an answer"},
         {"temperature", HONE_FLAG_REAL, &s->temperature, .unit = "T", .maximum = 100,
@@ -41,6 +43,7 @@ hone_status hone_answer_open(hone_session *session, hone_generator **generator,
     if (!s->model) return hone_fail(HONE_ERR_USAGE, "--model is missing");
     HONE_TRY(hone_session_open(session, s->model, NULL, s->chat, s->threads, 0));
     if (s->adapter) HONE_TRY(hone_open_adapter(session, s->adapter));
+    HONE_TRY(hone_chat_template_set(session->chat, s->variables));
     int64_t own = session->model->arch.context;
     int64_t context = s->context > 0 ? s->context : own < 4096 ? own : 4096;
     return hone_generator_new(generator, session->model, session->adapter, context);

@@ -10,14 +10,14 @@
 
 /* The flags that both commands have, and the model they open. */
 typedef struct hone_answer_settings {
-    const char *model, *adapter, *chat;
+    const char *model, *adapter, *chat, *variables;
     int64_t max_tokens, seed, threads, context;
     double temperature, top_p;
 } hone_answer_settings;
 
 hone_answer_settings hone_answer_defaults(void);
 
-enum { HONE_ANSWER_FLAGS = 9 };
+enum { HONE_ANSWER_FLAGS = 10 };
 void hone_answer_flags(hone_flag out[HONE_ANSWER_FLAGS], hone_answer_settings *settings);
 
 HONE_MUST_USE hone_status hone_answer_open(hone_session *session, hone_generator **generator,

@@ -12,21 +12,19 @@ typedef struct conversation {
     hone_session *session;
     hone_generator *generator;
     const hone_answer_settings *settings;
-    hone_message *messages; /* contents owned */
-    size_t count, capacity;
+    json_t *messages;
     hone_encoding held; /* ids that were fed */
 } conversation;
 
 static hone_status add_message(conversation *c, const char *role, const char *text, size_t length) {
-    HONE_TRY(hone_grow(&c->messages, &c->capacity, c->count + 1, sizeof *c->messages));
-    char *copy = hone_strndup(text, length);
-    if (!copy) return HONE_ERR_MEMORY;
-    c->messages[c->count++] = (hone_message){role, copy, length};
-    return HONE_OK;
+    if (!c->messages) c->messages = json_array();
+    if (json_array_append_new(c->messages, hone_message_new(role, text, length)) == 0)
+        return HONE_OK;
+    return hone_fail(HONE_ERR_DATA, "what was written is not UTF-8 text");
 }
 
 static void forget_message(conversation *c) {
-    hone_free((void *)(uintptr_t)c->messages[--c->count].content);
+    json_array_remove(c->messages, json_array_size(c->messages) - 1);
 }
 
 static size_t common_start(const hone_encoding *a, const hone_encoding *b) {
@@ -58,22 +56,21 @@ static hone_status reply(conversation *c, const hone_encoding *prompt) {
 
 static hone_status answer_line(conversation *c, const char *line, size_t length) {
     HONE_TRY(add_message(c, "user", line, length));
-    hone_encoding prompt = {0};
-    hone_rendering rendering = {0};
-    hone_status status = hone_chat_encode(&prompt, &rendering, c->session->chat,
-                                          c->session->tokenizer, c->messages, c->count, true);
-    if (status == HONE_OK && (int64_t)prompt.count >= hone_generator_capacity(c->generator)) {
+    hone_chat_sample sample = {0};
+    const hone_conversation said = {.messages = c->messages, .count = json_array_size(c->messages)};
+    hone_status status = hone_chat_prompt(&sample, c->session->chat, c->session->tokenizer, &said);
+    const hone_encoding *prompt = &sample.encoding;
+    if (status == HONE_OK && (int64_t)prompt->count >= hone_generator_capacity(c->generator)) {
         hone_warn("the conversation fills the context of %lld tokens; /new begins another",
                   (long long)hone_generator_capacity(c->generator));
         forget_message(c);
     } else if (status == HONE_OK) {
-        status = reply(c, &prompt);
+        status = reply(c, prompt);
         hone_encoding_free(&c->held);
-        c->held = prompt;
-        prompt = (hone_encoding){0};
+        c->held = *prompt;
+        sample.encoding = (hone_encoding){0};
     }
-    hone_encoding_free(&prompt);
-    hone_rendering_free(&rendering);
+    hone_chat_sample_free(&sample);
     return status;
 }
 
@@ -99,7 +96,7 @@ static hone_status converse(conversation *c, size_t first) {
         if (!read_line(&line)) break;
         if (line.length == 0) continue;
         if (strcmp(line.data, "/new") == 0) {
-            while (c->count > first) forget_message(c);
+            while (json_array_size(c->messages) > first) forget_message(c);
         } else {
             status = answer_line(c, line.data, line.length);
         }
@@ -124,9 +121,8 @@ static hone_status run(int argc, char **argv) {
     conversation c = {.session = &session, .settings = &s};
     hone_status status = hone_answer_open(&session, &c.generator, &s);
     if (status == HONE_OK && system) status = add_message(&c, "system", system, strlen(system));
-    if (status == HONE_OK) status = converse(&c, c.count);
-    while (c.count > 0) forget_message(&c);
-    hone_free(c.messages);
+    if (status == HONE_OK) status = converse(&c, json_array_size(c.messages));
+    json_decref(c.messages);
     hone_encoding_free(&c.held);
     hone_generator_free(c.generator);
     hone_session_close(&session);

@@ -9,7 +9,7 @@
 #include "train/options.h"
 
 typedef struct show_options {
-    const char *model, *template;
+    const char *model, *template, *variables;
     int train_on;
     double eval_fraction;
     int64_t record; /* -1: all */
@@ -78,10 +78,8 @@ static hone_status show_samples(shown *show, const show_options *options) {
                      (long long)options->record, (long long)hone_datafile_count(show->data) - 1);
 }
 
-static hone_status show_file(hone_datafile *data, const hone_tokenizer *tokenizer,
-                             const show_options *options) {
-    const hone_chat_template *chat;
-    HONE_TRY(hone_chat_choose(&chat, options->template, options->model, tokenizer));
+static hone_status show_with(hone_datafile *data, const hone_tokenizer *tokenizer,
+                             const hone_chat_template *chat, const show_options *options) {
     const hone_samples_options how = {.train_on = (hone_train_on)options->train_on,
                                       .eval_fraction = options->eval_fraction};
     hone_samples *samples;
@@ -94,6 +92,16 @@ static hone_status show_file(hone_datafile *data, const hone_tokenizer *tokenize
     hone_sample_free(&show.sample);
     hone_buf_free(&show.text);
     hone_samples_free(samples);
+    return status;
+}
+
+static hone_status show_file(hone_datafile *data, const hone_tokenizer *tokenizer,
+                             const show_options *options) {
+    hone_chat_template *chat;
+    HONE_TRY(hone_chat_choose(&chat, options->template, options->model, tokenizer));
+    hone_status status = hone_chat_template_set(chat, options->variables);
+    if (status == HONE_OK) status = show_with(data, tokenizer, chat, options);
+    hone_chat_template_free(chat);
     return status;
 }
 
@@ -115,8 +123,13 @@ static hone_status parse(show_options *out, hone_arguments *arguments, int argc,
          .type = HONE_FLAG_TEXT,
          .target = &out->template,
          .unit = "NAME",
-         .text = "chat template; auto: the model's own",
+         .text = "chat template; auto: the model's own; or the path of a .jinja file",
          .shown = "auto"},
+        {.name = "template-vars",
+         .type = HONE_FLAG_TEXT,
+         .target = &out->variables,
+         .unit = "JSON",
+         .text = "variables of the template, as in {\"enable_thinking\": false}"},
         {.name = "train-on",
          .type = HONE_FLAG_CHOICE,
          .target = &out->train_on,

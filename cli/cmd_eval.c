@@ -10,7 +10,7 @@
 #include "train/session.h"
 
 typedef struct settings {
-    const char *model, *adapter, *data, *chat;
+    const char *model, *adapter, *data, *chat, *variables;
     int split, train_on, too_long;
     double eval_fraction;
     int64_t threads;
@@ -43,6 +43,7 @@ static hone_status complete(settings *s, hone_train_options *of_run) {
     bool found;
     HONE_TRY(hone_config_of_run(of_run, &found, s->adapter));
     if (!s->chat) s->chat = of_run->template;
+    if (!s->variables) s->variables = of_run->template_vars;
     if (s->train_on < 0) s->train_on = of_run->train_on;
     if (s->eval_fraction < 0) s->eval_fraction = found ? of_run->eval_fraction : 0.1;
     return HONE_OK;
@@ -51,6 +52,7 @@ static hone_status complete(settings *s, hone_train_options *of_run) {
 static hone_status evaluate(hone_session *session, const settings *s) {
     HONE_TRY(hone_session_open(session, s->model, NULL, s->chat, s->threads, 0));
     if (s->adapter) HONE_TRY(hone_open_adapter(session, s->adapter));
+    HONE_TRY(hone_chat_template_set(session->chat, s->variables));
     hone_samples_options how = {
         .train_on = (hone_train_on)s->train_on,
         .eval_fraction = s->eval_fraction,
@@ -82,7 +84,9 @@ static hone_status run(int argc, char **argv) {
          .shown = "the run's, else assistant",
          .text = "which tokens count: the assistant's, or all"},
         {"template", HONE_FLAG_TEXT, &s.chat, .unit = "NAME", .shown = "the run's, else auto",
-         .text = "chat template"},
+         .text = "chat template, or the path of a .jinja file"},
+        {"template-vars", HONE_FLAG_TEXT, &s.variables, .unit = "JSON",
+         .text = "variables of the template, as in {\"enable_thinking\": false}"},
         {"compute", HONE_FLAG_CHOICE, &compute, .words = computes, .shown = "auto",
          .text = "precision of the products"},
         {"threads", HONE_FLAG_INT, &s.threads, .unit = "N", .maximum = 4096,

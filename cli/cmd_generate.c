@@ -23,11 +23,19 @@ static hone_status encode(hone_encoding *out, const hone_session *session, const
         return hone_tokenizer_encode(session->tokenizer, out, prompt->data, prompt->length,
                                      &options);
     }
-    hone_message message = {"user", prompt->data, prompt->length};
-    hone_rendering rendering = {0};
-    hone_status status =
-        hone_chat_encode(out, &rendering, session->chat, session->tokenizer, &message, 1, true);
-    hone_rendering_free(&rendering);
+    json_t *messages = json_array();
+    if (json_array_append_new(messages, hone_message_new("user", prompt->data, prompt->length)) !=
+        0) {
+        json_decref(messages);
+        return hone_fail(HONE_ERR_DATA, "the prompt is not UTF-8 text");
+    }
+    hone_chat_sample sample = {0};
+    hone_status status = hone_chat_prompt(&sample, session->chat, session->tokenizer,
+                                          &(hone_conversation){.messages = messages, .count = 1});
+    *out = sample.encoding;
+    sample.encoding = (hone_encoding){0};
+    hone_chat_sample_free(&sample);
+    json_decref(messages);
     return status;
 }
 

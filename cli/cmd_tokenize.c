@@ -10,7 +10,7 @@
 #include "model/chat_choice.h"
 
 typedef struct tokenize_options {
-    const char *model, *text, *file, *messages, *template;
+    const char *model, *text, *file, *messages, *template, *variables;
     bool parse_special, no_special, generation, json;
 } tokenize_options;
 
@@ -45,51 +45,76 @@ static hone_status encode_file(tokens *out, const hone_tokenizer *tokenizer,
     return status;
 }
 
-/* One message of the file; its texts are borrowed from `value`. */
-static hone_status read_message(hone_message *out, const json_t *value, const char *file,
-                                size_t number) {
-    const json_t *role = json_object_get(value, "role");
-    const json_t *content = json_object_get(value, "content");
-    if (!json_is_string(role) || !json_is_string(content))
-        return hone_fail(HONE_ERR_DATA,
-                         "%s: message %zu: needs a \"role\" and a \"content\", both texts", file,
-                         number);
-    *out = (hone_message){.role = json_string_value(role),
-                          .content = json_string_value(content),
-                          .length = json_string_length(content)};
-    return HONE_OK;
+/* Takes over a sample's tokens. */
+static void take_sample(tokens *out, hone_chat_sample *sample) {
+    out->encoding = sample->encoding;
+    out->mask = sample->mask;
+    sample->encoding = (hone_encoding){0};
+    sample->mask = NULL;
+    sample->mask_capacity = 0;
 }
 
-static hone_status encode_array(tokens *out, const hone_tokenizer *tokenizer, const json_t *array,
-                                const tokenize_options *options) {
-    const hone_chat_template *chat;
-    HONE_TRY(hone_chat_choose(&chat, options->template, options->model, tokenizer));
-    size_t count = json_array_size(array);
-    hone_message *messages = hone_alloc(count, sizeof *messages);
-    hone_status status = messages ? HONE_OK : HONE_ERR_MEMORY;
-    for (size_t i = 0; i < count && status == HONE_OK; i++)
-        status = read_message(&messages[i], json_array_get(array, i), options->messages, i);
-    hone_rendering rendering = {0};
-    if (status == HONE_OK)
-        status = hone_chat_encode(&out->encoding, &rendering, chat, tokenizer, messages, count,
-                                  options->generation);
-    if (status == HONE_OK) status = make_mask(out);
-    if (status == HONE_OK) hone_chat_mask(out->mask, &out->encoding, &rendering);
-    hone_rendering_free(&rendering);
-    hone_free(messages);
+static hone_status encode_prompt(tokens *out, const hone_tokenizer *tokenizer,
+                                 const hone_chat_template *chat,
+                                 const hone_conversation *conversation) {
+    hone_chat_sample sample = {0};
+    hone_status status = hone_chat_prompt(&sample, chat, tokenizer, conversation);
+    if (status == HONE_OK) take_sample(out, &sample);
+    hone_chat_sample_free(&sample);
     return status;
 }
 
-/* The file holds a list of messages, or an object with one under "messages". */
+/* The last of the samples that a conversation becomes: the whole of it. */
+static hone_status encode_samples(tokens *out, const hone_tokenizer *tokenizer,
+                                  const hone_chat_template *chat,
+                                  const hone_conversation *conversation) {
+    hone_chat_samples samples = {0};
+    hone_status status = hone_chat_samples_make(&samples, chat, tokenizer, conversation, false);
+    if (status == HONE_OK && samples.count > 1)
+        hone_say("in training, the conversation becomes %zu samples, one for each of the "
+                 "assistant's turns; this is the last",
+                 samples.count);
+    if (status == HONE_OK) take_sample(out, &samples.items[samples.count - 1]);
+    hone_chat_samples_free(&samples);
+    return status;
+}
+
+static hone_status encode_with(tokens *out, const hone_tokenizer *tokenizer, const json_t *root,
+                               const json_t *messages, const tokenize_options *options) {
+    const hone_conversation conversation = {.messages = messages,
+                                            .count = json_array_size(messages),
+                                            .tools = json_object_get(root, "tools"),
+                                            .documents = json_object_get(root, "documents")};
+    hone_chat_template *chat;
+    HONE_TRY(hone_chat_choose(&chat, options->template, options->model, tokenizer));
+    hone_status status = hone_chat_template_set(chat, options->variables);
+    if (status == HONE_OK)
+        status = options->generation ? encode_prompt(out, tokenizer, chat, &conversation)
+                                     : encode_samples(out, tokenizer, chat, &conversation);
+    hone_chat_template_free(chat);
+    return status;
+}
+
+static hone_status check_messages(const json_t *messages, const char *file) {
+    if (!json_is_array(messages))
+        return hone_fail(HONE_ERR_DATA, "%s: holds no list of messages", file);
+    size_t i;
+    const json_t *message;
+    json_array_foreach(messages, i, message) {
+        if (!json_is_string(json_object_get(message, "role")))
+            return hone_fail(HONE_ERR_DATA, "%s: message %zu: needs a \"role\", a text", file, i);
+    }
+    return HONE_OK;
+}
+
+/* The file holds a list of messages, or an object with one under "messages", and perhaps tools and documents. */
 static hone_status encode_messages(tokens *out, const hone_tokenizer *tokenizer,
                                    const tokenize_options *options) {
     json_t *root;
     HONE_TRY(hone_json_load(&root, options->messages));
-    const json_t *array = json_is_object(root) ? json_object_get(root, "messages") : root;
-    hone_status status =
-        json_is_array(array)
-            ? encode_array(out, tokenizer, array, options)
-            : hone_fail(HONE_ERR_DATA, "%s: holds no list of messages", options->messages);
+    const json_t *messages = json_is_object(root) ? json_object_get(root, "messages") : root;
+    hone_status status = check_messages(messages, options->messages);
+    if (status == HONE_OK) status = encode_with(out, tokenizer, root, messages, options);
     json_decref(root);
     return status;
 }
@@ -165,8 +190,13 @@ static hone_status parse(tokenize_options *out, hone_arguments *arguments, int a
          .type = HONE_FLAG_TEXT,
          .target = &out->template,
          .unit = "NAME",
-         .text = "chat template of --messages; auto: the model's own",
+         .text = "chat template of --messages; auto: the model's own; or the path of a .jinja file",
          .shown = "auto"},
+        {.name = "template-vars",
+         .type = HONE_FLAG_TEXT,
+         .target = &out->variables,
+         .unit = "JSON",
+         .text = "--messages: variables of the template, as in {\"enable_thinking\": false}"},
         {.name = "generation",
          .type = HONE_FLAG_SWITCH,
          .target = &out->generation,

@@ -2,7 +2,8 @@
  * A record's JSON: written in one canonical spelling, and read back.
  *
  * Canonical: {"text":...} or {"messages":[{"role":...,"content":...},...]} without spaces, in UTF-8; only what JSON must
- * escape is escaped. Equal records are equal bytes.
+ * escape is escaped. Messages may have more members (tool_calls, reasoning_content ...), records "tools" and "documents"
+ * after the messages. Equal records are equal bytes.
  */
 #ifndef HONE_DATA_RECORD_H
 #define HONE_DATA_RECORD_H
@@ -16,16 +17,15 @@
 
 /* Both replace what *out holds. */
 HONE_MUST_USE hone_status hone_record_put_text(hone_buf *out, const char *text, size_t length);
-HONE_MUST_USE hone_status hone_record_put_messages(hone_buf *out, const hone_message *messages,
-                                                   size_t count);
+HONE_MUST_USE hone_status hone_record_put_messages(hone_buf *out,
+                                                   const hone_conversation *conversation);
 
 /* A record taken apart: `text`, or `messages`. Everything is owned by the struct, which may be used again. */
 typedef struct hone_record {
     void *json;       /* what the strings below stand in */
     const char *text; /* NULL for a conversation */
     size_t text_length;
-    hone_message *messages; /* [count] */
-    size_t count, capacity;
+    hone_conversation conversation;
 } hone_record;
 
 /* `name` stands for the record in messages. */

@@ -8,12 +8,10 @@
 #include "formats/json.h"
 #include "text/utf8.h"
 
-/* A conversation being put together. Contents that had to be joined live in `joined`. */
+/* A conversation being put together. */
 typedef struct turns {
-    hone_message *messages;
-    size_t count, capacity;
-    char **joined;
-    size_t joined_count, joined_capacity;
+    json_t *messages; /* owned; NULL until there is one */
+    const json_t *tools, *documents;
 } turns;
 
 struct hone_row_kind {
@@ -26,26 +24,26 @@ struct hone_row_kind {
 };
 
 static void turns_free(turns *t) {
-    for (size_t i = 0; i < t->joined_count; i++) hone_free(t->joined[i]);
-    hone_free(t->joined);
-    hone_free(t->messages);
+    json_decref(t->messages);
+}
+
+/* Takes over `message`. */
+static hone_status turns_put(turns *t, json_t *message) {
+    if (!t->messages) t->messages = json_array();
+    return json_array_append_new(t->messages, message) == 0
+               ? HONE_OK
+               : hone_fail(HONE_ERR_MEMORY, "no memory for a message");
 }
 
 static hone_status turns_add(turns *t, const char *role, const char *content, size_t length) {
-    HONE_TRY(hone_grow(&t->messages, &t->capacity, t->count + 1, sizeof *t->messages));
-    t->messages[t->count++] = (hone_message){role, content, length};
-    return HONE_OK;
+    return turns_put(t, hone_message_new(role, content, length));
 }
 
 /* Takes over `content` as a new message. */
 static hone_status turns_add_joined(turns *t, const char *role, hone_buf *content) {
-    if (!content->data) HONE_TRY(hone_buf_puts(content, ""));
-    HONE_TRY(hone_grow(&t->joined, &t->joined_capacity, t->joined_count + 1, sizeof *t->joined));
-    t->joined[t->joined_count++] = content->data;
-    size_t length = content->length;
-    const char *data = content->data;
-    *content = (hone_buf){0};
-    return turns_add(t, role, data, length);
+    hone_status status = turns_add(t, role, content->data ? content->data : "", content->length);
+    hone_buf_free(content);
+    return status;
 }
 
 static bool is_blank(const char *text, size_t length) {
@@ -81,7 +79,11 @@ static hone_status get_optional(const json_t **out, const json_t *row, const cha
 
 static hone_status hand_on(int64_t *made, const turns *t, hone_buf *record, hone_row_take take,
                            void *context) {
-    HONE_TRY(hone_record_put_messages(record, t->messages, t->count));
+    const hone_conversation conversation = {.messages = t->messages,
+                                            .count = json_array_size(t->messages),
+                                            .tools = t->tools,
+                                            .documents = t->documents};
+    HONE_TRY(hone_record_put_messages(record, &conversation));
     ++*made;
     return take(context, record);
 }
@@ -205,6 +207,28 @@ static hone_status add_parts(turns *t, const char *role, const json_t *parts) {
     return status;
 }
 
+/* A message that calls tools may have nothing else to say. */
+static hone_status add_content(turns *t, const char *role, const json_t *content, bool calls) {
+    if (json_is_array(content)) return add_parts(t, role, content);
+    if (calls && (!content || json_is_null(content))) return turns_add(t, role, "", 0);
+    if (!json_is_string(content))
+        return hone_fail(HONE_ERR_DATA, "lacks \"content\" (or \"value\") as text");
+    return turns_add(t, role, json_string_value(content), json_string_length(content));
+}
+
+/* What templates read besides role and content goes along. */
+static hone_status add_members(json_t *to, const json_t *message) {
+    static const char *const names[] = {"name",      "reasoning_content", "thinking",
+                                        "reasoning", "tool_calls",        "tool_call_id"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        json_t *value = json_object_get(message, names[i]);
+        if (!value || json_is_null(value)) continue;
+        if (json_object_set(to, names[i], value) != 0)
+            return hone_fail(HONE_ERR_MEMORY, "no memory for a message");
+    }
+    return HONE_OK;
+}
+
 static hone_status add_message(turns *t, const json_t *message) {
     const json_t *role = json_object_get(message, "role");
     const json_t *content = json_object_get(message, "content");
@@ -218,10 +242,8 @@ static hone_status add_message(turns *t, const json_t *message) {
             HONE_ERR_DATA,
             "the role \"%.40s\" is none of system, user (human), assistant (gpt), tool",
             json_string_value(role));
-    if (json_is_array(content)) return add_parts(t, known, content);
-    if (!json_is_string(content))
-        return hone_fail(HONE_ERR_DATA, "lacks \"content\" (or \"value\") as text");
-    return turns_add(t, known, json_string_value(content), json_string_length(content));
+    HONE_TRY(add_content(t, known, content, json_object_get(message, "tool_calls") != NULL));
+    return add_members(json_array_get(t->messages, json_array_size(t->messages) - 1), message);
 }
 
 static hone_status add_messages(turns *t, const json_t *list) {
@@ -233,8 +255,10 @@ static hone_status add_messages(turns *t, const json_t *list) {
 }
 
 static bool all_blank(const turns *t) {
-    for (size_t i = 0; i < t->count; i++) {
-        if (!is_blank(t->messages[i].content, t->messages[i].length)) return false;
+    size_t i;
+    json_t *message;
+    json_array_foreach(t->messages, i, message) {
+        if (!is_blank_value(json_object_get(message, "content"))) return false;
     }
     return true;
 }
@@ -244,7 +268,8 @@ static hone_status make_messages(int64_t *made, const hone_row_shape *shape, con
     const char *field = shape->kind->needs[0];
     const json_t *list = json_object_get(row, field);
     if (!json_is_array(list)) return hone_fail(HONE_ERR_DATA, "lacks the list \"%s\"", field);
-    turns t = {0};
+    turns t = {.tools = json_object_get(row, "tools"),
+               .documents = json_object_get(row, "documents")};
     const json_t *system = json_object_get(row, "system");
     hone_status status = HONE_OK;
     if (json_is_string(system) && !is_blank_value(system))
@@ -330,14 +355,18 @@ static hone_status make_mapped_text(int64_t *made, const hone_row_shape *shape, 
     return status;
 }
 
+static bool ends_with_text(const turns *t) {
+    const json_t *last = json_array_get(t->messages, json_array_size(t->messages) - 1);
+    return json_string_length(json_object_get(last, "content")) > 0;
+}
+
 static hone_status make_mapped(int64_t *made, const hone_row_shape *shape, const json_t *row,
                                hone_buf *record, hone_row_take take, void *context) {
     if (strcmp(map_role_of(shape->map[0].role), "text") == 0)
         return make_mapped_text(made, shape, row, record, take, context);
     turns t = {0};
     hone_status status = make_mapped_turns(&t, shape, row);
-    if (status == HONE_OK && t.messages[t.count - 1].length > 0)
-        status = hand_on(made, &t, record, take, context);
+    if (status == HONE_OK && ends_with_text(&t)) status = hand_on(made, &t, record, take, context);
     turns_free(&t);
     return status;
 }

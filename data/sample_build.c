@@ -13,10 +13,7 @@ enum { BLOCK_RECORDS = 256, BLOCK_BYTES = 1 << 22, KEPT_BYTES = 1 << 16 };
 typedef struct job {
     hone_data_record record;
     hone_record parsed;
-    hone_rendering rendering;
-    hone_encoding encoding;
-    uint8_t *mask;
-    size_t mask_capacity;
+    hone_chat_samples samples; /* of a text record, one without a rendering */
     hone_status status;
 } job;
 
@@ -48,41 +45,48 @@ static hone_status append_id(hone_encoding *encoding, int32_t id, size_t at) {
     return HONE_OK;
 }
 
-/* Plain text: what the tokenizer adds, and an end that the model can learn to say. */
+/* Room for the one sample of a text record. */
+static hone_status one_sample(hone_chat_sample **out, hone_chat_samples *samples) {
+    if (samples->capacity == 0) {
+        HONE_TRY(hone_grow(&samples->items, &samples->capacity, 1, sizeof *samples->items));
+        memset(samples->items, 0, samples->capacity * sizeof *samples->items);
+    }
+    samples->count = 1;
+    samples->reasoned = samples->unthinking = 0;
+    *out = samples->items;
+    return HONE_OK;
+}
+
+/* Plain text: what the tokenizer adds, and an end that the model can learn to say. Every token counts. */
 static hone_status encode_text(job *j, const hone_tokenizer *tokenizer) {
     hone_encode_options options = {.add_special = true};
-    hone_encoding_clear(&j->encoding);
-    HONE_TRY(hone_tokenizer_encode(tokenizer, &j->encoding, j->parsed.text, j->parsed.text_length,
+    hone_chat_sample *sample;
+    HONE_TRY(one_sample(&sample, &j->samples));
+    hone_encoding *encoding = &sample->encoding;
+    hone_encoding_clear(encoding);
+    HONE_TRY(hone_tokenizer_encode(tokenizer, encoding, j->parsed.text, j->parsed.text_length,
                                    &options));
     int32_t eos = hone_tokenizer_eos(tokenizer);
-    size_t count = j->encoding.count;
-    bool ended = eos < 0 || (count > 0 && j->encoding.ids[count - 1] == eos);
-    return ended ? HONE_OK : append_id(&j->encoding, eos, j->parsed.text_length);
+    bool ended = eos < 0 || (encoding->count > 0 && encoding->ids[encoding->count - 1] == eos);
+    if (!ended) HONE_TRY(append_id(encoding, eos, j->parsed.text_length));
+    HONE_TRY(hone_grow(&sample->mask, &sample->mask_capacity, encoding->count + 1, 1));
+    memset(sample->mask, 1, encoding->count);
+    sample->mask[0] = 0;
+    return HONE_OK;
 }
 
 static hone_status encode_record(job *j, const hone_sample_recipe *recipe) {
     char name[64];
     snprintf(name, sizeof name, "record %lld", (long long)j->record.index);
     HONE_TRY(hone_record_parse(&j->parsed, j->record.json.data, j->record.json.length, name));
-    if (j->parsed.text) {
-        HONE_TRY(encode_text(j, recipe->tokenizer));
-    } else if (recipe->chat) {
-        HONE_TRY(hone_chat_encode(&j->encoding, &j->rendering, recipe->chat, recipe->tokenizer,
-                                  j->parsed.messages, j->parsed.count, false));
-    } else {
+    if (j->parsed.text) return encode_text(j, recipe->tokenizer);
+    if (!recipe->chat)
         return hone_fail(HONE_ERR_USAGE,
-                         "a conversation, but no chat template is named; choose one of chatml, "
-                         "llama-2, llama-3, zephyr, plain");
-    }
-    HONE_TRY(hone_grow(&j->mask, &j->mask_capacity, j->encoding.count + 1, 1));
-    bool all = j->parsed.text || recipe->options->train_on == HONE_TRAIN_ON_ALL;
-    if (all) {
-        memset(j->mask, 1, j->encoding.count);
-        j->mask[0] = 0;
-    } else {
-        hone_chat_mask(j->mask, &j->encoding, &j->rendering);
-    }
-    return HONE_OK;
+                         "a conversation, but no chat template is named; choose one of %s",
+                         hone_chat_names());
+    return hone_chat_samples_make(&j->samples, recipe->chat, recipe->tokenizer,
+                                  &j->parsed.conversation,
+                                  recipe->options->train_on == HONE_TRAIN_ON_ALL);
 }
 
 /* What messages call the data: the file it was made of where that is one, for the data file may be one that hone made
@@ -113,16 +117,15 @@ static hone_status report_failure(builder *b, job *j) {
 static void free_job(job *j) {
     hone_buf_free(&j->record.json);
     hone_record_free(&j->parsed);
-    hone_rendering_free(&j->rendering);
-    hone_encoding_free(&j->encoding);
-    hone_free(j->mask);
+    hone_chat_samples_free(&j->samples);
     *j = (job){0};
 }
 
 /* --- the length policy ----------------------------------------------------------------------------------------- */
 
 /* Tokens begin <= i < end of a record become a sample, unless it holds nothing to learn. */
-static hone_status write_piece(builder *b, const job *j, int32_t part, int64_t begin, int64_t end) {
+static hone_status write_piece(builder *b, const job *j, const hone_chat_sample *sample,
+                               int32_t part, int64_t begin, int64_t end) {
     size_t length = (size_t)(end - begin);
     HONE_TRY(hone_grow(&b->words, &b->word_capacity, length, sizeof *b->words));
     hone_token_entry entry = {.record = j->record.index,
@@ -131,9 +134,9 @@ static hone_status write_piece(builder *b, const job *j, int32_t part, int64_t b
                               .source = j->record.source,
                               .length = (int32_t)length};
     for (size_t i = 0; i < length; i++) {
-        bool target = i > 0 && j->mask[begin + (int64_t)i];
+        bool target = i > 0 && sample->mask[begin + (int64_t)i];
         b->words[i] =
-            (uint32_t)j->encoding.ids[begin + (int64_t)i] | (target ? HONE_TOKEN_TARGET : 0);
+            (uint32_t)sample->encoding.ids[begin + (int64_t)i] | (target ? HONE_TOKEN_TARGET : 0);
         entry.supervised += target;
     }
     if (entry.supervised == 0) {
@@ -147,37 +150,50 @@ static hone_status write_piece(builder *b, const job *j, int32_t part, int64_t b
 }
 
 /* Pieces share one token: the last of one is the first of the next, where it only predicts. */
-static hone_status write_split(builder *b, const job *j, int64_t count, int64_t seq_len) {
-    int32_t part = 0;
+static hone_status write_split(builder *b, const job *j, const hone_chat_sample *sample,
+                               int32_t *part) {
+    int64_t count = (int64_t)sample->encoding.count, seq_len = b->recipe->options->seq_len;
     for (int64_t begin = 0; begin + 1 < count; begin += seq_len - 1) {
         int64_t end = begin + seq_len < count ? begin + seq_len : count;
-        HONE_TRY(write_piece(b, j, part++, begin, end));
+        HONE_TRY(write_piece(b, j, sample, (*part)++, begin, end));
     }
     return HONE_OK;
 }
 
-static hone_status write_record(builder *b, const job *j) {
-    const hone_samples_options *options = b->recipe->options;
-    int64_t count = (int64_t)j->encoding.count;
-    b->ledger->records++;
-    if (count > b->ledger->longest) {
-        b->ledger->longest = count;
-        b->longest_record = j->record.index;
-    }
-    if (options->seq_len == 0 || count <= options->seq_len) return write_piece(b, j, 0, 0, count);
+static hone_status write_overlong(builder *b, const job *j, const hone_chat_sample *sample,
+                                  int32_t *part) {
     b->ledger->overlong++;
-    switch (options->overlong) {
+    switch (b->recipe->options->overlong) {
     case HONE_OVERLONG_TRUNCATE:
         b->ledger->truncated++;
-        return write_piece(b, j, 0, 0, options->seq_len);
+        return write_piece(b, j, sample, (*part)++, 0, b->recipe->options->seq_len);
     case HONE_OVERLONG_SPLIT:
         b->ledger->split++;
-        return write_split(b, j, count, options->seq_len);
+        return write_split(b, j, sample, part);
     case HONE_OVERLONG_DROP:
         b->ledger->dropped++;
         return HONE_OK;
     case HONE_OVERLONG_REFUSE:
         break; /* all of them are counted before the failure */
+    }
+    return HONE_OK;
+}
+
+static hone_status write_record(builder *b, const job *j) {
+    int64_t seq_len = b->recipe->options->seq_len;
+    int32_t part = 0;
+    b->ledger->records++;
+    b->ledger->reasoned += (int64_t)j->samples.reasoned;
+    b->ledger->unthinking += (int64_t)j->samples.unthinking;
+    for (size_t i = 0; i < j->samples.count; i++) {
+        const hone_chat_sample *sample = &j->samples.items[i];
+        int64_t count = (int64_t)sample->encoding.count;
+        if (count > b->ledger->longest) {
+            b->ledger->longest = count;
+            b->longest_record = j->record.index;
+        }
+        HONE_TRY(seq_len == 0 || count <= seq_len ? write_piece(b, j, sample, part++, 0, count)
+                                                  : write_overlong(b, j, sample, &part));
     }
     return HONE_OK;
 }

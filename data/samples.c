@@ -11,7 +11,7 @@
 #include "data/token_cache.h"
 
 /* Goes up when the same records, tokenizer and options would give other tokens. */
-enum { RENDERER_VERSION = 1, KEY_DIGITS = 16, SCAN = 1024 };
+enum { RENDERER_VERSION = 2, KEY_DIGITS = 16, SCAN = 1024 };
 
 struct hone_samples {
     const hone_tokenizer *tokenizer;
@@ -57,11 +57,12 @@ bool hone_train_on_parse(hone_train_on *out, const char *name) {
 
 static hone_status make_key(char out[HONE_SHA256_TEXT], const hone_sample_recipe *recipe) {
     const hone_samples_options *options = recipe->options;
+    char chat[HONE_SHA256_TEXT] = "";
+    if (recipe->chat) HONE_TRY(hone_chat_template_key(chat, recipe->chat));
     hone_buf text = {0};
     hone_status status = hone_buf_printf(
         &text, "hone tokens %d\n%s\n%s\n%s\n%s\n%lld\n%s\n", RENDERER_VERSION,
-        hone_datafile_generation(recipe->data), hone_tokenizer_hash(recipe->tokenizer),
-        recipe->chat ? hone_chat_template_name(recipe->chat) : "",
+        hone_datafile_generation(recipe->data), hone_tokenizer_hash(recipe->tokenizer), chat,
         hone_train_on_name(options->train_on), (long long)options->seq_len,
         options->seq_len > 0 ? hone_overlong_name(options->overlong) : "");
     if (status == HONE_OK) hone_sha256_bytes(out, text.data, text.length);

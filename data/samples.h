@@ -3,12 +3,13 @@
  *
  * A {"text"} record is encoded with the bos and eos that the tokenizer adds, and an eos at its end if it has none yet;
  * every token counts. A {"messages"} record is rendered by the chat template, its control tokens parsed outside of what
- * people wrote, nothing added. A token is a target when the first byte it stands for lies in a supervised span: a token
+ * people wrote, nothing added; where a turn's text depends on later ones it becomes a sample for each of the assistant's
+ * turns. A token is a target when the first byte it stands for lies in a supervised span: a token
  * that begins before the span (a merge across the seam) belongs to the prompt, one that begins inside and runs past the
  * end belongs to the answer. Token 0 of a sample is never a target.
  *
  * Token ids are computed once and kept beside the data file in `<data>.tokens-<key>`; the key follows from the records,
- * the tokenizer, the template, what is trained on, the length policy and the version of this code. It is written whole
+ * the tokenizer, the template with its variables, what is trained on, the length policy and the version of this code. It is written whole
  * and renamed. Only a fixed part of it is in memory at any time.
  */
 #ifndef HONE_DATA_SAMPLES_H
@@ -63,6 +64,8 @@ typedef struct hone_samples_ledger {
     int64_t split;        /* of these: made into several samples */
     int64_t dropped;      /* of these: left out */
     int64_t unsupervised; /* records (or pieces of a split one) without a target: left out */
+    int64_t reasoned;     /* assistant's turns with reasoning */
+    int64_t unthinking;   /* those without, whose empty block of thinking belongs to the prompt */
 } hone_samples_ledger;
 
 typedef struct hone_samples hone_samples;

@@ -39,6 +39,8 @@ static hone_status set_metadata(hone_gguf_writer *writer, const hone_adapter *ad
     HONE_TRY(set_text(writer, HONE_GGUF_TOKENIZER_HASH, info->tokenizer_hash));
     HONE_TRY(set_text(writer, HONE_GGUF_CHAT_TEMPLATE, info->chat_template));
     HONE_TRY(set_text(writer, HONE_GGUF_TEMPLATE_HASH, info->template_hash));
+    if (info->chat_variables && *info->chat_variables)
+        HONE_TRY(set_text(writer, HONE_GGUF_CHAT_VARIABLES, info->chat_variables));
     return set_text(writer, HONE_GGUF_VERSION, HONE_VERSION);
 }
 

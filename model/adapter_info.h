@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 
+#include "base/buf.h"
 #include "formats/safetensors.h"
 #include "formats/safetensors_writer.h"
 
@@ -15,8 +16,9 @@ typedef struct hone_adapter_info {
         *base_name; /* the base model, for people and tools; NULL: the path it was opened by */
     const char *base_hash;      /* hone_model_hash: a reader refuses another one */
     const char *tokenizer_hash; /* hone_tokenizer_hash: a reader refuses another one */
-    const char *chat_template;  /* name of the template it was trained with (text/chat.h) */
+    const char *chat_template;  /* id of the template it was trained with (text/chat.h) */
     const char *template_hash;  /* of the template; with another one a reader says so */
+    const char *chat_variables; /* that the template is to be given; NULL or "": none */
 } hone_adapter_info;
 
 /* The keys for them: in the metadata of a folder's safetensors (PEFT warns of keys it does not know in its config),
@@ -24,14 +26,19 @@ typedef struct hone_adapter_info {
 #define HONE_PEFT_BASE_HASH      "hone_base_sha256"
 #define HONE_PEFT_TOKENIZER_HASH "hone_tokenizer_sha256"
 #define HONE_PEFT_CHAT_TEMPLATE  "hone_chat_template"
+#define HONE_PEFT_CHAT_VARIABLES "hone_chat_variables"
 #define HONE_PEFT_TEMPLATE_HASH  "hone_chat_template_sha256"
 #define HONE_PEFT_VERSION        "hone_version"
 #define HONE_GGUF_BASE_HASH      "hone.base_sha256"
 #define HONE_GGUF_BASE_NAME      "hone.base_name"
 #define HONE_GGUF_TOKENIZER_HASH "hone.tokenizer_sha256"
 #define HONE_GGUF_CHAT_TEMPLATE  "hone.chat_template"
+#define HONE_GGUF_CHAT_VARIABLES "hone.chat_variables"
 #define HONE_GGUF_TEMPLATE_HASH  "hone.chat_template_sha256"
 #define HONE_GGUF_VERSION        "hone.version"
+
+/* Appends the chat_variables of an adapter's file or folder; "" where it says none. */
+HONE_MUST_USE hone_status hone_adapter_chat_variables(hone_buf *out, const char *path);
 
 /* What a file recorded against what it is to be used with; what either does not say is not compared. Another base or
  * tokenizer is refused, by both hashes; of another template *other_template tells. */

@@ -58,6 +58,8 @@ hone_status hone_adapter_put_info(hone_safetensors_writer *writer, const hone_ad
     HONE_TRY(put_text(writer, HONE_PEFT_TOKENIZER_HASH, info->tokenizer_hash));
     HONE_TRY(put_text(writer, HONE_PEFT_CHAT_TEMPLATE, info->chat_template));
     HONE_TRY(put_text(writer, HONE_PEFT_TEMPLATE_HASH, info->template_hash));
+    if (info->chat_variables && *info->chat_variables)
+        HONE_TRY(put_text(writer, HONE_PEFT_CHAT_VARIABLES, info->chat_variables));
     return put_text(writer, HONE_PEFT_VERSION, HONE_VERSION);
 }
 

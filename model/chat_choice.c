@@ -1,5 +1,6 @@
 #include "model/chat_choice.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -7,16 +8,6 @@
 #include "formats/gguf.h"
 #include "formats/json.h"
 #include "model/model.h"
-
-/* A mark that only this template's text has, most telling first. */
-static const struct {
-    const char *mark, *name;
-} marks[] = {
-    {"<|im_start|>", "chatml"},
-    {"<|start_header_id|>", "llama-3"},
-    {"[INST]", "llama-2"},
-    {"<|assistant|>", "zephyr"},
-};
 
 static hone_status from_gguf(hone_buf *out, const char *path) {
     hone_gguf *gguf;
@@ -71,29 +62,48 @@ hone_status hone_chat_own_template(hone_buf *out, const char *model_path) {
     return status;
 }
 
-static const char *recognise(const char *text, const hone_tokenizer *tokenizer) {
-    for (size_t i = 0; text && i < sizeof marks / sizeof *marks; i++) {
-        if (strstr(text, marks[i].mark)) return marks[i].name;
-    }
+/* For a model without a template of its own. */
+static const char *fallback(const hone_tokenizer *tokenizer) {
     bool has_chatml = hone_tokenizer_find(tokenizer, "<|im_start|>") >= 0 &&
                       hone_tokenizer_find(tokenizer, "<|im_end|>") >= 0;
     return has_chatml ? "chatml" : "plain";
 }
 
-hone_status hone_chat_choose(const hone_chat_template **out, const char *name,
-                             const char *model_path, const hone_tokenizer *tokenizer) {
-    if (!name || strcmp(name, "auto") == 0) {
-        hone_buf text = {0};
-        hone_status status = hone_chat_own_template(&text, model_path);
-        if (status == HONE_OK) *out = hone_chat_template_find(recognise(text.data, tokenizer));
-        hone_buf_free(&text);
-        return status;
-    }
-    *out = hone_chat_template_find(name);
-    if (*out) return HONE_OK;
-    return hone_fail(
-        HONE_ERR_USAGE,
-        "unknown chat template \"%s\"; known: chatml, llama-2, llama-3, zephyr, plain, "
-        "and auto for the model's own",
-        name);
+static hone_status compile(hone_chat_template **out, const hone_buf *text, const char *path) {
+    hone_buf name = {0};
+    hone_status status = hone_buf_printf(&name, "the chat template of %s", path);
+    if (status == HONE_OK)
+        status = hone_chat_template_new(out, text->data, text->length, name.data, NULL);
+    hone_buf_free(&name);
+    if (status == HONE_OK) return HONE_OK;
+    char message[1024];
+    snprintf(message, sizeof message, "%s", hone_fail_message());
+    return hone_fail(status, "%s (another template can be named: template: chatml)", message);
+}
+
+static hone_status choose_own(hone_chat_template **out, const char *model_path,
+                              const hone_tokenizer *tokenizer) {
+    hone_buf text = {0};
+    hone_status status = hone_chat_own_template(&text, model_path);
+    if (status == HONE_OK)
+        status = text.length > 0 ? compile(out, &text, model_path)
+                                 : hone_chat_template_named(out, fallback(tokenizer));
+    hone_buf_free(&text);
+    return status;
+}
+
+static hone_status choose_file(hone_chat_template **out, const char *path) {
+    hone_buf text = {0};
+    hone_status status = hone_file_get(&text, path);
+    if (status == HONE_OK)
+        status = hone_chat_template_new(out, text.data ? text.data : "", text.length, path, NULL);
+    hone_buf_free(&text);
+    return status;
+}
+
+hone_status hone_chat_choose(hone_chat_template **out, const char *name, const char *model_path,
+                             const hone_tokenizer *tokenizer) {
+    if (!name || strcmp(name, "auto") == 0) return choose_own(out, model_path, tokenizer);
+    if (strchr(name, '/') || hone_path_ends(name, ".jinja")) return choose_file(out, name);
+    return hone_chat_template_named(out, name);
 }

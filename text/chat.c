@@ -1,272 +1,253 @@
 #include "text/chat.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "formats/json.h"
+#include "text/chat_parts.h"
 
-/* One rendering in the making. */
-typedef struct renderer {
-    hone_rendering *out;
-    const hone_message *messages;
-    size_t count;
-    const char *bos, *eos;
-    bool generation;
-} renderer;
+/* --- templates ------------------------------------------------------------------------------------------------- */
 
-struct hone_chat_template {
-    const char *name;
-    hone_status (*render)(renderer *r);
-    bool bos_if_added; /* bos is not the template's own: only where the tokenizer puts one */
-};
-
-/* --- writing ------------------------------------------------------------------------------------------------- */
-
-static hone_status put(renderer *r, const char *text) {
-    return hone_buf_puts(&r->out->text, text);
+/* A date at noon, with the weekday and the day of the year. */
+static bool set_day(hone_chat_template *chat, int year, int month, int day) {
+    struct tm noon = {.tm_year = year - 1900, .tm_mon = month - 1, .tm_mday = day, .tm_hour = 12};
+    timegm(&noon);
+    bool real = noon.tm_year == year - 1900 && noon.tm_mon == month - 1 && noon.tm_mday == day &&
+                year >= 1000 && year <= 9999;
+    if (!real) return false;
+    chat->now = noon;
+    snprintf(chat->day, sizeof chat->day, "%04d-%02d-%02d", year % 10000, month % 100, day % 100);
+    return true;
 }
 
-static hone_status add_span(hone_span **spans, size_t *count, size_t *capacity, hone_span span) {
-    if (span.begin == span.end) return HONE_OK;
-    HONE_TRY(hone_grow(spans, capacity, *count + 1, sizeof **spans));
-    (*spans)[(*count)++] = span;
+static void set_today(hone_chat_template *chat) {
+    time_t now = time(NULL);
+    struct tm today;
+    localtime_r(&now, &today);
+    set_day(chat, today.tm_year + 1900, today.tm_mon + 1, today.tm_mday);
+}
+
+hone_status hone_chat_template_new(hone_chat_template **out, const char *text, size_t length,
+                                   const char *name, const char *id) {
+    *out = NULL;
+    hone_chat_template *chat = hone_alloc(1, sizeof *chat);
+    if (!chat) return HONE_ERR_MEMORY;
+    hone_sha256_bytes(chat->hash, text, length);
+    chat->name = hone_strdup(name);
+    chat->id = hone_strdup(id ? id : chat->hash);
+    chat->variables = json_object();
+    set_today(chat);
+    hone_status status = chat->name && chat->id && chat->variables ? HONE_OK : HONE_ERR_MEMORY;
+    if (status == HONE_OK) status = hone_jinja_new(&chat->jinja, text, length, name);
+    if (status != HONE_OK) {
+        hone_chat_template_free(chat);
+        return status;
+    }
+    *out = chat;
     return HONE_OK;
 }
 
-/* What somebody wrote: no control tokens inside. */
-static hone_status put_literal(renderer *r, const char *text, size_t length) {
-    hone_rendering *out = r->out;
-    size_t begin = out->text.length;
-    HONE_TRY(hone_buf_append(&out->text, text, length));
-    return add_span(&out->literal, &out->literal_count, &out->literal_capacity,
-                    (hone_span){begin, out->text.length});
+hone_status hone_chat_template_named(hone_chat_template **out, const char *name) {
+    *out = NULL;
+    const char *source = hone_chat_source(name);
+    if (source) return hone_chat_template_new(out, source, strlen(source), name, name);
+    return hone_fail(
+        HONE_ERR_USAGE,
+        "unknown chat template \"%s\"; known: %s; or give auto for the model's own, or "
+        "the path of a .jinja file",
+        name, hone_chat_names());
 }
 
-/* All text since `begin` is what the model must learn to say. */
-static hone_status supervise_from(renderer *r, size_t begin) {
-    hone_rendering *out = r->out;
-    return add_span(&out->supervised, &out->supervised_count, &out->supervised_capacity,
-                    (hone_span){begin, out->text.length});
-}
-
-/* Content and the text that ends a turn; both carry loss in the assistant's turns. */
-static hone_status put_turn(renderer *r, const hone_message *message, const char *content,
-                            size_t length, const char *end) {
-    size_t begin = r->out->text.length;
-    HONE_TRY(put_literal(r, content, length));
-    HONE_TRY(put(r, end));
-    return strcmp(message->role, "assistant") == 0 ? supervise_from(r, begin) : HONE_OK;
-}
-
-/* --- white space, as Python's str.strip() sees it ------------------------------------------------------------ */
-
-static bool is_space(uint32_t c) {
-    return (c >= 0x09 && c <= 0x0d) || (c >= 0x1c && c <= 0x20) || c == 0x85 || c == 0xa0 ||
-           c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 ||
-           c == 0x202f || c == 0x205f || c == 0x3000;
-}
-
-/* Bytes of the white-space character that starts at `text`; 0 when there is none. None has more than three. */
-static size_t space_length(const char *text, size_t left) {
-    const unsigned char *b = (const unsigned char *)text;
-    if (left >= 1 && b[0] < 0x80) return is_space(b[0]) ? 1 : 0;
-    if (left >= 2 && b[0] == 0xc2) return is_space(b[1]) ? 2 : 0;
-    if (left < 3 || (b[0] & 0xf0) != 0xe0) return 0;
-    uint32_t c = ((b[0] & 0x0fu) << 12) | ((b[1] & 0x3fu) << 6) | (b[2] & 0x3fu);
-    return is_space(c) ? 3 : 0;
-}
-
-static size_t strip_right(const char *text, size_t length) {
-    const unsigned char *bytes = (const unsigned char *)text;
-    while (length > 0) {
-        size_t width = 1;
-        while (width < 3 && width < length && (bytes[length - width] & 0xc0) == 0x80) width++;
-        if (space_length(text + length - width, width) != width) break;
-        length -= width;
-    }
-    return length;
-}
-
-static size_t strip_left(const char **text, size_t length) {
-    size_t width;
-    while ((width = space_length(*text, length)) > 0) {
-        *text += width;
-        length -= width;
-    }
-    return length;
-}
-
-static size_t strip(const char **text, size_t length) {
-    return strip_right(*text, strip_left(text, length));
-}
-
-/* --- templates ----------------------------------------------------------------------------------------------- */
-
-static bool has_role(const renderer *r, size_t i, const char *role) {
-    return i < r->count && strcmp(r->messages[i].role, role) == 0;
-}
-
-static hone_status refuse(const renderer *r, size_t i, const char *why) {
-    return hone_fail(HONE_ERR_DATA, "message %zu (role \"%.40s\"): %s", i + 1,
-                     i < r->count ? r->messages[i].role : "", why);
-}
-
-/* For templates that write the role itself into the header. */
-static bool is_plain_name(const char *role) {
-    size_t length = strspn(role, "abcdefghijklmnopqrstuvwxyz0123456789_-");
-    return length > 0 && role[length] == '\0';
-}
-
-static hone_status render_chatml(renderer *r) {
-    for (size_t i = 0; i < r->count; i++) {
-        const hone_message *m = &r->messages[i];
-        if (!is_plain_name(m->role)) return refuse(r, i, "not a role that chatml can name");
-        HONE_TRY(put(r, "<|im_start|>"));
-        HONE_TRY(put(r, m->role));
-        HONE_TRY(put(r, "\n"));
-        HONE_TRY(put_turn(r, m, m->content, m->length, "<|im_end|>"));
-        HONE_TRY(put(r, "\n"));
-    }
-    return r->generation ? put(r, "<|im_start|>assistant\n") : HONE_OK;
-}
-
-static hone_status put_llama3_header(renderer *r, const char *role) {
-    HONE_TRY(put(r, "<|start_header_id|>"));
-    HONE_TRY(put(r, role));
-    return put(r, "<|end_header_id|>\n\n");
-}
-
-/* The original template ends with an assistant header whatever is asked for; here only where it is asked for, as in
- * Llama 3.1 and later. */
-static hone_status render_llama3(renderer *r) {
-    HONE_TRY(put(r, r->bos));
-    for (size_t i = 0; i < r->count; i++) {
-        const hone_message *m = &r->messages[i];
-        if (!is_plain_name(m->role)) return refuse(r, i, "not a role that llama-3 can name");
-        const char *content = m->content;
-        size_t length = strip(&content, m->length);
-        HONE_TRY(put_llama3_header(r, m->role));
-        HONE_TRY(put_turn(r, m, content, length, "<|eot_id|>"));
-    }
-    return r->generation ? put_llama3_header(r, "assistant") : HONE_OK;
-}
-
-static hone_status put_llama2_user(renderer *r, const hone_message *system,
-                                   const hone_message *user) {
-    const char *content = user->content;
-    size_t length = strip_right(content, user->length);
-    HONE_TRY(put(r, r->bos));
-    HONE_TRY(put(r, "[INST] "));
-    if (system) {
-        HONE_TRY(put(r, "<<SYS>>\n"));
-        HONE_TRY(put_literal(r, system->content, system->length));
-        HONE_TRY(put(r, length > 0 ? "\n<</SYS>>\n\n" : "\n<</SYS>>"));
-    } else {
-        length = strip_left(&content, length);
-    }
-    HONE_TRY(put_literal(r, content, length));
-    return put(r, " [/INST]");
-}
-
-static hone_status put_llama2_assistant(renderer *r, const hone_message *m) {
-    const char *content = m->content;
-    size_t length = strip(&content, m->length);
-    size_t begin = r->out->text.length;
-    HONE_TRY(put(r, " "));
-    HONE_TRY(put_literal(r, content, length));
-    HONE_TRY(put(r, " "));
-    HONE_TRY(put(r, r->eos));
-    return supervise_from(r, begin);
-}
-
-static hone_status render_llama2(renderer *r) {
-    const hone_message *system = has_role(r, 0, "system") ? &r->messages[0] : NULL;
-    size_t first = system ? 1 : 0;
-    if (first == r->count)
-        return refuse(r, 0, "llama-2 has no place for a system message without a user message");
-    for (size_t i = first; i < r->count; i++) {
-        bool user = (i - first) % 2 == 0;
-        if (!has_role(r, i, user ? "user" : "assistant"))
-            return refuse(r, i, "in llama-2 user and assistant must take turns, the user first");
-        if (user) {
-            HONE_TRY(put_llama2_user(r, i == first ? system : NULL, &r->messages[i]));
-        } else {
-            HONE_TRY(put_llama2_assistant(r, &r->messages[i]));
-        }
-    }
-    return HONE_OK;
-}
-
-static hone_status render_zephyr(renderer *r) {
-    for (size_t i = 0; i < r->count; i++) {
-        const hone_message *m = &r->messages[i];
-        if (has_role(r, i, "system")) {
-            HONE_TRY(put(r, "<|system|>\n"));
-        } else if (has_role(r, i, "user")) {
-            HONE_TRY(put(r, "<|user|>\n"));
-        } else if (has_role(r, i, "assistant")) {
-            HONE_TRY(put(r, "<|assistant|>\n"));
-        } else {
-            return refuse(r, i, "zephyr knows the roles system, user and assistant only");
-        }
-        HONE_TRY(put_turn(r, m, m->content, m->length, r->eos));
-        HONE_TRY(put(r, "\n"));
-    }
-    return r->generation ? put(r, "<|assistant|>\n") : HONE_OK;
-}
-
-/* Contents with line ends between; an assistant's turn ends with eos, or with its line end where there is no eos. */
-static hone_status render_plain(renderer *r) {
-    HONE_TRY(put(r, r->bos));
-    bool has_eos = r->eos[0] != '\0';
-    for (size_t i = 0; i < r->count; i++) {
-        const hone_message *m = &r->messages[i];
-        bool ended = has_eos && has_role(r, i, "assistant");
-        HONE_TRY(put_turn(r, m, m->content, m->length, ended ? r->eos : "\n"));
-        if (ended && (i + 1 < r->count || r->generation)) HONE_TRY(put(r, "\n"));
-    }
-    return HONE_OK;
-}
-
-static const hone_chat_template templates[] = {
-    {"chatml", render_chatml, false},  {"llama-2", render_llama2, false},
-    {"llama-3", render_llama3, false}, {"zephyr", render_zephyr, false},
-    {"plain", render_plain, true},
-};
-
-const hone_chat_template *hone_chat_template_find(const char *name) {
-    for (size_t i = 0; i < sizeof templates / sizeof *templates; i++) {
-        if (strcmp(templates[i].name, name) == 0) return &templates[i];
-    }
-    return NULL;
+void hone_chat_template_free(hone_chat_template *chat) {
+    if (!chat) return;
+    hone_jinja_free(chat->jinja);
+    json_decref(chat->variables);
+    hone_free(chat->name);
+    hone_free(chat->id);
+    hone_free(chat);
 }
 
 const char *hone_chat_template_name(const hone_chat_template *chat) {
     return chat->name;
 }
 
-bool hone_chat_template_borrows_bos(const hone_chat_template *chat) {
-    return chat->bos_if_added;
+const char *hone_chat_template_id(const hone_chat_template *chat) {
+    return chat->id;
 }
 
-hone_status hone_chat_render(const hone_chat_template *chat, hone_rendering *out,
-                             const hone_message *messages, size_t count, const char *bos,
-                             const char *eos, bool generation) {
-    hone_rendering_clear(out);
-    if (count == 0) return hone_fail(HONE_ERR_DATA, "a conversation without messages");
-    renderer r = {out, messages, count, bos, eos, generation};
-    return chat->render(&r);
+const char *hone_chat_template_hash(const hone_chat_template *chat) {
+    return chat->hash;
 }
 
-void hone_rendering_clear(hone_rendering *rendering) {
-    hone_buf_clear(&rendering->text);
-    rendering->supervised_count = 0;
-    rendering->literal_count = 0;
+static hone_status set_variables(hone_chat_template *chat, const char *variables, bool replace) {
+    if (!variables || !*variables) return HONE_OK;
+    json_t *given;
+    hone_status status =
+        hone_json_parse(&given, variables, strlen(variables), "the template's variables");
+    if (status != HONE_OK || !json_is_object(given)) {
+        if (status == HONE_OK) json_decref(given);
+        return hone_fail(HONE_ERR_USAGE,
+                         "the template's variables must be a JSON object, as in "
+                         "{\"enable_thinking\": false}, not \"%.200s\"",
+                         variables);
+    }
+    int failed = replace ? json_object_update(chat->variables, given)
+                         : json_object_update_missing(chat->variables, given);
+    json_decref(given);
+    return failed ? HONE_ERR_MEMORY : HONE_OK;
 }
 
-void hone_rendering_free(hone_rendering *rendering) {
-    if (!rendering) return;
-    hone_buf_free(&rendering->text);
-    hone_free(rendering->supervised);
-    hone_free(rendering->literal);
-    *rendering = (hone_rendering){0};
+hone_status hone_chat_template_set(hone_chat_template *chat, const char *variables) {
+    return set_variables(chat, variables, true);
+}
+
+hone_status hone_chat_template_suggest(hone_chat_template *chat, const char *variables) {
+    return set_variables(chat, variables, false);
+}
+
+hone_status hone_chat_template_variables(hone_buf *out, const hone_chat_template *chat) {
+    if (json_object_size(chat->variables) == 0) return hone_buf_puts(out, "");
+    return hone_json_append(out, chat->variables, 0);
+}
+
+hone_status hone_chat_template_date(hone_chat_template *chat, const char *date) {
+    int year, month, day, end = 0;
+    bool read = sscanf(date, "%4d-%2d-%2d%n", &year, &month, &day, &end) == 3 && !date[end];
+    if (read && set_day(chat, year, month, day)) return HONE_OK;
+    return hone_fail(HONE_ERR_USAGE, "\"%s\" is no date; write one as 2024-07-26", date);
+}
+
+const char *hone_chat_template_day(const hone_chat_template *chat) {
+    return chat->day;
+}
+
+hone_status hone_chat_template_key(char out[HONE_SHA256_TEXT], const hone_chat_template *chat) {
+    hone_buf text = {0};
+    hone_status status = hone_buf_printf(&text, "%s\n%s\n", chat->id, chat->hash);
+    if (status == HONE_OK) status = hone_chat_template_variables(&text, chat);
+    if (status == HONE_OK && hone_jinja_mentions(chat->jinja, "strftime_now"))
+        status = hone_buf_printf(&text, "\n%s", chat->day);
+    if (status == HONE_OK) hone_sha256_bytes(out, text.data, text.length);
+    hone_buf_free(&text);
+    return status;
+}
+
+/* --- rendering ------------------------------------------------------------------------------------------------- */
+
+json_t *hone_message_new(const char *role, const char *content, size_t length) {
+    return json_pack("{s:s, s:s%}", "role", role, "content", content, length);
+}
+
+/* A token's text as a variable; a model without the token has none. */
+static hone_status set_token(json_t *variables, const char *name, const hone_tokenizer *tokenizer,
+                             int32_t id) {
+    if (id < 0) return HONE_OK;
+    hone_buf text = {0};
+    hone_status status = hone_tokenizer_piece(tokenizer, &text, id, true);
+    if (status == HONE_OK &&
+        json_object_set_new(variables, name, json_stringn(text.data, text.length)) != 0)
+        status = HONE_ERR_MEMORY;
+    hone_buf_free(&text);
+    return status;
+}
+
+/* null stands for what is not given, as in transformers. */
+static hone_status set_given(json_t *variables, const char *name, const json_t *value) {
+    json_t *given = value ? json_incref((json_t *)(uintptr_t)value) : json_null();
+    return json_object_set_new(variables, name, given) == 0 ? HONE_OK : HONE_ERR_MEMORY;
+}
+
+static hone_status gather(json_t *variables, const hone_chat_template *chat,
+                          const hone_tokenizer *tokenizer, const hone_conversation *conversation,
+                          bool without_thinking) {
+    int32_t bos = hone_tokenizer_bos(tokenizer), eos = hone_tokenizer_eos(tokenizer);
+    HONE_TRY(set_given(variables, "tools", conversation->tools));
+    HONE_TRY(set_given(variables, "documents", conversation->documents));
+    HONE_TRY(set_token(variables, "bos_token", tokenizer, bos));
+    HONE_TRY(set_token(variables, "eos_token", tokenizer, eos));
+    /* for the template named plain: where the tokenizer puts one by itself */
+    if (hone_tokenizer_adds_bos(tokenizer))
+        HONE_TRY(set_token(variables, "added_bos_token", tokenizer, bos));
+    if (json_object_update(variables, chat->variables) != 0) return HONE_ERR_MEMORY;
+    if (without_thinking && json_object_set_new(variables, "enable_thinking", json_false()) != 0)
+        return HONE_ERR_MEMORY;
+    return HONE_OK;
+}
+
+hone_status hone_chat_render(hone_jinja_output *out, const hone_chat_template *chat,
+                             const hone_tokenizer *tokenizer, const hone_conversation *conversation,
+                             const hone_chat_call *call) {
+    if (conversation->count == 0)
+        return hone_fail(HONE_ERR_DATA, "a conversation without messages");
+    json_t *variables = json_object();
+    if (!variables) return HONE_ERR_MEMORY;
+    hone_status status = gather(variables, chat, tokenizer, conversation, call->without_thinking);
+    const hone_jinja_input input = {.messages = conversation->messages,
+                                    .count = call->count,
+                                    .variables = variables,
+                                    .generation_prompt = call->prompt,
+                                    .now = &chat->now};
+    if (status == HONE_OK) status = hone_jinja_render(out, chat->jinja, &input);
+    json_decref(variables);
+    return status;
+}
+
+/* --- samples --------------------------------------------------------------------------------------------------- */
+
+void hone_chat_sample_clear(hone_chat_sample *sample) {
+    hone_buf_clear(&sample->rendering.text);
+    sample->rendering.supervised_count = 0;
+    sample->rendering.literal_count = 0;
+    hone_encoding_clear(&sample->encoding);
+}
+
+static hone_status add_span(hone_span **spans, size_t *count, size_t *capacity, hone_span span) {
+    if (span.begin >= span.end) return HONE_OK;
+    if (*count > 0 && (*spans)[*count - 1].end == span.begin) {
+        (*spans)[*count - 1].end = span.end;
+        return HONE_OK;
+    }
+    HONE_TRY(hone_grow(spans, capacity, *count + 1, sizeof **spans));
+    (*spans)[(*count)++] = span;
+    return HONE_OK;
+}
+
+hone_status hone_chat_supervise(hone_chat_sample *out, hone_span span) {
+    hone_rendering *r = &out->rendering;
+    return add_span(&r->supervised, &r->supervised_count, &r->supervised_capacity, span);
+}
+
+hone_status hone_chat_extend(hone_chat_sample *out, const hone_jinja_output *output, size_t from) {
+    hone_rendering *r = &out->rendering;
+    size_t at = r->text.length;
+    HONE_TRY(hone_buf_append(&r->text, output->text.data + from, output->text.length - from));
+    for (size_t i = 0; i < output->count; i++) {
+        const hone_jinja_run *run = &output->runs[i];
+        if (run->message == HONE_JINJA_NO_MESSAGE || run->end <= from) continue;
+        size_t begin = run->begin > from ? run->begin - from : 0;
+        HONE_TRY(add_span(&r->literal, &r->literal_count, &r->literal_capacity,
+                          (hone_span){at + begin, at + run->end - from}));
+    }
+    return HONE_OK;
+}
+
+hone_status hone_chat_take(hone_chat_sample *out, const hone_jinja_output *output) {
+    hone_chat_sample_clear(out);
+    return hone_chat_extend(out, output, 0);
+}
+
+void hone_chat_sample_free(hone_chat_sample *sample) {
+    hone_buf_free(&sample->rendering.text);
+    hone_free(sample->rendering.supervised);
+    hone_free(sample->rendering.literal);
+    hone_encoding_free(&sample->encoding);
+    hone_free(sample->mask);
+    *sample = (hone_chat_sample){0};
+}
+
+void hone_chat_samples_free(hone_chat_samples *samples) {
+    for (size_t i = 0; i < samples->capacity; i++) hone_chat_sample_free(&samples->items[i]);
+    hone_free(samples->items);
+    *samples = (hone_chat_samples){0};
 }

@@ -1,47 +1,63 @@
-#include "text/chat.h"
+#include <string.h>
 
-static hone_status put_piece(hone_buf *out, const hone_tokenizer *tokenizer, int32_t id) {
-    if (id >= 0) HONE_TRY(hone_tokenizer_piece(tokenizer, out, id, true));
-    return out->data ? HONE_OK : hone_buf_puts(out, "");
-}
+#include "base/alloc.h"
+#include "text/chat_parts.h"
 
-static hone_status render(hone_rendering *out, const hone_chat_template *chat,
-                          const hone_tokenizer *tokenizer, const hone_message *messages,
-                          size_t count, bool generation) {
-    bool with_bos = !hone_chat_template_borrows_bos(chat) || hone_tokenizer_adds_bos(tokenizer);
-    hone_buf bos = {0};
-    hone_buf eos = {0};
-    hone_status status = put_piece(&bos, tokenizer, with_bos ? hone_tokenizer_bos(tokenizer) : -1);
-    if (status == HONE_OK) status = put_piece(&eos, tokenizer, hone_tokenizer_eos(tokenizer));
-    if (status == HONE_OK)
-        status = hone_chat_render(chat, out, messages, count, bos.data, eos.data, generation);
-    hone_buf_free(&bos);
-    hone_buf_free(&eos);
-    return status;
-}
-
-hone_status hone_chat_encode(hone_encoding *out, hone_rendering *rendering,
-                             const hone_chat_template *chat, const hone_tokenizer *tokenizer,
-                             const hone_message *messages, size_t count, bool generation) {
-    hone_encoding_clear(out);
-    HONE_TRY(render(rendering, chat, tokenizer, messages, count, generation));
-    hone_encode_options options = {.parse_special = true,
-                                   .literal = rendering->literal,
-                                   .literal_count = rendering->literal_count};
-    const char *text = rendering->text.data ? rendering->text.data : "";
-    return hone_tokenizer_encode(tokenizer, out, text, rendering->text.length, &options);
-}
-
-void hone_chat_mask(uint8_t *mask, const hone_encoding *encoding, const hone_rendering *rendering) {
+static hone_status make_mask(hone_chat_sample *out) {
+    const hone_rendering *r = &out->rendering;
+    HONE_TRY(hone_grow(&out->mask, &out->mask_capacity, out->encoding.count + 1, 1));
     size_t span = 0;
-    for (size_t i = 0; i < encoding->count; i++) {
-        hone_span token = encoding->spans[i];
-        while (span < rendering->supervised_count &&
-               rendering->supervised[span].end <= token.begin) {
-            span++;
-        }
-        bool inside =
-            span < rendering->supervised_count && rendering->supervised[span].begin <= token.begin;
-        mask[i] = i > 0 && inside;
+    for (size_t i = 0; i < out->encoding.count; i++) {
+        hone_span token = out->encoding.spans[i];
+        while (span < r->supervised_count && r->supervised[span].end <= token.begin) span++;
+        bool inside = span < r->supervised_count && r->supervised[span].begin <= token.begin;
+        out->mask[i] = i > 0 && inside;
     }
+    return HONE_OK;
+}
+
+hone_status hone_chat_encode(hone_chat_sample *out, const hone_tokenizer *tokenizer) {
+    const hone_rendering *r = &out->rendering;
+    const hone_encode_options options = {
+        .parse_special = true, .literal = r->literal, .literal_count = r->literal_count};
+    hone_encoding_clear(&out->encoding);
+    HONE_TRY(hone_tokenizer_encode(tokenizer, &out->encoding, r->text.data ? r->text.data : "",
+                                   r->text.length, &options));
+    return make_mask(out);
+}
+
+/* --- the end of a turn ----------------------------------------------------------------------------------------- */
+
+/* Control tokens have no text of their own in running text. */
+static bool is_control(const hone_tokenizer *tokenizer, int32_t id, hone_buf *scratch) {
+    hone_buf_clear(scratch);
+    return hone_tokenizer_piece(tokenizer, scratch, id, false) == HONE_OK && scratch->length == 0;
+}
+
+static bool is_space(char c) {
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+hone_status hone_chat_turn_end(size_t *out, const hone_tokenizer *tokenizer, const char *text,
+                               size_t from, size_t length) {
+    hone_encoding tokens = {0};
+    hone_buf scratch = {0};
+    const hone_encode_options options = {.parse_special = true};
+    hone_status status =
+        hone_tokenizer_encode(tokenizer, &tokens, text + from, length - from, &options);
+    size_t end = 0, control = 0;
+    for (size_t i = 0; status == HONE_OK && i < tokens.count && end == 0; i++) {
+        if (hone_tokenizer_ends(tokenizer, tokens.ids[i])) end = tokens.spans[i].end;
+        if (control == 0 && is_control(tokenizer, tokens.ids[i], &scratch))
+            control = tokens.spans[i].end;
+    }
+    hone_encoding_free(&tokens);
+    hone_buf_free(&scratch);
+    if (end == 0) end = control;
+    *out = from + end;
+    if (end > 0) return status;
+    *out = length;
+    while (*out > from && is_space(text[*out - 1])) --*out;
+    if (*out == from) *out = length;
+    return status;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/file.h"
 #include "text/chat.h"
 #include "text/utf8.h"
 
@@ -355,10 +356,11 @@ hone_status hone_train_options_check(hone_train_options *options) {
         return hone_fail(HONE_ERR_USAGE, "early_stop needs records to evaluate on: set "
                                          "eval_fraction above 0");
     const char *template = options->template ? options->template : "auto";
-    if (strcmp(template, "auto") != 0 && !hone_chat_template_find(template))
+    bool path = strchr(template, '/') || hone_path_ends(template, ".jinja");
+    if (strcmp(template, "auto") != 0 && !path && !hone_chat_source(template))
         return hone_fail(HONE_ERR_USAGE,
-                         "template = \"%s\": unknown; hone has auto, chatml, llama-2, llama-3, "
-                         "zephyr, plain",
-                         template);
+                         "template = \"%s\": unknown; hone has auto, %s, and takes the path of a "
+                         ".jinja file",
+                         template, hone_chat_names());
     return HONE_OK;
 }

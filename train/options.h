@@ -37,9 +37,11 @@ typedef struct hone_train_options {
     char *model;
     char *data;
     char *out;
-    char *adapter;      /* initial factors */
-    char *from_scratch; /* path of a config.json; `model` then gives the tokenizer only */
-    char *template;     /* "auto" or a name of text/chat.h */
+    char *adapter;       /* initial factors */
+    char *from_scratch;  /* path of a config.json; `model` then gives the tokenizer only */
+    char *template;      /* "auto", a name of text/chat.h, or the path of a Jinja file */
+    char *template_vars; /* a JSON object: what the template may read besides */
+    char *date;          /* that the template is told, as 2024-07-26; of the first start of a run */
 
     int64_t steps;  /* 0: as `epochs` says */
     int64_t epochs; /* counts only when steps is 0 */

@@ -108,12 +108,17 @@ static hone_status format_settings(char **out, const hone_train_options *o) {
 static hone_status format_run_file(hone_buf *out, const hone_train_options *o,
                                    const hone_plan_entry *entries, size_t count) {
     hone_train_options whole = *o;
-    char **const paths[] = {&whole.model, &whole.data, &whole.adapter, &whole.from_scratch};
+    bool named =
+        !whole.template || strcmp(whole.template, "auto") == 0 || hone_chat_source(whole.template);
+    char *template = named ? NULL : whole.template;
+    char **const paths[] = {&whole.model, &whole.data, &whole.adapter, &whole.from_scratch,
+                            &template};
     enum { PATHS = sizeof paths / sizeof *paths };
     char resolved[PATHS][PATH_MAX];
     for (int i = 0; i < PATHS; i++) {
         if (*paths[i] && realpath(*paths[i], resolved[i])) *paths[i] = resolved[i];
     }
+    if (template) whole.template = template;
     return hone_config_format(out, &whole, entries, count);
 }
 
@@ -130,7 +135,7 @@ static hone_status describe(hone_run *run, const memory_plan *plan) {
         {"kernels", run->session.device.kernels->name},
         {"threads", threads},
         {"recompute", o->recompute == HONE_RECOMPUTE_FULL ? "full" : "none"},
-        {"template", hone_chat_template_name(run->session.chat)},
+        {"template", hone_chat_template_id(run->session.chat)},
         {"steps", steps},
         {"rows_per_step", rows},
         {"memory", memory.text},

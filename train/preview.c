@@ -1,5 +1,7 @@
 #include "train/preview.h"
 
+#include <string.h>
+
 #include "base/alloc.h"
 #include "data/record.h"
 #include "model/generate.h"
@@ -27,15 +29,15 @@ typedef struct asker {
     hone_session *session;
     hone_generator *before, *after; /* `before` may be NULL */
     int64_t max_tokens, longest;    /* of an answer, of a record */
-    hone_encoding prompt;
-    hone_rendering rendering;
+    hone_chat_sample prompt;
 } asker;
 
 static hone_status answer(const char **out, asker *a, hone_generator *generator) {
     if (!generator) return HONE_OK;
     hone_buf text = {0};
-    hone_status status = hone_preview_answer(&text, generator, a->session->tokenizer, a->prompt.ids,
-                                             (int64_t)a->prompt.count, a->max_tokens);
+    hone_status status =
+        hone_preview_answer(&text, generator, a->session->tokenizer, a->prompt.encoding.ids,
+                            (int64_t)a->prompt.encoding.count, a->max_tokens);
     if (status == HONE_OK) {
         *out = text.data;
     } else {
@@ -44,20 +46,32 @@ static hone_status answer(const char **out, asker *a, hone_generator *generator)
     return status;
 }
 
-static hone_status ask(hone_report_sample *out, asker *a, const hone_record *record) {
-    size_t asked = record->count - 1; /* the last turn is the answer */
-    HONE_TRY(hone_chat_encode(&a->prompt, &a->rendering, a->session->chat, a->session->tokenizer,
-                              record->messages, asked, true));
-    const hone_message *question = &record->messages[asked - 1], *reply = &record->messages[asked];
-    out->prompt = hone_strndup(question->content, question->length);
-    out->reference = hone_strndup(reply->content, reply->length);
+static char *content_of(const json_t *message) {
+    const json_t *content = json_object_get(message, "content");
+    const char *text = json_string_value(content);
+    return hone_strndup(text ? text : "", json_string_length(content));
+}
+
+/* A question of several turns may be longer than the first sample of its record. */
+static hone_status ask(hone_report_sample *out, bool *fits, asker *a, const hone_record *record) {
+    hone_conversation asked = record->conversation;
+    const json_t *reply = json_array_get(asked.messages, --asked.count); /* the last turn */
+    const json_t *question = json_array_get(asked.messages, asked.count - 1);
+    HONE_TRY(hone_chat_prompt(&a->prompt, a->session->chat, a->session->tokenizer, &asked));
+    *fits = (int64_t)a->prompt.encoding.count < a->longest;
+    if (!*fits) return HONE_OK;
+    out->prompt = content_of(question);
+    out->reference = content_of(reply);
     if (!out->prompt || !out->reference) return HONE_ERR_MEMORY;
     HONE_TRY(answer(&out->before, a, a->before));
     return answer(&out->after, a, a->after);
 }
 
 static bool ends_with_answer(const hone_record *record) {
-    return record->count >= 2 && record->messages[record->count - 1].role[0] == 'a';
+    const hone_conversation *c = &record->conversation;
+    if (c->count < 2) return false;
+    const json_t *role = json_object_get(json_array_get(c->messages, c->count - 1), "role");
+    return strcmp(json_string_value(role), "assistant") == 0;
 }
 
 /* Asks the samples of one split until there are `most`. Those that do not fit are passed over. */
@@ -77,8 +91,10 @@ static hone_status ask_split(hone_preview *out, asker *a, size_t most, bool held
         if (status != HONE_OK) break;
         if (record.text || !ends_with_answer(&record) || info.length > a->longest) continue;
         out->samples[out->count].held_out = held_out;
-        status = ask(&out->samples[out->count++], a, &record);
+        bool fits = true;
+        status = ask(&out->samples[out->count++], &fits, a, &record);
         if (status != HONE_OK) break;
+        out->count -= !fits;
     }
     hone_record_free(&record);
     hone_buf_free(&row.json);
@@ -104,8 +120,7 @@ hone_status hone_preview_make(hone_preview *out, hone_session *session, size_t m
     if (status == HONE_OK) status = ask_split(out, &a, most, false);
     hone_generator_free(a.before);
     hone_generator_free(a.after);
-    hone_encoding_free(&a.prompt);
-    hone_rendering_free(&a.rendering);
+    hone_chat_sample_free(&a.prompt);
     if (status != HONE_OK) hone_preview_free(out);
     return status;
 }

@@ -24,6 +24,9 @@ static hone_status open_session(hone_run *run) {
     hone_session *s = &run->session;
     HONE_TRY(hone_session_open(s, o->model, o->from_scratch, o->template, o->threads,
                                (uint64_t)o->seed));
+    HONE_TRY(hone_chat_template_set(s->chat, o->template_vars));
+    if (o->date) HONE_TRY(hone_chat_template_date(s->chat, o->date));
+    run->resolved.date = (char *)(uintptr_t)hone_chat_template_day(s->chat);
     if (o->seq_len > s->model->arch.context) {
         return hone_fail(HONE_ERR_USAGE,
                          "seq_len %lld is more than the model's context of %lld tokens",

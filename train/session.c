@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/parallel.h"
 #include "data/import.h"
+#include "model/adapter_info.h"
 #include "model/chat_choice.h"
 
 /* Ids index the embedding: a tokenizer that knows more tokens would read past its end. */
@@ -43,29 +44,27 @@ hone_status hone_session_hash_model(hone_session *session) {
     return hone_model_hash(session->model_hash, session->model);
 }
 
-/* Of the model's own text where that was followed; else of the template's name. */
-static hone_status hash_template(hone_session *s) {
-    if (s->template_hash[0]) return HONE_OK;
-    hone_buf text = {0};
-    hone_status status = s->chat_named ? HONE_OK : hone_chat_own_template(&text, s->base);
-    if (status == HONE_OK && text.length == 0) {
-        status = hone_buf_puts(&text, hone_chat_template_name(s->chat));
-    }
-    if (status == HONE_OK) hone_sha256_bytes(s->template_hash, text.data, text.length);
-    hone_buf_free(&text);
-    return status;
-}
-
 hone_status hone_session_info(hone_adapter_info *out, hone_session *s) {
     HONE_TRY(hone_session_hash_model(s));
-    HONE_TRY(hash_template(s));
+    hone_buf_clear(&s->chat_variables);
+    HONE_TRY(hone_chat_template_variables(&s->chat_variables, s->chat));
     *out = (hone_adapter_info){
         .base_hash = s->model_hash,
         .tokenizer_hash = hone_tokenizer_hash(s->tokenizer),
-        .chat_template = hone_chat_template_name(s->chat),
-        .template_hash = s->template_hash,
+        .chat_template = hone_chat_template_id(s->chat),
+        .chat_variables = s->chat_variables.data,
+        .template_hash = hone_chat_template_hash(s->chat),
     };
     return HONE_OK;
+}
+
+/* Those that the adapter was trained with, where none were set. */
+static hone_status take_variables(hone_session *s, const char *path) {
+    hone_buf variables = {0};
+    hone_status status = hone_adapter_chat_variables(&variables, path);
+    if (status == HONE_OK) status = hone_chat_template_suggest(s->chat, variables.data);
+    hone_buf_free(&variables);
+    return status;
 }
 
 hone_status hone_session_open_adapter(hone_session *s, hone_buf *warning, const char *path) {
@@ -73,12 +72,13 @@ hone_status hone_session_open_adapter(hone_session *s, hone_buf *warning, const 
     if (warning) hone_buf_clear(warning);
     HONE_TRY(hone_session_info(&use, s));
     HONE_TRY(hone_adapter_open(&s->adapter, s->model, path, &use));
+    HONE_TRY(take_variables(s, path));
     if (!warning || !s->adapter->other_template) return HONE_OK;
     return hone_buf_printf(warning,
                            "%s: was trained with another chat template than \"%s\", which is used "
                            "here: answers may suffer; name the one it was trained with by "
                            "--template",
-                           path, use.chat_template);
+                           path, hone_chat_template_name(s->chat));
 }
 
 /* A name for a data file that no other process has, in a fresh folder. Owned by the caller. */
@@ -120,12 +120,20 @@ static hone_status open_imported(hone_session *s, const char *path, const char *
     return status;
 }
 
+/* Data without reasoning teaches answers that follow an empty block of thinking: prompts are to have it, too. */
+static hone_status open_samples(hone_session *s, const hone_samples_options *options) {
+    HONE_TRY(hone_samples_open(&s->samples, s->data, s->tokenizer, s->chat, options));
+    const hone_samples_ledger *ledger = hone_samples_ledger_of(s->samples);
+    if (ledger->unthinking == 0 || ledger->reasoned > 0) return HONE_OK;
+    return hone_chat_template_suggest(s->chat, "{\"enable_thinking\": false}");
+}
+
 hone_status hone_session_open_data(hone_session *s, const char *path, const char *import_to,
                                    const hone_samples_options *options) {
     hone_samples_options how = *options;
     if (import_to && hone_path_exists(import_to)) { /* by an earlier start of the same run */
         HONE_TRY(hone_datafile_open(&s->data, import_to));
-        return hone_samples_open(&s->samples, s->data, s->tokenizer, s->chat, &how);
+        return open_samples(s, &how);
     }
     if (!hone_path_exists(path)) {
         return hone_fail(HONE_ERR_IO,
@@ -139,7 +147,7 @@ hone_status hone_session_open_data(hone_session *s, const char *path, const char
     } else {
         HONE_TRY(hone_datafile_open(&s->data, path));
     }
-    return hone_samples_open(&s->samples, s->data, s->tokenizer, s->chat, &how);
+    return open_samples(s, &how);
 }
 
 void hone_session_close(hone_session *s) {
@@ -147,6 +155,8 @@ void hone_session_close(hone_session *s) {
     hone_datafile_free(s->data);
     hone_adapter_free(s->adapter);
     hone_model_close(s->model);
+    hone_chat_template_free(s->chat);
+    hone_buf_free(&s->chat_variables);
     hone_tokenizer_free(s->tokenizer);
     *s = (hone_session){0};
 }

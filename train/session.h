@@ -12,26 +12,27 @@
 typedef struct hone_session {
     hone_device device;
     hone_model *model;
-    char model_hash[HONE_SHA256_TEXT];    /* "" until asked for */
-    char template_hash[HONE_SHA256_TEXT]; /* the same */
+    char model_hash[HONE_SHA256_TEXT]; /* "" until asked for */
     hone_adapter *adapter;
     hone_tokenizer *tokenizer;
-    const hone_chat_template *chat;
-    bool chat_named;  /* the template was asked for by name, not taken from the model */
-    const char *base; /* borrowed: the path whose tokenizer and template they are */
+    hone_chat_template *chat; /* owned */
+    hone_buf chat_variables;  /* for hone_session_info */
+    bool chat_named;          /* the template was asked for by name, not taken from the model */
+    const char *base;         /* borrowed: the path whose tokenizer and template they are */
     hone_datafile *data;
     hone_samples *samples;
 } hone_session;
 
-/* Sets the thread count (0: every core) and opens device, model and tokenizer; `chat` is a template's name or "auto".
- * `model_path` is borrowed. With
+/* Sets the thread count (0: every core) and opens device, model and tokenizer; `chat` is a template's name, a path or
+ * "auto". `model_path` is borrowed. With
  * `config` the model is made fresh from that config.json and `model_path` gives the tokenizer only. */
 HONE_MUST_USE hone_status hone_session_open(hone_session *out, const char *model_path,
                                             const char *config, const char *chat, int64_t threads,
                                             uint64_t seed);
 
 /* Opens an adapter for the model, checking what it was trained with. *warning (may be NULL; cleared first) gets a line
- * for a person when it was another chat template. */
+ * for a person when it was another chat template. The template's variables
+ * that it was trained with are taken over where none were set. */
 HONE_MUST_USE hone_status hone_session_open_adapter(hone_session *session, hone_buf *warning,
                                                     const char *path);
 

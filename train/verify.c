@@ -127,6 +127,7 @@ static hone_status add_model(hone_verify *v, const char *path) {
     hone_verify_side *side;
     HONE_TRY(new_side(&side, v, path));
     side->whole = true;
+    side->chat = NULL;
     HONE_TRY(hone_model_open(&side->model, path, &v->session.device));
     HONE_TRY(hone_model_tokenizer(&side->tokenizer, path));
     HONE_TRY(hone_chat_choose(&side->chat, "auto", path, side->tokenizer));
@@ -210,6 +211,7 @@ hone_status hone_verify_open(hone_verify **out, const hone_verify_options *optio
 static void close_side(hone_verify_side *side) {
     hone_adapter_free(side->adapter);
     if (side->whole) {
+        hone_chat_template_free(side->chat);
         hone_tokenizer_free(side->tokenizer);
         hone_model_close(side->model);
     }

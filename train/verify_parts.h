@@ -15,7 +15,7 @@ typedef struct hone_verify_side {
     hone_model *model;     /* owned when whole */
     hone_adapter *adapter; /* owned; NULL when whole */
     hone_tokenizer *tokenizer; /* owned when whole */
-    const hone_chat_template *chat;
+    hone_chat_template *chat;  /* owned when whole */
     hone_dtype coarsest; /* of its matrices */
 } hone_verify_side;
 

@@ -160,9 +160,12 @@ static hone_status try_vocabulary(duel *d) {
 
 static hone_status try_message(duel *d, const hone_record *record) {
     if (record->text) return encode_both(d, record->text, record->text_length, false);
-    for (size_t i = 0; i < record->count; i++) {
-        const hone_message *m = &record->messages[i];
-        HONE_TRY(encode_both(d, m->content, m->length, false));
+    for (size_t i = 0; i < record->conversation.count; i++) {
+        const json_t *content =
+            json_object_get(json_array_get(record->conversation.messages, i), "content");
+        if (json_is_string(content))
+            HONE_TRY(
+                encode_both(d, json_string_value(content), json_string_length(content), false));
     }
     return HONE_OK;
 }
@@ -239,58 +242,83 @@ hone_status hone_verify_tokens(hone_verify *v, const hone_verify_side *side) {
 
 /* --- Templates --- */
 
-static const hone_message sample_messages[] = {
-    {"system", "You answer in one sentence.", 27},
-    {"user", "When do you open?", 17},
-    {"assistant", "At seven.", 9},
-    {"user", "  And on Sunday?\n", 17},
-};
+static const char sample_messages[] =
+    "[{\"role\":\"system\",\"content\":\"You answer in one sentence.\"},"
+    "{\"role\":\"user\",\"content\":\"When do you open?\"},"
+    "{\"role\":\"assistant\",\"content\":\"At seven.\"},"
+    "{\"role\":\"user\",\"content\":\"  And on Sunday?\\n\"}]";
 
 typedef struct rendering {
     const hone_verify *v;
     const hone_verify_side *side;
     const hone_chat_template *ours;
-    hone_encoding ids;
-    hone_rendering a, b;
+    hone_chat_samples a, b;
     int64_t count, differing;
     hone_verify_check *check;
 } rendering;
 
-static void note_rendering(rendering *r) {
-    const char *a = r->a.text.data ? r->a.text.data : "", *b = r->b.text.data ? r->b.text.data : "";
+static void note_rendering(rendering *r, const hone_rendering *ours, const hone_rendering *theirs) {
+    const char *a = ours->text.data ? ours->text.data : "";
+    const char *b = theirs->text.data ? theirs->text.data : "";
     size_t at = 0;
     while (a[at] && a[at] == b[at]) at++;
-    char ours[48], theirs[48];
-    quote(ours, sizeof ours, a + at, strlen(a + at));
-    quote(theirs, sizeof theirs, b + at, strlen(b + at));
+    char left[48], right[48];
+    quote(left, sizeof left, a + at, strlen(a + at));
+    quote(right, sizeof right, b + at, strlen(b + at));
     snprintf(r->check->detail, sizeof r->check->detail,
              "conversation %lld, byte %zu: \"%s\" instead of \"%s\"", (long long)r->count, at,
-             theirs, ours);
+             right, left);
 }
 
 /* What a template refuses is no text at all. */
-static void render(hone_rendering *out, rendering *r, const hone_chat_template *chat,
-                   const hone_tokenizer *tokenizer, const hone_message *messages, size_t count,
-                   bool generation) {
-    hone_encoding_clear(&r->ids);
-    if (hone_chat_encode(&r->ids, out, chat, tokenizer, messages, count, generation) != HONE_OK) {
-        hone_rendering_clear(out);
+static hone_status render(hone_chat_samples *out, const hone_chat_template *chat,
+                          const hone_tokenizer *tokenizer, const hone_conversation *conversation,
+                          bool prompt) {
+    hone_status status = HONE_OK;
+    if (out->capacity == 0) {
+        HONE_TRY(hone_grow(&out->items, &out->capacity, 1, sizeof *out->items));
+        memset(out->items, 0, out->capacity * sizeof *out->items);
     }
+    out->count = 1;
+    status = prompt ? hone_chat_prompt(out->items, chat, tokenizer, conversation)
+                    : hone_chat_samples_make(out, chat, tokenizer, conversation, true);
+    if (status != HONE_OK) out->count = 0;
+    return status == HONE_ERR_MEMORY ? status : HONE_OK;
 }
 
-static void render_both(rendering *r, const hone_message *messages, size_t count, bool generation) {
-    render(&r->a, r, r->ours, r->v->session.tokenizer, messages, count, generation);
-    render(&r->b, r, r->side->chat, r->side->tokenizer, messages, count, generation);
-    bool same =
-        r->a.text.length == r->b.text.length &&
-        (r->a.text.length == 0 || memcmp(r->a.text.data, r->b.text.data, r->a.text.length) == 0);
-    if (!same && r->differing++ == 0) note_rendering(r);
+static bool same_text(const hone_rendering *a, const hone_rendering *b) {
+    return a->text.length == b->text.length &&
+           (a->text.length == 0 || memcmp(a->text.data, b->text.data, a->text.length) == 0);
+}
+
+static hone_status render_both(rendering *r, const hone_conversation *conversation, bool prompt) {
+    static const hone_rendering nothing;
+    HONE_TRY(render(&r->a, r->ours, r->v->session.tokenizer, conversation, prompt));
+    HONE_TRY(render(&r->b, r->side->chat, r->side->tokenizer, conversation, prompt));
+    const hone_rendering *ours = r->a.count > 0 ? &r->a.items[0].rendering : &nothing;
+    const hone_rendering *theirs = r->b.count > 0 ? &r->b.items[0].rendering : &nothing;
+    if (!same_text(ours, theirs) && r->differing++ == 0) note_rendering(r, ours, theirs);
     r->count++;
+    return HONE_OK;
 }
 
 static hone_status visit_rendering(void *context, const hone_record *record) {
-    if (!record->text) render_both(context, record->messages, record->count, false);
-    return HONE_OK;
+    return record->text ? HONE_OK : render_both(context, &record->conversation, false);
+}
+
+/* Prompts after one message more each time, with the system message and without. */
+static hone_status render_samples(rendering *r) {
+    json_t *messages;
+    HONE_TRY(hone_json_parse(&messages, sample_messages, strlen(sample_messages), "samples"));
+    hone_status status = HONE_OK;
+    for (int without = 0; without < 2 && status == HONE_OK; without++) {
+        size_t count = json_array_size(messages);
+        for (size_t n = 1; n <= count && status == HONE_OK; n++)
+            status = render_both(r, &(hone_conversation){.messages = messages, .count = n}, true);
+        json_array_remove(messages, 0);
+    }
+    json_decref(messages);
+    return status;
 }
 
 /* The template's own text, byte for byte. */
@@ -312,21 +340,32 @@ static hone_status compare_own(rendering *r) {
     return status;
 }
 
+/* The same variables and the same day for both. */
+static hone_status share_settings(hone_chat_template *to, const hone_chat_template *from) {
+    hone_buf variables = {0};
+    if (!to || to == from) return HONE_OK;
+    hone_status status = hone_chat_template_variables(&variables, from);
+    if (status == HONE_OK) status = hone_chat_template_set(to, variables.data);
+    if (status == HONE_OK) status = hone_chat_template_date(to, hone_chat_template_day(from));
+    hone_buf_free(&variables);
+    return status;
+}
+
 hone_status hone_verify_template(hone_verify *v, const hone_verify_side *side) {
     rendering r = {.v = v, .side = side, .ours = v->session.chat};
-    if (v->session.chat_named)
-        HONE_TRY(hone_chat_choose(&r.ours, "auto", v->session.base, v->session.tokenizer));
+    hone_chat_template *own = NULL;
+    if (v->session.chat_named) HONE_TRY(hone_chat_choose(&own, "auto", v->session.base, v->session.tokenizer));
+    if (own) r.ours = own;
     r.check = hone_verify_add(v, side, "chat template");
-    if (!r.check) return HONE_ERR_MEMORY;
-    for (size_t n = 1; n <= sizeof sample_messages / sizeof *sample_messages; n++) {
-        render_both(&r, sample_messages, n, true);
-        render_both(&r, sample_messages + 1, n - 1, true);
-    }
-    hone_status status = visit_records(v, visit_rendering, &r);
+    hone_status status = r.check ? share_settings(own, v->session.chat) : HONE_ERR_MEMORY;
+    if (status == HONE_OK) status = share_settings(side->chat, v->session.chat);
+    if (status == HONE_OK) status = render_samples(&r);
+    if (status == HONE_OK) status = visit_records(v, visit_rendering, &r);
     if (status == HONE_OK) status = compare_own(&r);
-    hone_encoding_free(&r.ids);
-    hone_rendering_free(&r.a);
-    hone_rendering_free(&r.b);
+    hone_chat_template_free(own);
+    hone_chat_samples_free(&r.a);
+    hone_chat_samples_free(&r.b);
+    HONE_TRY(status);
     snprintf(r.check->compared, sizeof r.check->compared, "%lld texts", (long long)r.count);
     if (v->session.chat_named && !*r.check->detail) {
         snprintf(r.check->detail, sizeof r.check->detail,

@@ -12,7 +12,7 @@ static inline hone_status check_taken(void *context, const char *json, size_t le
     hone_record record = {0};
     if (row < 1) __builtin_trap();
     if (hone_record_parse(&record, json, length, "record") != HONE_OK) __builtin_trap();
-    if (!record.text && record.count == 0) __builtin_trap();
+    if (!record.text && record.conversation.count == 0) __builtin_trap();
     hone_record_free(&record);
     ++*(int64_t *)context;
     return HONE_OK;
