@@ -101,8 +101,11 @@ static hone_status check_messages(const json_t *messages, const char *file) {
     size_t i;
     const json_t *message;
     json_array_foreach(messages, i, message) {
-        if (!json_is_string(json_object_get(message, "role")))
-            return hone_fail(HONE_ERR_DATA, "%s: message %zu: needs a \"role\", a text", file, i);
+        bool says = json_object_get(message, "content") || json_object_get(message, "tool_calls");
+        if (!says || !json_is_string(json_object_get(message, "role")))
+            return hone_fail(HONE_ERR_DATA,
+                             "%s: message %zu: needs a \"role\", a text, and a \"content\"", file,
+                             i);
     }
     return HONE_OK;
 }
