@@ -501,6 +501,19 @@ START_TEST(samples_generation_blocks_decide) {
 }
 END_TEST
 
+/* A template that knows nothing of generation prompts: its headers are not learned for that. */
+START_TEST(samples_header_is_never_learned) {
+    bench b =
+        bench_of("{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n"
+                 "{% endfor %}",
+                 "", "");
+    take_messages(&b, five);
+    ck_ok(make(&b));
+    ck_assert_str_eq(learned(&b), "A1<|im_end|>|A2<|im_end|>");
+    close_bench(&b);
+}
+END_TEST
+
 /* A template that shows the last turn only. */
 START_TEST(samples_turn_that_depends_on_later_ones_is_its_own) {
     bench b = bench_of("{{ messages[-2].content }}>{{ messages[-1].content }}<eos>", "", "<eos>");
@@ -600,6 +613,7 @@ int main(void) {
     tcase_add_test(values, samples_tool_calls_are_learned);
     tcase_add_test(values, samples_generation_blocks_decide);
     tcase_add_test(values, samples_turn_that_depends_on_later_ones_is_its_own);
+    tcase_add_test(values, samples_header_is_never_learned);
     tcase_add_test(values, samples_all_learns_every_token);
     tcase_add_test(values, template_variables_and_date_reach_it);
     suite_add_tcase(suite, values);

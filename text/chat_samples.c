@@ -77,6 +77,27 @@ static hone_status untracked(const maker *m, size_t i) {
         i + 1, m->chat->name);
 }
 
+static bool is_space(char c) {
+    return c == ' ' || c == '\n';
+}
+
+static bool is_blank(const hone_buf *text, size_t begin, size_t end) {
+    while (begin < end && is_space(text->data[begin])) begin++;
+    return begin >= end;
+}
+
+/* A template that writes no header for the next turn when asked to: its headers stand between the prompt and what the
+ * assistant says, and are not learned. */
+static hone_status skip_header(size_t *begin, maker *m, size_t i, const found *f) {
+    hone_jinja_output plain = {0};
+    if (is_blank(&m->through.text, *begin, f->begin)) return HONE_OK;
+    hone_status status = render(&plain, m, &(hone_chat_call){.count = i});
+    bool same = status == HONE_OK && plain.text.length == m->before.text.length;
+    hone_jinja_output_free(&plain);
+    if (same) *begin = f->begin;
+    return status == HONE_ERR_MEMORY ? status : HONE_OK;
+}
+
 /* Where a turn without reasoning is shown with an empty block for it, the block belongs to the prompt. */
 static hone_status skip_empty_thinking(size_t *begin, maker *m, size_t i, const found *f) {
     bool set = json_object_get(m->chat->variables, "enable_thinking") != NULL;
@@ -94,10 +115,6 @@ static hone_status skip_empty_thinking(size_t *begin, maker *m, size_t i, const 
     *begin = m->before.text.length;
     m->out->unthinking++;
     return HONE_OK;
-}
-
-static bool is_space(char c) {
-    return c == ' ' || c == '\n';
 }
 
 /* Whether the text before byte `at` of the turn's rendering ends as the prompt for the turn does: with the template's
@@ -136,6 +153,7 @@ static hone_status find_turn(maker *m, size_t i) {
                     (!f.any || m->before.text.length <= f.begin);
     if (!prompted && !f.any) return HONE_OK; /* an empty turn that leaves nothing to find */
     size_t begin = prompted ? m->before.text.length : f.begin;
+    if (prompted && f.any) HONE_TRY(skip_header(&begin, m, i, &f));
     if (prompted && f.any) HONE_TRY(skip_empty_thinking(&begin, m, i, &f));
     if (asked && !prompted) t->composed = find_seam(&begin, m, &f);
     if (!prompted && !t->composed) begin = f.begin;

@@ -16,7 +16,7 @@ typedef struct hone_verify_side {
     hone_adapter *adapter; /* owned; NULL when whole */
     hone_tokenizer *tokenizer; /* owned when whole */
     hone_chat_template *chat;  /* owned when whole */
-    hone_dtype coarsest; /* of its matrices */
+    hone_dtype coarsest;       /* of its matrices */
 } hone_verify_side;
 
 /* A text as token ids. The mask says which tokens are targets; [0] never is. */

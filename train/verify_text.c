@@ -354,7 +354,8 @@ static hone_status share_settings(hone_chat_template *to, const hone_chat_templa
 hone_status hone_verify_template(hone_verify *v, const hone_verify_side *side) {
     rendering r = {.v = v, .side = side, .ours = v->session.chat};
     hone_chat_template *own = NULL;
-    if (v->session.chat_named) HONE_TRY(hone_chat_choose(&own, "auto", v->session.base, v->session.tokenizer));
+    if (v->session.chat_named)
+        HONE_TRY(hone_chat_choose(&own, "auto", v->session.base, v->session.tokenizer));
     if (own) r.ours = own;
     r.check = hone_verify_add(v, side, "chat template");
     hone_status status = r.check ? share_settings(own, v->session.chat) : HONE_ERR_MEMORY;
