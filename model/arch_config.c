@@ -176,7 +176,7 @@ static hone_status mark_no_rope(const reader *r) {
 /* Layers that see the window only, where they are not listed. */
 static hone_status mark_by_pattern(const reader *r) {
     hone_arch *a = r->arch;
-    int64_t step = 6, first = a->layers;
+    int64_t step = 6, first = 28;
     hone_layer_pattern pattern = a->family->pattern;
     HONE_TRY(hone_json_opt_int(&step, r->config, "_sliding_window_pattern", 1, 1 << 20, r->file));
     HONE_TRY(hone_json_opt_int(&step, r->config, "sliding_window_pattern", 1, 1 << 20, r->file));
@@ -193,7 +193,8 @@ static hone_status mark_by_pattern(const reader *r) {
 
 static hone_status read_window(const reader *r) {
     hone_arch *a = r->arch;
-    bool use = true;
+    hone_layer_pattern pattern = a->family->pattern;
+    bool use = pattern != HONE_PATTERN_LATE && pattern != HONE_PATTERN_NO_ROPE4;
     HONE_TRY(hone_json_opt_bool(&use, r->config, "use_sliding_window", r->file));
     const json_t *window = json_object_get(r->config, "sliding_window");
     if (json_is_null(window) || !use) {
@@ -255,8 +256,8 @@ static hone_status read_cap(const reader *r, double *cap, const char *key) {
 
 static hone_status read_scales(const reader *r) {
     hone_arch *a = r->arch;
-    double before = (double)a->head_size, divisor = 1;
-    bool scaled = true;
+    bool gemma = a->family->norm_offset > 0, scaled = true;
+    double before = gemma ? 256 : (double)a->head_size, divisor = 1;
     HONE_TRY(hone_json_opt_number(&before, r->config, "query_pre_attn_scalar", r->file));
     a->attention_scale = 1 / sqrt(before);
     HONE_TRY(hone_json_opt_bool(&scaled, r->config, "scale_attn_weights", r->file));

@@ -141,7 +141,9 @@ static hone_status read_scaling(const reader *r) {
     HONE_TRY(hone_gguf_opt_string(&type, r->gguf, key));
     rope->factor = 1;
     rope->original_context = (double)r->arch->context;
+    HONE_TRY(opt_number(r, &rope->factor, "rope.scale_linear")); /* the older key */
     HONE_TRY(opt_number(r, &rope->factor, "rope.scaling.factor"));
+    if (rope->factor == 0) rope->factor = 1; /* as llama.cpp takes it */
     int64_t original = r->arch->context;
     HONE_TRY(opt_int(r, &original, "rope.scaling.original_context_length", INT32_MAX));
     if (original > 1) rope->original_context = (double)original;
@@ -208,8 +210,10 @@ static hone_status read_scales(const reader *r) {
     hone_arch *a = r->arch;
     a->attention_scale = hone_arch_gguf_scale(a);
     if (a->family->scaled_rows) a->embedding_scale = (double)sqrtf((float)a->width);
-    if (a->attention_softcap > 0) {
+    if (a->family->attention_softcap > 0) {
         HONE_TRY(opt_number(r, &a->attention_softcap, "attn_logit_softcapping"));
+    }
+    if (a->family->norm_offset > 0) {
         HONE_TRY(opt_number(r, &a->logit_softcap, "final_logit_softcapping"));
     }
     if (strcmp(a->family->gguf, "granite") != 0) return HONE_OK;
@@ -257,9 +261,37 @@ static hone_status find_family(const hone_family **out, const hone_gguf *gguf) {
     return hone_fail(HONE_ERR_UNSUPPORTED, "%s: mixtures of experts are not supported", file);
 }
 
+/* Settings that change what the model computes; llama.cpp knows them, no model of these families has them. OLMo 3 comes as
+ * OLMo 2 with a window. */
+static hone_status refuse_settings(const reader *r) {
+    const hone_family *family = r->arch->family;
+    int64_t usual = family->pattern == HONE_PATTERN_EVEN ? 2 : 6, period = usual, window = 0;
+    bool rope = true;
+    char key[KEY];
+    if (family->pattern == HONE_PATTERN_EVEN || family->pattern == HONE_PATTERN_SIXTH) {
+        HONE_TRY(opt_int(r, &period, "attention.sliding_window_pattern", INT32_MAX));
+    }
+    if (family->qk_norm == HONE_QK_NORM_ROW) {
+        HONE_TRY(opt_int(r, &window, "attention.sliding_window", INT32_MAX));
+    }
+    if (strcmp(family->gguf, "granite") == 0) {
+        key_of(key, family, "rope.scaling.finetuned"); /* llama.cpp's switch for rope there */
+        HONE_TRY(hone_gguf_opt_bool(&rope, r->gguf, key));
+    }
+    const char *what = period != usual ? "another pattern of windows than its family's"
+                       : window > 0    ? "a sliding window"
+                       : !rope         ? "no rope"
+                                       : NULL;
+    if (!what) return HONE_OK;
+    return hone_fail(HONE_ERR_UNSUPPORTED,
+                     "%s: a model of architecture %s with %s is not supported",
+                     hone_gguf_path(r->gguf), family->gguf, what);
+}
+
 static hone_status read_window(const reader *r) {
     hone_arch *a = r->arch;
-    if (!a->family->gguf_window) a->window = 0;
+    /* Of a window that is not said only Gemma 2 has one. */
+    if (a->family->pattern != HONE_PATTERN_EVEN) a->window = 0;
     if (a->family->gguf_window) {
         HONE_TRY(opt_int(r, &a->window, "attention.sliding_window", INT32_MAX));
     }
@@ -274,6 +306,7 @@ hone_status hone_arch_from_gguf(hone_arch *out, const hone_gguf *gguf) {
     *out = hone_arch_of(family);
     reader r = {out, gguf};
     out->rope_interleaved = family->permuted;
+    HONE_TRY(refuse_settings(&r));
     HONE_TRY(read_sizes(&r));
     HONE_TRY(read_scales(&r));
     HONE_TRY(read_window(&r));
@@ -344,10 +377,10 @@ static hone_status put_rope(const writer *w) {
 
 static hone_status put_scales(const writer *w) {
     const hone_arch *a = w->arch;
-    if (a->family->attention_softcap > 0) {
+    if (a->attention_softcap > 0) {
         HONE_TRY(put_number(w, "attn_logit_softcapping", a->attention_softcap));
-        HONE_TRY(put_number(w, "final_logit_softcapping", a->logit_softcap));
     }
+    if (a->logit_softcap > 0) HONE_TRY(put_number(w, "final_logit_softcapping", a->logit_softcap));
     if (strcmp(a->family->gguf, "granite") != 0) return HONE_OK;
     HONE_TRY(put_number(w, "attention.scale", a->attention_scale));
     HONE_TRY(put_number(w, "embedding_scale", a->embedding_scale));
@@ -413,8 +446,11 @@ hone_status hone_arch_fits_gguf(const hone_arch *a, const char *file) {
     if (!granite && fabs(a->attention_scale / said.attention_scale - 1) > 1e-6) {
         return refuse(a, file, "its attention scores have a scale of their own");
     }
-    bool capped = a->attention_softcap > 0 || a->logit_softcap > 0;
-    if (capped && family->attention_softcap == 0) return refuse(a, file, "it has soft caps");
+    bool attention = a->attention_softcap > 0, logits = a->logit_softcap > 0;
+    bool must = family->attention_softcap > 0, may = family->norm_offset > 0;
+    if (attention != must || (must && !logits) || (logits && !may)) {
+        return refuse(a, file, "it has soft caps of its own, or lacks them");
+    }
     if (!can_scale_rope(a)) return refuse(a, file, "it has this kind of rope scaling");
     if (family->local_rope && a->rope[HONE_ROPE_LOCAL].scaling != HONE_ROPE_PLAIN) {
         return refuse(a, file, "its local layers scale rope");

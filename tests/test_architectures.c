@@ -4,6 +4,7 @@
  */
 #include <math.h>
 
+#include "formats/gguf_writer.h"
 #include "tests/model_support.h"
 
 /* --- Ready-made models --- */
@@ -151,6 +152,26 @@ START_TEST(arch_config_values_of_the_families) {
 }
 END_TEST
 
+/* What transformers takes for granted when config.json does not say it. */
+START_TEST(arch_config_what_is_left_out_is_as_in_transformers) {
+    hone_arch qwen2 = parse("{\"model_type\": \"qwen2\", \"sliding_window\": 16, "
+                            "\"max_window_layers\": 1, " SIZES "}");
+    ck_assert_int_eq(qwen2.window, 0);
+    ck_assert_int_eq(qwen2.layer[6], 0);
+    hone_arch late = parse("{\"model_type\": \"qwen3\", \"sliding_window\": 16, "
+                           "\"use_sliding_window\": true, \"num_hidden_layers\": 30, "
+                           "\"hidden_size\": 64, \"num_attention_heads\": 4, "
+                           "\"intermediate_size\": 96, \"vocab_size\": 512}");
+    ck_assert_int_eq(late.layer[27], 0);
+    ck_assert_int_eq(late.layer[28], HONE_LAYER_LOCAL);
+    hone_arch smollm3 = parse("{\"model_type\": \"smollm3\", \"sliding_window\": 16, " SIZES "}");
+    ck_assert_int_eq(smollm3.window, 0);
+    hone_arch gemma2 = parse("{\"model_type\": \"gemma2\", \"head_dim\": 32, " SIZES "}");
+    ck_assert_double_eq(gemma2.attention_scale, 1.0 / 16);
+    ck_assert_int_eq(gemma2.window, 4096);
+}
+END_TEST
+
 START_TEST(arch_dynamic_scaling_begins_beyond_the_context) {
     hone_arch arch = parse("{\"model_type\": \"llama\", \"rope_scaling\": {\"rope_type\": "
                            "\"dynamic\", \"factor\": 2}, " SIZES "}");
@@ -164,6 +185,92 @@ START_TEST(arch_dynamic_scaling_begins_beyond_the_context) {
     double theta = 10000 * pow(3, 16.0 / 14);
     ck_assert_double_eq_tol((double)beyond[7], (double)((float)pow(theta, -14.0 / 16)), 1e-9);
     ck_assert_double_eq((double)beyond[0], 1);
+}
+END_TEST
+
+/* --- GGUF metadata --- */
+
+/* A GGUF that says `config` and, once read_back, is gone. */
+static hone_gguf_writer *describe(const char *config) {
+    hone_gguf_writer *writer;
+    hone_arch arch = parse(config);
+    ck_ok(hone_arch_fits_gguf(&arch, "config.json"));
+    ck_ok(hone_gguf_writer_new(&writer));
+    ck_ok(hone_arch_to_gguf(writer, &arch));
+    return writer;
+}
+
+static hone_status read_back(hone_arch *out, hone_gguf_writer *writer) {
+    static const float zeros[64 * 512];
+    const char *path = test_path("described.gguf");
+    hone_gguf *gguf;
+    ck_ok(hone_gguf_add_tensor(writer, "token_embd.weight", HONE_F32, 2, (int64_t[]){64, 512}));
+    ck_ok(hone_gguf_begin(writer, path));
+    ck_ok(hone_gguf_data(writer, zeros, sizeof zeros));
+    ck_ok(hone_gguf_commit(writer));
+    hone_gguf_writer_free(writer);
+    ck_ok(hone_gguf_open(&gguf, path));
+    hone_status status = hone_arch_from_gguf(out, gguf);
+    hone_gguf_close(gguf);
+    return status;
+}
+
+#define GEMMA3                                                                                     \
+    "{\"model_type\": \"gemma3_text\", \"head_dim\": 32, \"query_pre_attn_scalar\": 32, "          \
+    "\"sliding_window\": 16, \"final_logit_softcapping\": 20, " SIZES "}"
+#define LLAMA   "{\"model_type\": \"llama\", " SIZES "}"
+#define GRANITE "{\"model_type\": \"granite\", " SIZES "}"
+#define OLMO2   "{\"model_type\": \"olmo2\", " SIZES "}"
+
+START_TEST(arch_gguf_keys_are_read_as_llama_cpp_reads_them) {
+    hone_arch arch;
+    ck_ok(read_back(&arch, describe(GEMMA3)));
+    ck_assert_int_eq(arch.layer[4], HONE_LAYER_LOCAL);
+    ck_assert_double_eq(arch.logit_softcap, 20);
+
+    hone_gguf_writer *writer = describe(GEMMA3); /* a Gemma 3 without windows */
+    hone_gguf_unset(writer, "gemma3.attention.sliding_window");
+    ck_ok(read_back(&arch, writer));
+    ck_assert_int_eq(arch.layer[4], 0);
+
+    writer = describe(LLAMA); /* what the oldest converters wrote */
+    ck_ok(hone_gguf_set_f32(writer, "llama.rope.scale_linear", 4));
+    ck_ok(read_back(&arch, writer));
+    ck_assert_int_eq(arch.rope[0].scaling, HONE_ROPE_LINEAR);
+    ck_assert_double_eq(arch.rope[0].factor, 4);
+
+    writer = describe(LLAMA);
+    ck_ok(hone_gguf_set_f32(writer, "llama.rope.scaling.factor", 0));
+    ck_ok(read_back(&arch, writer));
+    ck_assert_int_eq(arch.rope[0].scaling, HONE_ROPE_PLAIN);
+}
+END_TEST
+
+START_TEST(arch_gguf_settings_of_other_models_are_refused) {
+    hone_arch arch;
+    hone_gguf_writer *writer = describe(OLMO2);
+    ck_ok(hone_gguf_set_u32(writer, "olmo2.attention.sliding_window", 4096));
+    ck_fails(read_back(&arch, writer), HONE_ERR_UNSUPPORTED, "olmo2 with a sliding window");
+
+    writer = describe(GEMMA3);
+    ck_ok(hone_gguf_set_u32(writer, "gemma3.attention.sliding_window_pattern", 3));
+    ck_fails(read_back(&arch, writer), HONE_ERR_UNSUPPORTED, "another pattern of windows");
+
+    writer = describe(GRANITE);
+    ck_ok(hone_gguf_set_bool(writer, "granite.rope.scaling.finetuned", false));
+    ck_fails(read_back(&arch, writer), HONE_ERR_UNSUPPORTED, "granite with no rope");
+}
+END_TEST
+
+/* llama.cpp divides by the caps of Gemma 2 always. */
+START_TEST(arch_gguf_of_a_gemma2_without_caps_is_refused) {
+    hone_arch arch = parse(spellings[5].new);
+    ck_fails(hone_arch_fits_gguf(&arch, "config.json"), HONE_ERR_UNSUPPORTED,
+             "a scale of their own");
+    arch.attention_scale = hone_arch_gguf_scale(&arch);
+    ck_fails(hone_arch_fits_gguf(&arch, "config.json"), HONE_ERR_UNSUPPORTED, "or lacks them");
+    arch.attention_softcap = 50;
+    ck_ok(hone_arch_fits_gguf(&arch, "config.json"));
 }
 END_TEST
 
@@ -198,6 +305,10 @@ int main(void) {
     tcase_add_loop_test(values, arch_config_old_and_new_spelling_are_the_same, 0, SPELLINGS);
     tcase_add_loop_test(values, arch_config_written_is_read_back, 0, SPELLINGS);
     tcase_add_test(values, arch_config_values_of_the_families);
+    tcase_add_test(values, arch_config_what_is_left_out_is_as_in_transformers);
+    tcase_add_test(values, arch_gguf_keys_are_read_as_llama_cpp_reads_them);
+    tcase_add_test(values, arch_gguf_settings_of_other_models_are_refused);
+    tcase_add_test(values, arch_gguf_of_a_gemma2_without_caps_is_refused);
     tcase_add_test(values, arch_dynamic_scaling_begins_beyond_the_context);
     tcase_add_test(values, adapter_fused_matrix_is_one_pair_whose_parts_are_rows);
     suite_add_tcase(suite, values);
