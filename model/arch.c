@@ -100,10 +100,12 @@ hone_status hone_arch_check(const hone_arch *a, const char *file) {
                          "the head, and %d)",
                          file, (long long)a->rotated, (long long)a->head_size, HONE_MOST_ROTATED);
     }
-    bool finite = a->norm_epsilon > 0 && a->norm_epsilon < 1 && isfinite(a->attention_scale);
+    bool finite = a->norm_epsilon > 0 && a->norm_epsilon < 1 && isfinite(a->attention_scale) &&
+                  isfinite(a->logit_scale);
     for (int i = 0; i < HONE_ROPES && a->rotated > 0; i++) {
         finite = finite && a->rope[i].theta > 0 && isfinite(a->rope[i].theta);
     }
     if (finite) return HONE_OK;
-    return hone_fail(HONE_ERR_FORMAT, "%s: norm epsilon and rope theta must be above 0", file);
+    return hone_fail(HONE_ERR_FORMAT, "%s: norm epsilon, rope theta and scales must be above 0",
+                     file);
 }

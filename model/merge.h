@@ -24,6 +24,11 @@ HONE_MUST_USE hone_status hone_model_export_gguf(const hone_model *model,
                                                  const hone_adapter *adapter, const char *path,
                                                  const hone_export_options *options);
 
+/* Whether hone_model_export_gguf can say the model and its tokenizer: HONE_ERR_UNSUPPORTED and the like with the reason when
+ * not. Writes nothing. */
+HONE_MUST_USE hone_status hone_model_check_gguf(const hone_model *model,
+                                                const hone_export_options *options);
+
 /* Writes a Hugging Face folder, made when it is not there: model.safetensors, the tokenizer's files,
  * generation_config.json, and config.json last. Types: F32, F16, BF16 for all tensors; without one the type of the
  * base's matrices, F32 where that is a quantised one. */

@@ -166,6 +166,14 @@ static hone_status put_rope(const gguf_out *g, const char *name, const float *nu
     return hone_gguf_data(g->writer, numbers, (size_t)g->model->arch.rotated / 2 * sizeof *numbers);
 }
 
+hone_status hone_model_check_gguf(const hone_model *model, const hone_export_options *options) {
+    gguf_out g = {.model = model, .options = options};
+    HONE_TRY(hone_gguf_writer_new(&g.writer));
+    hone_status status = set_metadata(&g);
+    hone_gguf_writer_free(g.writer);
+    return status;
+}
+
 hone_status hone_model_export_gguf(const hone_model *model, const hone_adapter *adapter,
                                    const char *path, const hone_export_options *options) {
     gguf_out g = {.model = model, .adapter = adapter, .options = options};

@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "model/model.h"
@@ -42,11 +43,13 @@ static bool skip(const char **at, const char *text) {
     return true;
 }
 
-/* What follows the block's number in "<blocks>.<number>.<rest>"; NULL when it is no such name. */
-static const char *in_block(const char *name, const char *blocks) {
+/* What follows the block's number in "<blocks>.<number>.<rest>"; NULL when it is no such name, or of a block that the model
+ * does not have. */
+static const char *in_block(const char *name, const char *blocks, int64_t layers) {
     if (!skip(&name, blocks) || !skip(&name, ".")) return NULL;
     size_t digits = strspn(name, "0123456789");
-    return digits > 0 && name[digits] == '.' ? name + digits + 1 : NULL;
+    if (digits == 0 || digits > 9 || name[digits] != '.') return NULL;
+    return strtoll(name, NULL, 10) < layers ? name + digits + 1 : NULL;
 }
 
 /* "<module>.weight", or its bias where it has one. */
@@ -63,7 +66,7 @@ static bool says_nothing(const hone_arch *arch, hone_form form, const char *name
                strcmp(name, "rope_factors_short.weight") == 0;
     }
     if (strstr(name, "rotary_emb.inv_freq")) return true;
-    const char *rest = in_block(name, arch->family->blocks);
+    const char *rest = in_block(name, arch->family->blocks, arch->layers);
     return arch->family->learned_positions && rest &&
            (strcmp(rest, "attn.bias") == 0 || strcmp(rest, "attn.masked_bias") == 0);
 }
@@ -74,7 +77,7 @@ bool hone_weight_is_known(const hone_arch *arch, hone_form form, const char *nam
         bool biased = layer_norm && i == HONE_OUTER_NORM;
         if (is_of(name, outer_name(arch, form, i), biased)) return true;
     }
-    const char *rest = in_block(name, blocks_name(arch, form));
+    const char *rest = in_block(name, blocks_name(arch, form), arch->layers);
     for (int role = 0; rest && role < HONE_ROLES; role++) {
         if (is_of(rest, role_name(arch, form, role), arch->biased[role])) return true;
     }

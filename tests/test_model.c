@@ -182,6 +182,10 @@ static const struct {
     {CONFIG(", \"partial_rotary_factor\": 1.5"), "partial_rotary_factor"},
     {CONFIG(", \"rms_norm_eps\": 0"), "epsilon"},
     {CONFIG(", \"num_key_value_heads\": 16"), "num_key_value_heads"},
+    {"{\"model_type\": \"granite\", \"num_hidden_layers\": 2, \"hidden_size\": 64, "
+     "\"num_attention_heads\": 8, \"intermediate_size\": 172, \"vocab_size\": 512, "
+     "\"logits_scaling\": 0}",
+     "scales must be above 0"},
 };
 enum { REFUSED = sizeof refused / sizeof *refused };
 
@@ -205,6 +209,7 @@ END_TEST
 
 static bool known(const char *model_type, hone_form form, const char *name) {
     hone_arch arch = hone_arch_of(hone_family_of_config(model_type));
+    arch.layers = 13;
     return hone_weight_is_known(&arch, form, name);
 }
 
@@ -215,6 +220,9 @@ START_TEST(weight_names_outside_of_the_description_are_unknown) {
     ck_assert(known("llama", HONE_FORM_HF, "model.layers.0.mlp.down_proj.weight"));
     ck_assert(known("llama", HONE_FORM_HF, "model.layers.0.self_attn.rotary_emb.inv_freq"));
     ck_assert(!known("llama", HONE_FORM_GGUF, "blk.12.attn_q.bias"));
+    ck_assert(!known("llama", HONE_FORM_GGUF, "blk.13.attn_q.weight")); /* a block too many */
+    ck_assert(!known("llama", HONE_FORM_GGUF, "blk.4294967296.attn_q.weight"));
+    ck_assert(!known("llama", HONE_FORM_HF, "model.layers.13.mlp.down_proj.weight"));
     ck_assert(!known("llama", HONE_FORM_GGUF, "blk.attn_q.weight"));
     ck_assert(!known("llama", HONE_FORM_GGUF, "blk.0.attn_q_norm.weight"));
     ck_assert(!known("llama", HONE_FORM_HF, "model.layers.0.self_attn.q_proj.bias"));

@@ -36,7 +36,8 @@ typedef struct hone_run {
     int64_t steps;    /* of the whole run */
     bool made_folder; /* by this process; removed again when the run cannot start */
     bool started;     /* everything is open: the folder stays */
-    double saved_at;  /* clock of the last checkpoint */
+    bool no_gguf; /* GGUF cannot say the model that is trained in full: model/ alone is written */
+    double saved_at; /* clock of the last checkpoint */
     hone_train_result result;
 } hone_run;
 
@@ -61,6 +62,9 @@ HONE_MUST_USE hone_status hone_run_save(hone_run *run);
 HONE_MUST_USE hone_status hone_run_restore(hone_run *run);
 
 /* --- results (train/run_files.c) --- */
+
+/* Looks, before the first step, whether a model that is trained in full can be written as GGUF; says so when not. */
+HONE_MUST_USE hone_status hone_run_check_files(hone_run *run);
 
 /* Writes the adapter or model, Modelfile and report. */
 HONE_MUST_USE hone_status hone_run_write_files(hone_run *run);

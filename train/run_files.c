@@ -52,15 +52,31 @@ static hone_status write_adapter(hone_run *run) {
     return write_modelfile(run);
 }
 
+static hone_export_options whole_model(const hone_run *run) {
+    return (hone_export_options){.file_type = hone_file_type_of(HONE_F32),
+                                 .tokenizer_path = run->options->model};
+}
+
+hone_status hone_run_check_files(hone_run *run) {
+    if (run->session.adapter) return HONE_OK;
+    hone_export_options how = whole_model(run);
+    hone_status status = hone_model_check_gguf(run->session.model, &how);
+    if (status == HONE_ERR_MEMORY) return status;
+    run->no_gguf = status != HONE_OK;
+    if (run->no_gguf) hone_run_say(run, "there will be no model.gguf: %s", hone_fail_message());
+    return HONE_OK;
+}
+
 /* Every parameter was trained: a whole model, in f32 as it was trained, for Hugging Face and for llama.cpp. */
 static hone_status write_model(const hone_run *run) {
-    hone_export_options how = {.file_type = hone_file_type_of(HONE_F32),
-                               .tokenizer_path = run->options->model};
+    hone_export_options how = whole_model(run);
     char *folder = hone_run_path(run, "model"), *gguf = hone_run_path(run, "model.gguf");
     hone_status status = folder && gguf ? HONE_OK : HONE_ERR_MEMORY;
     const hone_model *model = run->session.model;
     if (status == HONE_OK) status = hone_model_export_safetensors(model, NULL, folder, &how);
-    if (status == HONE_OK) status = hone_model_export_gguf(model, NULL, gguf, &how);
+    if (status == HONE_OK && !run->no_gguf) {
+        status = hone_model_export_gguf(model, NULL, gguf, &how);
+    }
     hone_free(folder);
     hone_free(gguf);
     return status;

@@ -180,6 +180,7 @@ hone_status hone_run_open(hone_run *run, bool resume) {
     HONE_TRY(make_folders(run, resume));
     HONE_TRY(open_session(run));
     HONE_TRY(open_parameters(run));
+    HONE_TRY(hone_run_check_files(run));
     HONE_TRY(open_data(run));
     return open_engine(run);
 }

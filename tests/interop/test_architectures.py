@@ -239,6 +239,15 @@ def test_export_to_gguf_of_what_it_cannot_say_is_refused(hone, arch_of, tmp_path
         assert not (tmp_path / "out.gguf").exists()
 
 
+def test_full_training_of_what_gguf_cannot_say_leaves_it_out(hone, arch_of, tmp_path):
+    arch, out = arch_of("llama-yarn-ramp"), tmp_path / "run"
+    flags = ["--model", arch.folder, "--data", arch.case.data, "--out", out, "--full", "--steps", 2]
+    said = hone("train", *flags, "--batch-size", 1).stderr
+    assert said.index("there will be no model.gguf") < said.index("step 2/2")
+    assert (out / "model").exists() and (out / "report.html").exists() and not (out / "model.gguf").exists()
+    hone("verify", "--model", arch.folder, "--adapter", out)
+
+
 @pytest.mark.parametrize(("name", "targets"), [("phi3", "q,v"), ("phi3", "up"), ("gpt2", "k"), ("gpt2", "gate")])
 def test_targets_within_a_fused_matrix_are_refused(hone, arch_of, tmp_path, name, targets):
     arch = arch_of(name)
