@@ -124,6 +124,10 @@ static hone_status open_records(hone_session *session, const settings *s,
     return HONE_OK;
 }
 
+/* In nat per token, as hone verify's limit of quantised files. A change that is small beside the steps of a coarse type
+ * rounds to nothing. */
+#define COSTLY 0.02
+
 static hone_status measure(json_t **out, hone_session *session, const settings *s) {
     hone_merge_change change;
     *out = NULL;
@@ -135,6 +139,11 @@ static hone_status measure(json_t **out, hone_session *session, const settings *
              before, s->adapter ? " and its adapter" : "", after, 100 * (after / before - 1),
              (long long)change.after.tokens, s->data ? s->data : "the run",
              change.held_out ? ", held out" : "");
+    if (s->adapter && change.after.loss - change.before.loss > COSTLY) {
+        hone_warn("rounding took part of what was trained away again; --type %s keeps it, and so "
+                  "does the adapter beside its base",
+                  s->format == FORMAT_GGUF ? "f16" : "f32");
+    }
     *out = json_pack("{s:f, s:f, s:I}", "before", before, "after", after, "tokens",
                      (json_int_t)change.after.tokens);
     return *out ? HONE_OK : hone_fail(HONE_ERR_MEMORY, "out of memory");

@@ -222,8 +222,10 @@ static hone_status open_folder(hone_model *model, const char *path) {
     hone_free(config);
     HONE_TRY(status);
     HONE_TRY(hone_safetensors_open(&model->safetensors, path));
-    /* Older configs leave tie_word_embeddings out; a file without a head has a tied one. */
-    if (!hone_safetensors_find(model->safetensors, "lm_head.weight")) model->arch.tied = true;
+    /* Where config.json does not say it, a file without a head has a tied one. */
+    bool said = json_is_boolean(json_object_get(model->config, "tie_word_embeddings"));
+    bool head = hone_safetensors_find(model->safetensors, "lm_head.weight") != NULL;
+    if (!said && !head) model->arch.tied = true;
     return HONE_OK;
 }
 

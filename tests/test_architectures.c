@@ -2,7 +2,10 @@
  * Architectures: the spellings of config.json that transformers 4 and 5 write, what GGUF means without saying so, and the
  * published losses of ready-made models of every family.
  */
+#include <errno.h>
 #include <math.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include "formats/gguf_writer.h"
 #include "tests/model_support.h"
@@ -188,6 +191,30 @@ START_TEST(arch_dynamic_scaling_begins_beyond_the_context) {
 }
 END_TEST
 
+/* The tied fixture, whose file has no head, with another "tie_word_embeddings"; NULL leaves the key out. */
+static hone_status open_retold(hone_model **out, json_t *tied) {
+    json_t *config;
+    ck_ok(hone_json_load(&config, test_fixture("models/grouped-tied/config.json")));
+    ck_assert_int_eq(json_object_del(config, "tie_word_embeddings"), 0);
+    if (tied) json_object_set_new(config, "tie_word_embeddings", tied);
+    ck_assert_int_eq(json_dump_file(config, test_path("config.json"), 0), 0);
+    json_decref(config);
+    char *weights = realpath(test_fixture("models/grouped-tied/model.safetensors"), NULL);
+    int made = symlink(weights, test_path("model.safetensors"));
+    ck_assert(made == 0 || errno == EEXIST);
+    free(weights);
+    return hone_model_open(out, test_folder, &test_device);
+}
+
+START_TEST(model_open_missing_head_is_a_tied_one_unless_said_otherwise) {
+    hone_model *model;
+    ck_ok(open_retold(&model, NULL));
+    ck_assert(model->arch.tied);
+    hone_model_close(model);
+    ck_fails(open_retold(&model, json_false()), HONE_ERR_FORMAT, "lm_head.weight is missing");
+}
+END_TEST
+
 /* --- GGUF metadata --- */
 
 /* A GGUF that says `config` and, once read_back, is gone. */
@@ -306,6 +333,7 @@ int main(void) {
     tcase_add_loop_test(values, arch_config_written_is_read_back, 0, SPELLINGS);
     tcase_add_test(values, arch_config_values_of_the_families);
     tcase_add_test(values, arch_config_what_is_left_out_is_as_in_transformers);
+    tcase_add_test(values, model_open_missing_head_is_a_tied_one_unless_said_otherwise);
     tcase_add_test(values, arch_gguf_keys_are_read_as_llama_cpp_reads_them);
     tcase_add_test(values, arch_gguf_settings_of_other_models_are_refused);
     tcase_add_test(values, arch_gguf_of_a_gemma2_without_caps_is_refused);

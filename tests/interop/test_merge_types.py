@@ -144,3 +144,13 @@ def test_perplexity_is_measured_on_the_runs_own_records(hone, world, tmp_path):
     finally:
         os.rename(f"{data}.away", data)
     assert json.loads(gone.stdout)["perplexity"] is None and "no such file" in gone.stderr and "--data" in gone.stderr
+
+
+def test_change_that_rounds_to_nothing_is_said(hone, world, tmp_path):
+    """What few steps change is small beside the steps of a coarse type."""
+    folder, plain, data, *_ = world
+    base, run = quantised.model_of("q4_1", plain, folder), tmp_path / "run"
+    runs.train(hone, run, model=base, data=data, steps=4, seq_len=600, batch_size=1, lr=1e-3)
+    export = ["export", "--model", base, "--adapter", run, "--out"]
+    assert "rounding took part of what was trained away" in hone(*export, tmp_path / "a.gguf").stderr
+    assert "warning" not in hone(*export, tmp_path / "b.gguf", "--type", "f16").stderr
