@@ -170,6 +170,15 @@ static hone_status write_out(hone_session *session, const settings *s) {
     return status;
 }
 
+static void warn_of_window(const hone_model *model, const settings *s) {
+    int64_t window = hone_arch_gguf_lost_window(&model->arch);
+    bool to_gguf = s->format == FORMAT_GGUF || s->format == FORMAT_GGUF_ADAPTER;
+    if (!to_gguf || window == 0) return;
+    hone_warn("the model's layers see %lld tokens back, which llama.cpp does not do for this "
+              "architecture: it says the same of texts of up to %lld tokens only",
+              (long long)window, (long long)window);
+}
+
 static hone_status export(hone_session *session, const settings *s, const hone_train_options *run,
                           bool is_run) {
     const char *chat = s->chat ? s->chat : run->template;
@@ -179,6 +188,7 @@ static hone_status export(hone_session *session, const settings *s, const hone_t
     HONE_TRY(write_out(session, s));
     hone_say("wrote %s (%s, %s)", s->out, formats[s->format],
              is_adapter(s->format) ? "f32" : type_name(s));
+    warn_of_window(session->model, s);
     json_t *perplexity;
     HONE_TRY(measure(&perplexity, session, s));
     hone_status status = report(s, perplexity);

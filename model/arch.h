@@ -95,6 +95,9 @@ HONE_MUST_USE hone_status hone_arch_to_gguf(hone_gguf_writer *writer, const hone
 /* HONE_ERR_UNSUPPORTED names what llama.cpp's form of the family cannot express. */
 HONE_MUST_USE hone_status hone_arch_fits_gguf(const hone_arch *arch, const char *file);
 
+/* The window of the model's local layers, where llama.cpp lets them see everything; 0 where nothing is lost. */
+int64_t hone_arch_gguf_lost_window(const hone_arch *arch);
+
 /* What a GGUF file of the family means without saying so: its local layers and those without rope; its scores' scale. */
 void hone_arch_gguf_layers(hone_arch *arch);
 double hone_arch_gguf_scale(const hone_arch *arch);

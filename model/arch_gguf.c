@@ -411,6 +411,14 @@ hone_status hone_arch_to_gguf(hone_gguf_writer *to, const hone_arch *a) {
     return put_scales(&w);
 }
 
+int64_t hone_arch_gguf_lost_window(const hone_arch *a) {
+    bool kept = a->family->gguf_window && !a->family->fused_gate_up; /* llama.cpp skips Phi-3's */
+    uint8_t seen = 0;
+    for (int64_t i = 0; i < a->layers; i++) seen |= a->layer[i];
+    bool windowed = a->window > 0 && a->window < a->context && (seen & HONE_LAYER_LOCAL);
+    return windowed && !kept ? a->window : 0;
+}
+
 static hone_status refuse(const hone_arch *a, const char *file, const char *what) {
     return hone_fail(HONE_ERR_UNSUPPORTED,
                      "%s: %s, which a GGUF of the %s architecture cannot say; export to "

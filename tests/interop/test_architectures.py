@@ -239,6 +239,12 @@ def test_export_to_gguf_of_what_it_cannot_say_is_refused(hone, arch_of, tmp_path
         assert not (tmp_path / "out.gguf").exists()
 
 
+@pytest.mark.parametrize(("name", "lost"), [("mistral-window", True), ("phi3-window", True), ("gemma2", False)])
+def test_export_says_which_window_llama_cpp_does_not_know(hone, arch_of, tmp_path, name, lost):
+    said = hone("export", "--model", arch_of(name).folder, "--out", tmp_path / "out.gguf").stderr
+    assert ("of up to 24 tokens only" in said) == lost
+
+
 def test_full_training_of_what_gguf_cannot_say_leaves_it_out(hone, arch_of, tmp_path):
     arch, out = arch_of("llama-yarn-ramp"), tmp_path / "run"
     flags = ["--model", arch.folder, "--data", arch.case.data, "--out", out, "--full", "--steps", 2]
