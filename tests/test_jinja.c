@@ -138,6 +138,19 @@ END_TEST
 
 /* --- errors ---------------------------------------------------------------------------------------------------- */
 
+START_TEST(render_null_members_of_messages_as_transformers) {
+    hone_jinja_output out = {0};
+    const char *text = "{% for m in messages %}{% for k in m %}{{ k }},{% endfor %}{{ m.content }}"
+                       "{{ m.tool_calls }};{% endfor %}{{ n }}";
+    const char *messages =
+        "[{\"role\":\"user\",\"name\":null,\"content\":\"q\"},"
+        "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":null}]}]";
+    ck_ok(render(&out, text, messages, "{\"n\":null}", NULL));
+    ck_assert_str_eq(out.text.data, "role,content,q;role,tool_calls,[{'id': None}];None");
+    hone_jinja_output_free(&out);
+}
+END_TEST
+
 START_TEST(new_bad_template_names_line_and_column) {
     expect_failure("a\n{{ 1 + }}", HONE_ERR_FORMAT, "t.jinja: line 2, column 8: expected");
     expect_failure("\n\n {% zzz %}", HONE_ERR_FORMAT, "line 3, column 5: unknown or misplaced tag");
@@ -291,6 +304,7 @@ int main(void) {
     tcase_add_test(values, render_basics_as_python);
     tcase_add_test(values, render_tojson_as_transformers);
     tcase_add_test(values, render_reasoning_by_any_name_as_transformers);
+    tcase_add_test(values, render_null_members_of_messages_as_transformers);
     tcase_add_test(values, runs_follow_text_through_operators);
     tcase_add_test(values, runs_follow_text_through_methods_and_filters);
     tcase_add_test(values, runs_mark_generation_blocks);

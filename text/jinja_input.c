@@ -101,8 +101,8 @@ static hone_status set_member(hone_jdict *dict, hone_jvm *vm, const char *key, c
     return hone_j_dict_set(dict, vm, name, taken);
 }
 
-/* What transformers does to a message first: whatever its reasoning is called, templates find it as reasoning_content
- * and as thinking. */
+/* What transformers does to a message first: members that are null are taken away, and whatever its reasoning is
+ * called, templates find it as reasoning_content and as thinking. */
 static hone_status take_message(hone_jvalue *out, hone_jvm *vm, const json_t *json, int32_t index) {
     hone_jdict *dict;
     HONE_TRY(hone_j_dict_new(&dict, vm));
@@ -116,6 +116,7 @@ static hone_status take_message(hone_jvalue *out, hone_jvm *vm, const json_t *js
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)json, key, value) {
+        if (json_is_null(value)) continue;
         HONE_TRY(set_member(dict, vm, key, value, (origin){index, field_of(key)}));
     }
     if (reasoning) HONE_TRY(set_member(dict, vm, "reasoning_content", reasoning, thought));

@@ -244,12 +244,14 @@ bool hone_j_iterable(hone_jvalue value) {
            value.kind == HONE_J_UNDEFINED || value.kind == HONE_J_LOOP;
 }
 
+/* The characters of a Markup are plain, as Python's are. */
 static hone_status characters(hone_jlist *out, hone_jvm *vm, const hone_jstr *string) {
     for (size_t at = 0; at < string->length;) {
         size_t end = at + 1;
         while (end < string->length && ((unsigned char)string->data[end] & 0xc0) == 0x80) end++;
         hone_jvalue character;
         HONE_TRY(hone_j_part(&character, vm, string, at, end));
+        character.as.string->safe = false;
         HONE_TRY(hone_j_list_add(out, vm, character));
         at = end;
     }
