@@ -149,14 +149,61 @@ static hone_status read_added(hone_tokenizer *tokenizer, const json_t *added, co
     return HONE_OK;
 }
 
-/* Files that transformers reads where there is no tokenizer.json. */
-static hone_status read_older_files(hone_tokenizer *tokenizer, const char *folder) {
+/* "x" or {"content": "x", ...}: special, where the vocabulary has it as an ordinary token. */
+static hone_status make_special(hone_tokenizer *tokenizer, const json_t *value, const char *path) {
+    const json_t *content = json_is_object(value) ? json_object_get(value, "content") : value;
+    if (!json_is_string(content)) return HONE_OK;
+    int32_t id = hone_tokenizer_find(tokenizer, json_string_value(content));
+    if (id < 0 || tokenizer->vocab.tokens[id].kind != HONE_TOKEN_NORMAL) return HONE_OK;
+    json_t *token = json_is_object(value) ? json_copy((json_t *)(uintptr_t)value)
+                                          : json_pack("{s:O}", "content", content);
+    hone_status status = HONE_ERR_MEMORY;
+    if (token && json_object_set_new(token, "special", json_true()) == 0)
+        status = hone_tokenizer_add_json(tokenizer, token, id, path);
+    json_decref(token);
+    return status;
+}
+
+/* The tokens that a file names: bos_token, pad_token ..., additional_special_tokens. */
+static hone_status make_named_special(hone_tokenizer *tokenizer, const json_t *config,
+                                      const char *path) {
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)config, key, value) {
+        size_t length = strlen(key);
+        if (length > 6 && strcmp(key + length - 6, "_token") == 0)
+            HONE_TRY(make_special(tokenizer, value, path));
+        if (strcmp(key, "additional_special_tokens") != 0) continue;
+        for (size_t i = 0; i < json_array_size(value); i++)
+            HONE_TRY(make_special(tokenizer, json_array_get(value, i), path));
+    }
+    return HONE_OK;
+}
+
+/* Beside a vocab.json the config says whether bos and eos are put around a text. */
+static hone_status put_around(hone_tokenizer *tokenizer, const json_t *config, const char *path) {
+    bool bos = false, eos = false;
+    HONE_TRY(hone_json_opt_bool(&bos, config, "add_bos_token", path));
+    HONE_TRY(hone_json_opt_bool(&eos, config, "add_eos_token", path));
+    if (bos && tokenizer->bos >= 0) HONE_TRY(hone_ids_add(&tokenizer->prefix, tokenizer->bos));
+    if (eos && tokenizer->eos >= 0) HONE_TRY(hone_ids_add(&tokenizer->suffix, tokenizer->eos));
+    return HONE_OK;
+}
+
+/* Files that transformers reads where there is no tokenizer.json, and what it reads in tokenizer_config.json then. */
+static hone_status read_older_files(hone_tokenizer *tokenizer, const char *folder,
+                                    const json_t *config, const char *path) {
     json_t *special = NULL, *added = NULL;
     char *special_path = NULL, *added_path = NULL;
+    const char *name = strrchr(tokenizer->path, '/');
     hone_status status = read_file(&special, &special_path, folder, "special_tokens_map.json");
     if (status == HONE_OK) status = read_file(&added, &added_path, folder, "added_tokens.json");
     if (status == HONE_OK) status = read_added(tokenizer, added, special, added_path);
     if (status == HONE_OK) status = read_special(tokenizer, special, special_path);
+    if (status == HONE_OK) status = make_named_special(tokenizer, config, path);
+    if (status == HONE_OK) status = make_named_special(tokenizer, special, special_path);
+    if (status == HONE_OK && name && strcmp(name, "/vocab.json") == 0)
+        status = put_around(tokenizer, config, path);
     if (status == HONE_OK) status = rehash(tokenizer, added);
     json_decref(special);
     json_decref(added);
@@ -186,10 +233,11 @@ hone_status hone_tokenizer_configure(hone_tokenizer *tokenizer, const char *fold
             status = i == 0 ? read_tokenizer_config(tokenizer, config, path)
                             : model_ends(tokenizer, config, path);
         }
+        if (status == HONE_OK && i == 0 && older)
+            status = read_older_files(tokenizer, folder, config, path);
         json_decref(config);
         hone_free(path);
         HONE_TRY(status);
-        if (i == 0 && older) HONE_TRY(read_older_files(tokenizer, folder));
     }
     return HONE_OK;
 }

@@ -143,6 +143,16 @@ static hone_status add_model(json_t *root, char hash[65], const char *vocab_path
     return status;
 }
 
+/* What both classes take for the end of a text, unless the config names another. */
+static hone_status add_default_end(json_t *root, const json_t *config) {
+    static const char end[] = "<|endoftext|>";
+    const json_t *vocab = json_object_get(json_object_get(root, "model"), "vocab");
+    const json_t *id = json_object_get(vocab, end);
+    if (!json_is_integer(id) || json_object_get(config, "eos_token")) return HONE_OK;
+    json_t *added = json_pack("[{s:O, s:s, s:b}]", "id", id, "content", end, "special", 1);
+    return json_object_set_new(root, "added_tokens", added) == 0 ? HONE_OK : HONE_ERR_MEMORY;
+}
+
 /* `path`: of vocab.json. */
 static hone_status root_of_vocab(json_t **root, char hash[65], const char *path,
                                  const char *folder) {
@@ -158,6 +168,7 @@ static hone_status root_of_vocab(json_t **root, char hash[65], const char *path,
     if (status == HONE_OK) status = find_class(&row, config, file, folder);
     if (status == HONE_OK) status = parse_parts(root, row, config, file);
     if (status == HONE_OK) status = add_model(*root, hash, path, merges_path);
+    if (status == HONE_OK) status = add_default_end(*root, config);
     json_decref(config);
     hone_free(config_path);
     hone_free(merges_path);

@@ -158,7 +158,27 @@ def test_gpt2_folder_same_ids(tokenize, test_data, tmp_path):
     (tmp_path / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n", encoding="utf-8")
     (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "GPT2Tokenizer"}')
     texts = random_texts("gpt2", 1000)
-    assert [m["ids"] for m in tokenize(tmp_path, texts)] == [m["ids"] for m in tokenize(source, texts, "plain")]
+    assert [m["ids"] for m in tokenize(tmp_path, texts)] == [m["ids"] for m in tokenize(source, texts)]
+
+
+NAMED = {"bos_token": "!!", "eos_token": {"__type": "AddedToken", "content": "hello", "lstrip": True}, "unk_token": "!!"}
+
+
+@pytest.mark.parametrize("config", [{}, {"add_bos_token": True, "add_eos_token": True, **NAMED}])
+@pytest.mark.parametrize("named", [{}, {"pad_token": {"content": "...", "rstrip": True}, "additional_special_tokens": ["the"]}])
+def test_older_folder_names_its_special_tokens(tokenize, test_data, tmp_path, config, named):
+    from transformers import AutoTokenizer
+
+    model = json.loads((test_data / "hf-tokenizers/gpt-2/tokenizer.json").read_text(encoding="utf-8"))["model"]
+    merges = [m if isinstance(m, str) else " ".join(m) for m in model["merges"]]
+    (tmp_path / "vocab.json").write_text(json.dumps(model["vocab"]), encoding="utf-8")
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n", encoding="utf-8")
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "GPT2Tokenizer", **config}))
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps({**config, **named}))
+    theirs = AutoTokenizer.from_pretrained(tmp_path)
+    texts = ["", "the end", " hello hello!!!", "x... y<|endoftext|>z", *random_texts("older", 300)]
+    for text, mine in zip(texts, tokenize(tmp_path, texts, "add"), strict=True):
+        assert theirs.encode(text) == mine["ids"], text
 
 
 # --- GGUF: every name of a pre-tokenizer ---
