@@ -1,6 +1,8 @@
 """Small Llama models in every tensor type, quantised by llama.cpp, and by the gguf package where that cannot."""
 
 import os
+import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import gguf
@@ -8,6 +10,9 @@ import llama
 import llama_cpp
 import numpy as np
 from gguf.quants import quantize
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+import export_matrix  # noqa: E402
 
 WIDTH, FORWARD, LAYERS, HEADS, KV_HEADS, CONTEXT = 256, 512, 2, 4, 2, 1024
 
@@ -17,6 +22,8 @@ PURE = {
     "iq4_nl": 25, "iq4_xs": 30,
 }  # fmt: skip
 TYPES = [*PURE, "mxfp4"]
+ALL = [name.lower() for name in export_matrix.BASE_TYPES]  # those, and the ones that are not quantised
+PROVEN = set()  # what passed, for the README
 
 
 class Shape(NamedTuple):
@@ -126,12 +133,12 @@ def add_tensor(writer, tensor, kind):
 
 
 def model_of(name, plain, folder):
-    """The plain model in a type of TYPES; asserts that its matrices have it."""
+    """The plain model in a type of ALL; asserts that its matrices have it."""
     kind = gguf.GGMLQuantizationType[name.upper()]
     path = os.path.join(folder, f"{name}.gguf")
-    if name in PURE:
+    if name in PURE and not os.path.exists(path):
         quantise(plain, path, PURE[name], pure=True)
-    else:
+    elif not os.path.exists(path):
         rewrite(plain, path, lambda tensor: tensor.tensor_type if len(tensor.shape) == 1 else kind)
     assert matrix_types(path) == {kind}
     return path

@@ -288,4 +288,4 @@ def test_export_matrix_of_the_readme_is_what_was_proven(root, request):
     if not all(f"test_merged_gguf_runs_in_llama_cpp[{name}-{base}]" in ran for name in IN_GGUF for base in BASES):
         pytest.skip("only a whole run of this file can say it")
     text = (root / "README.md").read_text(encoding="utf-8")
-    assert export_matrix.table(PROVEN) == export_matrix.in_readme(text)
+    assert export_matrix.table(PROVEN) == export_matrix.in_readme(text, "exports")

@@ -12,6 +12,7 @@ import pytest
 import quantised
 import runs
 from gguf.quants import dequantize
+from quantised import export_matrix
 from safetensors.numpy import save_file
 from test_quantize import error, llama_cpp_bytes
 
@@ -94,7 +95,7 @@ def merge(hone, base, adapter, out, data, *flags):
     return done["perplexity"]
 
 
-@pytest.mark.parametrize("name", quantised.TYPES)
+@pytest.mark.parametrize("name", quantised.ALL)
 def test_merged_file_keeps_the_bases_type(hone, world, name):
     folder, plain, data, samples, (adapter, factors) = world
     base, merged = quantised.model_of(name, plain, folder), folder / f"merged-{name}.gguf"
@@ -102,6 +103,7 @@ def test_merged_file_keeps_the_bases_type(hone, world, name):
     assert quantised.matrix_types(merged) == {gguf.GGMLQuantizationType[name.upper()]}
     ck_tensors(base, merged, factors)
     ck_losses(hone, base, merged, adapter, data, samples, printed)
+    quantised.PROVEN.add((name.upper(), "merged GGUF, its own type"))
 
 
 def test_merged_file_keeps_the_bases_mixture(hone, world):
@@ -115,15 +117,14 @@ def test_merged_file_keeps_the_bases_mixture(hone, world):
     assert gguf.GGUFReader(merged).fields["general.file_type"].contents() == 15
 
 
-FILE_TYPES = ["q4_0", "q5_0", "q4_k_s", "q4_k_m", "q5_k_s", "q5_k_m", "q6_k"]
-
-
-@pytest.mark.parametrize("name", FILE_TYPES)
+@pytest.mark.parametrize("name", export_matrix.FILE_TYPES)
 def test_merged_file_of_another_type_runs_in_llama_cpp(hone, world, name):
     folder, plain, data, samples, (adapter, _) = world
     merged = folder / f"as-{name}.gguf"
     printed = merge(hone, plain, adapter, merged, data, "--type", name)
+    assert name.upper()[:4] in {kind.name for kind in quantised.matrix_types(merged)}
     ck_losses(hone, plain, merged, adapter, data, samples, printed)
+    quantised.PROVEN.add((name.upper(), export_matrix.WRITTEN))
 
 
 def test_perplexity_is_measured_on_the_runs_own_records(hone, world, tmp_path):
