@@ -21,6 +21,7 @@
 
 #include "base/dtype.h"
 #include "base/status.h"
+#include "kernels/int8.h"
 #include "kernels/real.h"
 
 /* A run of queries that attends, causally, to a run of keys: one packed document in training (both runs the same), the
@@ -91,6 +92,25 @@ typedef struct hone_kernels {
     void (*linear_bwd)(hone_real *dx, const hone_real *dy, const void *w, hone_dtype type,
                        int64_t tokens, int64_t in, int64_t out, hone_real beta, void *workspace);
     size_t (*linear_workspace)(hone_dtype type, int64_t tokens, int64_t in, int64_t out);
+
+    /* Products in int8 (kernels/int8.h). Rows are x [T,width] times column_factor [width], quantised into memory of
+     * hone_int8_rows_bytes(). */
+    void (*int8_quantize)(void *rows, const hone_real *x, const float *column_factor,
+                          int64_t tokens, int64_t width);
+    /* fwd: y[T,out] = x w^T + low + beta y, of rows quantised with the weight's column_factor.
+     * bwd: dx[T,in] = dy w + low + beta dx, of rows quantised with its row_factor.
+     * `low` may be NULL. `workspace` has int8_workspace() bytes for a rank of at least low's, 64-byte aligned. */
+    void (*int8_fwd)(hone_real *y, const void *rows, const hone_int8_weight *w,
+                     const hone_low_rank *low, int64_t tokens, hone_real beta, void *workspace);
+    void (*int8_bwd)(hone_real *dx, const void *rows, const hone_int8_weight *w,
+                     const hone_low_rank *low, int64_t tokens, hone_real beta, void *workspace);
+    size_t (*int8_workspace)(const hone_int8_weight *w, int64_t rank);
+    /* For making such weights. squares[in] += the sums over rows of w^2; squares[out] = the sums over columns of
+     * (w / column_factor)^2; q [rows][in] and scale [blocks(rows)][blocks(in)] of rows from `begin`, a whole block. */
+    void (*int8_column_squares)(double *squares, const hone_int8_weight *w);
+    void (*int8_row_squares)(double *squares, const hone_int8_weight *w);
+    void (*int8_quantize_weight)(int8_t *q, float *scale, const hone_int8_weight *w, int64_t begin,
+                                 int64_t rows);
 
     /* y[T,C] = rows `ids` of table [V,C] of any dtype. Overwrites. */
     void (*embedding_fwd)(hone_real *y, const int32_t *ids, const void *table, hone_dtype type,

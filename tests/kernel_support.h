@@ -13,7 +13,7 @@
 #include "kernels/kernels.h"
 #include "tests/support.h"
 
-static const char *const level_names[] = {"plain", "avx2", "avx512"};
+static const char *const level_names[] = {"plain", "avx2", "avxvnni", "avx512", "avx512vnni"};
 enum { LEVELS = sizeof level_names / sizeof level_names[0] };
 
 /* The table of a level, or NULL where this processor lacks it. */

@@ -1,6 +1,6 @@
 /*
  * What the parts of the CPU table share. The files of simd/ are compiled once per instruction set; each copy fills
- * its kernels into a table through one of the three functions below.
+ * its kernels into a table through one of the functions below.
  */
 #ifndef HONE_KERNELS_CPU_CPU_H
 #define HONE_KERNELS_CPU_CPU_H
@@ -9,7 +9,9 @@
 
 void hone_cpu_fill_plain(hone_kernels *table);
 void hone_cpu_fill_avx2(hone_kernels *table);
+void hone_cpu_fill_avxvnni(hone_kernels *table);
 void hone_cpu_fill_avx512(hone_kernels *table);
+void hone_cpu_fill_avx512vnni(hone_kernels *table);
 
 /* hone_kernels.gemm through oneDNN. */
 void hone_gemm_onednn(float *c, const float *a, const float *b, int64_t m, int64_t n, int64_t k,

@@ -3,33 +3,46 @@
 
 #include "kernels/cpu/cpu.h"
 
-/* The levels from the least to the most capable; each table starts from the reference kernels. */
-enum { LEVEL_REF, LEVEL_PLAIN, LEVEL_AVX2, LEVEL_AVX512, LEVEL_COUNT };
-static const char *const names[LEVEL_COUNT] = {"ref", "plain", "avx2", "avx512"};
-static hone_kernels tables[LEVEL_COUNT];
+/* The levels, those that are better further down; each table starts from the reference kernels. */
+enum { LEVEL_REF, LEVEL_PLAIN, LEVEL_AVX2, LEVEL_AVXVNNI, LEVEL_AVX512, LEVEL_AVX512VNNI, LEVELS };
+static const char *const names[LEVELS] = {"ref",     "plain",  "avx2",
+                                          "avxvnni", "avx512", "avx512vnni"};
+static hone_kernels tables[LEVELS];
 
 #ifdef __x86_64__
 
-static int best_level(void) {
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
-        return LEVEL_AVX512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-        __builtin_cpu_supports("f16c"))
-        return LEVEL_AVX2;
-    return LEVEL_PLAIN;
+/* Whether the processor, and the system on it, can run a level. */
+static bool runs(int level) {
+    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                __builtin_cpu_supports("f16c");
+    bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                  __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    switch (level) {
+    case LEVEL_AVX2:
+        return avx2;
+    case LEVEL_AVXVNNI:
+        return avx2 && __builtin_cpu_supports("avxvnni");
+    case LEVEL_AVX512:
+        return avx512;
+    case LEVEL_AVX512VNNI:
+        return avx512 && __builtin_cpu_supports("avx512vnni");
+    default:
+        return true;
+    }
 }
 
 static void fill_level(hone_kernels *table, int level) {
     if (level == LEVEL_PLAIN) hone_cpu_fill_plain(table);
     if (level == LEVEL_AVX2) hone_cpu_fill_avx2(table);
+    if (level == LEVEL_AVXVNNI) hone_cpu_fill_avxvnni(table);
     if (level == LEVEL_AVX512) hone_cpu_fill_avx512(table);
+    if (level == LEVEL_AVX512VNNI) hone_cpu_fill_avx512vnni(table);
 }
 
 #else
 
-static int best_level(void) {
-    return LEVEL_PLAIN;
+static bool runs(int level) {
+    return level <= LEVEL_PLAIN;
 }
 
 static void fill_level(hone_kernels *table, int level) {
@@ -40,20 +53,25 @@ static void fill_level(hone_kernels *table, int level) {
 
 static hone_status level_asked(int *out) {
     const char *asked = getenv("HONE_ISA");
-    *out = best_level();
+    int best = LEVELS - 1;
+    while (!runs(best)) best--;
+    *out = best;
     if (!asked || !*asked) return HONE_OK;
-    for (int level = 0; level < LEVEL_COUNT; level++) {
+    for (int level = 0; level < LEVELS; level++) {
         if (strcmp(asked, names[level]) != 0) continue;
-        if (level > *out) {
+        if (!runs(level)) {
             return hone_fail(HONE_ERR_UNSUPPORTED,
-                             "HONE_ISA=%s: this processor has %s at most; unset HONE_ISA to use it",
-                             asked, names[*out]);
+                             "HONE_ISA=%s: this processor cannot run it; its best is %s, which it "
+                             "gets when HONE_ISA is not set",
+                             asked, names[best]);
         }
         *out = level;
         return HONE_OK;
     }
     return hone_fail(HONE_ERR_USAGE,
-                     "HONE_ISA=%s: no such instruction set; use ref, plain, avx2 or avx512", asked);
+                     "HONE_ISA=%s: no such instruction set; use ref, plain, avx2, avxvnni, avx512 "
+                     "or avx512vnni",
+                     asked);
 }
 
 hone_status hone_kernels_cpu(const hone_kernels **out) {

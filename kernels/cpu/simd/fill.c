@@ -12,6 +12,13 @@ void HONE_SIMD(hone_cpu_fill)(hone_kernels *table) {
     table->linear_fwd = HONE_SIMD(hone_linear_fwd);
     table->linear_bwd = HONE_SIMD(hone_linear_bwd);
     table->linear_workspace = HONE_SIMD(hone_linear_workspace);
+    table->int8_quantize = HONE_SIMD(hone_int8_quantize);
+    table->int8_fwd = HONE_SIMD(hone_int8_fwd);
+    table->int8_bwd = HONE_SIMD(hone_int8_bwd);
+    table->int8_workspace = HONE_SIMD(hone_int8_workspace);
+    table->int8_column_squares = HONE_SIMD(hone_int8_column_squares);
+    table->int8_row_squares = HONE_SIMD(hone_int8_row_squares);
+    table->int8_quantize_weight = HONE_SIMD(hone_int8_quantize_weight);
     table->attention_fwd = HONE_SIMD(hone_attention_fwd);
     table->attention_bwd = HONE_SIMD(hone_attention_bwd);
     table->attention_workspace = attention_workspace;

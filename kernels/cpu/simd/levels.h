@@ -34,6 +34,20 @@ hone_decode_fn HONE_SIMD(hone_decoder)(hone_dtype type);
 void HONE_SIMD(hone_matvec)(float *y, const float *x, const void *w, hone_dtype type,
                             int64_t tokens, int64_t in, int64_t out, float beta);
 
+void HONE_SIMD(hone_int8_quantize)(void *rows, const float *x, const float *column_factor,
+                                   int64_t tokens, int64_t width);
+void HONE_SIMD(hone_int8_fwd)(float *y, const void *rows, const hone_int8_weight *w,
+                              const hone_low_rank *low, int64_t tokens, float beta,
+                              void *workspace);
+void HONE_SIMD(hone_int8_bwd)(float *dx, const void *rows, const hone_int8_weight *w,
+                              const hone_low_rank *low, int64_t tokens, float beta,
+                              void *workspace);
+size_t HONE_SIMD(hone_int8_workspace)(const hone_int8_weight *w, int64_t rank);
+void HONE_SIMD(hone_int8_column_squares)(double *squares, const hone_int8_weight *w);
+void HONE_SIMD(hone_int8_row_squares)(double *squares, const hone_int8_weight *w);
+void HONE_SIMD(hone_int8_quantize_weight)(int8_t *q, float *scale, const hone_int8_weight *w,
+                                          int64_t begin, int64_t rows);
+
 void HONE_SIMD(hone_embedding_fwd)(float *y, const int32_t *ids, const void *table, hone_dtype type,
                                    int64_t tokens, int64_t width);
 void HONE_SIMD(hone_embedding_bwd)(float *dtable, const int32_t *ids, const float *dy,

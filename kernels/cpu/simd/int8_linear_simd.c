@@ -1,0 +1,383 @@
+/*
+ * Products of int8 activations with frozen weights (kernels/int8.h). Weights are taken by slabs of output rows that fit
+ * the caches, and packed into panels of 32 columns of the result, in the order in which the inner loop reads them:
+ *
+ *     panel   [blocks of the contraction][16 steps][32 columns][4 bytes]
+ *
+ * Each thread then takes tiles of 12 tokens through all panels. The finished tile, 12 x 32 in the nearest cache, gets the
+ * factors of its columns and its low-rank part before it is written once.
+ */
+#include "base/parallel.h"
+#include "kernels/cpu/simd/dot4.h"
+#include "kernels/cpu/simd/levels.h"
+
+enum {
+    BLOCK = HONE_INT8_BLOCK,
+    TILE = HONE_INT8_TILE,
+    PANEL = 32,                  /* columns */
+    VECTORS = PANEL / VW,        /* of a row of a tile */
+    ROWS = VW == 16 ? 12 : 2,    /* of a tile whose sums are in registers at once */
+    STEPS = BLOCK / 4,           /* of four bytes along the contraction */
+    PANEL_BLOCK = PANEL * BLOCK, /* bytes */
+    SLAB_BYTES = 1 << 20,        /* of packed weights */
+    NEAR_BYTES = 768 << 10,      /* of activations that a thread takes through all panels */
+};
+
+/* One product: result [T,columns], contraction over `depth`. */
+typedef struct product_call {
+    float *result;
+    hone_int8_rows rows;
+    const hone_int8_weight *w;
+    const int8_t *q;          /* [slab rows][in] */
+    const float *scale;       /* of the slab's blocks */
+    bool forward;             /* over inputs; else over outputs */
+    int64_t first_block;      /* of the contraction, that the slab begins with */
+    int64_t blocks;           /* of the contraction, in the slab */
+    int64_t begin;            /* result column that the panels begin with */
+    int64_t columns;          /* that they make */
+    int64_t stride;           /* between rows of the result */
+    const float *factor;      /* of all columns of the result */
+    const hone_low_rank *low; /* NULL: none, or not in this slab */
+    float beta;
+    int8_t *panels;
+    float *low_panels; /* [panels][R][32] */
+    int64_t slab_rows; /* of w */
+} product_call;
+
+static int64_t panels_of(int64_t columns) {
+    return (columns + PANEL - 1) / PANEL;
+}
+
+/* --- Packing --- */
+
+/* Forward: 32 output rows of block `b` of inputs; four neighbouring inputs of a row lie together already. */
+static void pack_rows_of(int8_t *to, const product_call *call, int64_t column, int64_t b) {
+    int64_t in = call->w->in;
+    int64_t left = in - b * BLOCK, width = left < BLOCK ? left : (int64_t)BLOCK;
+    for (int64_t n = 0; n < PANEL; n++) {
+        int8_t row[BLOCK] = {0};
+        if (column + n < call->columns)
+            memcpy(row, call->q + (column + n) * in + b * BLOCK, (size_t)width);
+        for (int64_t step = 0; step < STEPS; step++)
+            memcpy(to + (step * PANEL + n) * 4, row + step * 4, 4);
+    }
+}
+
+/* Backward: 32 inputs of block `b` of output rows; four neighbouring rows are woven together. */
+static void pack_columns_of(int8_t *to, const product_call *call, int64_t column, int64_t b) {
+    typedef int8_t v16 __attribute__((vector_size(16)));
+    int64_t in = call->w->in;
+    int64_t left = call->columns - column, width = left < PANEL ? left : (int64_t)PANEL;
+    for (int64_t step = 0; step < STEPS; step++, to += PANEL * 4) {
+        int8_t rows[4][PANEL] = {{0}};
+        for (int64_t i = 0; i < 4; i++) {
+            int64_t row = b * BLOCK + step * 4 + i;
+            if (row < call->slab_rows) memcpy(rows[i], call->q + row * in + column, (size_t)width);
+        }
+        for (int half = 0; half < PANEL; half += 16) {
+            v16 r[4];
+            for (int i = 0; i < 4; i++) memcpy(&r[i], rows[i] + half, 16);
+            v16 low01 = __builtin_shufflevector(r[0], r[1], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5,
+                                                21, 6, 22, 7, 23);
+            v16 high01 = __builtin_shufflevector(r[0], r[1], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28,
+                                                 13, 29, 14, 30, 15, 31);
+            v16 low23 = __builtin_shufflevector(r[2], r[3], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5,
+                                                21, 6, 22, 7, 23);
+            v16 high23 = __builtin_shufflevector(r[2], r[3], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28,
+                                                 13, 29, 14, 30, 15, 31);
+            v16 woven[4] = {
+                __builtin_shufflevector(low01, low23, 0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6,
+                                        7, 22, 23),
+                __builtin_shufflevector(low01, low23, 8, 9, 24, 25, 10, 11, 26, 27, 12, 13, 28, 29,
+                                        14, 15, 30, 31),
+                __builtin_shufflevector(high01, high23, 0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6,
+                                        7, 22, 23),
+                __builtin_shufflevector(high01, high23, 8, 9, 24, 25, 10, 11, 26, 27, 12, 13, 28,
+                                        29, 14, 15, 30, 31),
+            };
+            memcpy(to + half * 4, woven, sizeof woven);
+        }
+    }
+}
+
+/* The panel's columns of the low-rank factor, times its scale. */
+static void pack_low_rank(float *to, const product_call *call, int64_t column) {
+    const hone_low_rank *low = call->low;
+    float scale = (float)low->scale;
+    int64_t left = call->columns - column, width = left < PANEL ? left : (int64_t)PANEL;
+    const float *factor = low->factor;
+    for (int64_t r = 0; r < low->rank; r++, to += PANEL) {
+        for (int64_t n = 0; n < PANEL; n++) {
+            int64_t at = call->begin + column + n;
+            float value = 0.0f;
+            if (n < width)
+                value = call->forward ? factor[at * low->rank + r] : factor[r * call->w->in + at];
+            to[n] = value * scale;
+        }
+    }
+}
+
+static void pack_panels(void *context, int64_t begin, int64_t end, int thread) {
+    (void)thread;
+    const product_call *call = context;
+    for (int64_t p = begin; p < end; p++) {
+        int8_t *to = call->panels + p * call->blocks * PANEL_BLOCK;
+        for (int64_t b = 0; b < call->blocks; b++) {
+            int8_t *block = to + b * PANEL_BLOCK;
+            if (call->forward) {
+                pack_rows_of(block, call, p * PANEL, b);
+            } else {
+                pack_columns_of(block, call, p * PANEL, b);
+            }
+            if (WEIGHT_OFFSET == 0) continue;
+            for (int64_t i = 0; i < PANEL_BLOCK; i++) block[i] = (int8_t)(block[i] ^ (int8_t)0x80);
+        }
+        if (call->low)
+            pack_low_rank(call->low_panels + p * call->low->rank * PANEL, call, p * PANEL);
+    }
+}
+
+/* --- The inner loops --- */
+
+/* tile[ROWS][32] += scale[row] times the int8 product of one block. */
+HONE_INLINE void add_block(float *tile, const int8_t *q, const int32_t *sum, const float *scale,
+                           float factor, const int8_t *panel) {
+    vi total[ROWS][VECTORS];
+#pragma GCC unroll 16
+    for (int r = 0; r < ROWS; r++) {
+#pragma GCC unroll 8
+        for (int v = 0; v < VECTORS; v++) total[r][v] = -WEIGHT_OFFSET * sum[r] - (vi){0};
+    }
+#pragma GCC unroll 1
+    for (int step = 0; step < STEPS; step++) {
+        vb4 weights[VECTORS];
+#pragma GCC unroll 8
+        for (int v = 0; v < VECTORS; v++)
+            memcpy(&weights[v], panel + (step * PANEL + v * VW) * 4, sizeof weights[v]);
+#pragma GCC unroll 16
+        for (int r = 0; r < ROWS; r++) {
+            int32_t four;
+            memcpy(&four, q + r * BLOCK + step * 4, 4);
+#pragma GCC unroll 8
+            for (int v = 0; v < VECTORS; v++) total[r][v] = dot4(total[r][v], weights[v], four);
+        }
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < ROWS; r++) {
+        vf by = vf_set(scale[r] * factor);
+#pragma GCC unroll 8
+        for (int v = 0; v < VECTORS; v++) {
+            float *at = tile + r * PANEL + v * VW;
+            vf_store(at, vf_load(at) + __builtin_convertvector(total[r][v], vf) * by);
+        }
+    }
+}
+
+/* The weights' scale where block `b` of the contraction meets the panel's columns. */
+HONE_INLINE float block_scale(const product_call *call, int64_t b, int64_t column) {
+    int64_t across = hone_int8_blocks(call->w->in);
+    int64_t other = (call->begin + column) / BLOCK;
+    return call->forward ? call->scale[(column / BLOCK) * across + b]
+                         : call->scale[b * across + other];
+}
+
+static void add_blocks(float *tile, const product_call *call, int64_t number, const int8_t *panel,
+                       int64_t column) {
+    const hone_int8_rows *rows = &call->rows;
+    int64_t at = number * hone_int8_blocks(rows->width) + call->first_block;
+    for (int64_t b = 0; b < call->blocks; b++, at++, panel += PANEL_BLOCK) {
+        float scale = block_scale(call, b, column);
+        for (int64_t r = 0; r < TILE; r += ROWS) {
+            int64_t row = at * TILE + r;
+            add_block(tile + r * PANEL, rows->q + row * BLOCK, rows->sum + row, rows->scale + row,
+                      scale, panel);
+            if (!rows->marked[at]) continue;
+            add_block(tile + r * PANEL, rows->residual + row * BLOCK, rows->residual_sum + row,
+                      rows->scale + row, scale / (float)HONE_INT8_FINE, panel);
+        }
+    }
+}
+
+/* tile += t b^T of `count` tokens. */
+static void add_low_rank(float *tile, const hone_low_rank *low, int64_t token, int64_t count,
+                         const float *panel) {
+    const float *t = low->t + token * low->rank;
+    for (int64_t i = 0; i < count; i++, t += low->rank, tile += PANEL) {
+        vf sum[VECTORS];
+        for (int v = 0; v < VECTORS; v++) sum[v] = vf_load(tile + v * VW);
+        for (int64_t r = 0; r < low->rank; r++) {
+            for (int v = 0; v < VECTORS; v++) sum[v] += t[r] * vf_load(panel + r * PANEL + v * VW);
+        }
+        for (int v = 0; v < VECTORS; v++) vf_store(tile + v * VW, sum[v]);
+    }
+}
+
+static void scale_columns(float *tile, const product_call *call, int64_t column, int64_t width) {
+    float factor[PANEL] = {0};
+    memcpy(factor, call->factor + call->begin + column, (size_t)width * sizeof *factor);
+    for (int64_t i = 0; i < TILE; i++, tile += PANEL) {
+        for (int v = 0; v < PANEL; v += VW)
+            vf_store(tile + v, vf_load(tile + v) * vf_load(factor + v));
+    }
+}
+
+static void write_tile(const product_call *call, const float *tile, int64_t token, int64_t count,
+                       int64_t column, int64_t width) {
+    float *to = call->result + token * call->stride + call->begin + column;
+    for (int64_t i = 0; i < count; i++, to += call->stride, tile += PANEL) {
+        for (int64_t n = 0; n < width; n += VW) {
+            int64_t left = width - n;
+            vf value = vf_load(tile + n);
+            if (left >= VW) {
+                vf_store(to + n, call->beta != 0.0f ? value + call->beta * vf_load(to + n) : value);
+            } else {
+                if (call->beta != 0.0f) value += call->beta * vf_load_part(to + n, left);
+                vf_store_part(to + n, value, left);
+            }
+        }
+    }
+}
+
+static void run_tile(const product_call *call, int64_t number, int64_t p) {
+    _Alignas(64) float tile[TILE * PANEL] = {0};
+    int64_t column = p * PANEL, token = number * TILE;
+    int64_t left = call->columns - column, width = left < PANEL ? left : (int64_t)PANEL;
+    int64_t tokens = call->rows.tokens - token, count = tokens < TILE ? tokens : (int64_t)TILE;
+    add_blocks(tile, call, number, call->panels + p * call->blocks * PANEL_BLOCK, column);
+    scale_columns(tile, call, column, width);
+    if (call->low)
+        add_low_rank(tile, call->low, token, count, call->low_panels + p * call->low->rank * PANEL);
+    write_tile(call, tile, token, count, column, width);
+}
+
+/* As many tiles at a time as stay near go through all panels. */
+static void run_tiles(void *context, int64_t begin, int64_t end, int thread) {
+    (void)thread;
+    const product_call *call = context;
+    int64_t near = NEAR_BYTES / (call->blocks * TILE * BLOCK);
+    if (near < 1) near = 1;
+    for (int64_t first = begin; first < end; first += near) {
+        int64_t last = first + near < end ? first + near : end;
+        for (int64_t p = 0; p < panels_of(call->columns); p++) {
+            for (int64_t number = first; number < last; number++) run_tile(call, number, p);
+        }
+    }
+}
+
+/* --- Slabs --- */
+
+/* Output rows of w in a slab: whole blocks. */
+static int64_t slab_rows(int64_t in, int64_t out) {
+    int64_t rows = SLAB_BYTES / (in + 1) / BLOCK * BLOCK;
+    if (rows < BLOCK) rows = BLOCK;
+    return rows < out ? rows : out;
+}
+
+typedef struct scratch {
+    int8_t *panels;
+    float *low_panels;
+    int8_t *q; /* of a slab, where the weights have no int8 copy */
+    float *scale;
+    size_t bytes;
+} scratch;
+
+static size_t whole_lines(int64_t bytes) {
+    return ((size_t)bytes + 63) / 64 * 64;
+}
+
+static scratch divide(const hone_int8_weight *w, int64_t rank, void *workspace) {
+    int64_t rows = slab_rows(w->in, w->out);
+    int64_t forward = panels_of(rows) * hone_int8_blocks(w->in);
+    int64_t backward = panels_of(w->in) * hone_int8_blocks(rows);
+    size_t panels = whole_lines((forward > backward ? forward : backward) * PANEL_BLOCK);
+    int64_t widest = panels_of(rows > w->in ? rows : w->in);
+    size_t low = whole_lines(widest * rank * PANEL * (int64_t)sizeof(float));
+    size_t q = w->q ? 0 : whole_lines(rows * w->in);
+    size_t scale = w->q ? 0 : whole_lines(hone_int8_blocks(rows) * hone_int8_blocks(w->in) * 4);
+    unsigned char *at = workspace;
+    return (scratch){
+        .panels = (int8_t *)at,
+        .low_panels = at ? (float *)(void *)(at + panels) : NULL,
+        .q = at ? (int8_t *)(at + panels + low) : NULL,
+        .scale = at ? (float *)(void *)(at + panels + low + q) : NULL,
+        .bytes = panels + low + q + scale,
+    };
+}
+
+size_t HONE_SIMD(hone_int8_workspace)(const hone_int8_weight *w, int64_t rank) {
+    return divide(w, rank, NULL).bytes;
+}
+
+/* Points the call to rows [begin, begin + rows) of the weights in int8. */
+static void take_slab(product_call *call, const scratch *s, int64_t begin, int64_t rows) {
+    const hone_int8_weight *w = call->w;
+    call->slab_rows = rows;
+    if (w->q) {
+        call->q = w->q + begin * w->in;
+        call->scale = w->block_scale + begin / BLOCK * hone_int8_blocks(w->in);
+    } else {
+        HONE_SIMD(hone_int8_quantize_weight)(s->q, s->scale, w, begin, rows);
+        call->q = s->q;
+        call->scale = s->scale;
+    }
+}
+
+static void run_slab(product_call *call) {
+    hone_parallel_for(panels_of(call->columns), 1, pack_panels, call);
+    hone_parallel_for(hone_int8_tiles(call->rows.tokens), 1, run_tiles, call);
+}
+
+void HONE_SIMD(hone_int8_fwd)(float *y, const void *rows, const hone_int8_weight *w,
+                              const hone_low_rank *low, int64_t tokens, float beta,
+                              void *workspace) {
+    scratch s = divide(w, low ? low->rank : 0, workspace);
+    product_call call = {
+        .result = y,
+        .rows = hone_int8_rows_view((void *)(uintptr_t)rows, tokens, w->in),
+        .w = w,
+        .forward = true,
+        .blocks = hone_int8_blocks(w->in),
+        .stride = w->out,
+        .factor = w->row_factor,
+        .low = low,
+        .beta = beta,
+        .panels = s.panels,
+        .low_panels = s.low_panels,
+    };
+    int64_t step = slab_rows(w->in, w->out);
+    for (int64_t begin = 0; begin < w->out; begin += step) {
+        int64_t n = w->out - begin < step ? w->out - begin : step;
+        take_slab(&call, &s, begin, n);
+        call.begin = begin;
+        call.columns = n;
+        run_slab(&call);
+    }
+}
+
+void HONE_SIMD(hone_int8_bwd)(float *dx, const void *rows, const hone_int8_weight *w,
+                              const hone_low_rank *low, int64_t tokens, float beta,
+                              void *workspace) {
+    scratch s = divide(w, low ? low->rank : 0, workspace);
+    product_call call = {
+        .result = dx,
+        .rows = hone_int8_rows_view((void *)(uintptr_t)rows, tokens, w->out),
+        .w = w,
+        .columns = w->in,
+        .stride = w->in,
+        .factor = w->column_factor,
+        .low = low,
+        .beta = beta,
+        .panels = s.panels,
+        .low_panels = s.low_panels,
+    };
+    int64_t step = slab_rows(w->in, w->out);
+    for (int64_t begin = 0; begin < w->out; begin += step) {
+        int64_t n = w->out - begin < step ? w->out - begin : step;
+        take_slab(&call, &s, begin, n);
+        call.first_block = begin / BLOCK;
+        call.blocks = hone_int8_blocks(n);
+        run_slab(&call);
+        call.low = NULL; /* once is enough */
+        call.beta = 1.0f;
+    }
+}

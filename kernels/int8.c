@@ -1,0 +1,37 @@
+#include "kernels/int8.h"
+
+#include <math.h>
+
+enum { LINE = 64 };
+
+static size_t whole_lines(size_t bytes) {
+    return (bytes + LINE - 1) / LINE * LINE;
+}
+
+hone_int8_rows hone_int8_rows_view(void *memory, int64_t tokens, int64_t width) {
+    size_t blocks = (size_t)(hone_int8_tiles(tokens) * hone_int8_blocks(width));
+    size_t q = blocks * HONE_INT8_TILE * HONE_INT8_BLOCK;
+    size_t numbers = whole_lines(blocks * HONE_INT8_TILE * sizeof(float));
+    char *at = memory;
+    return (hone_int8_rows){
+        .tokens = tokens,
+        .width = width,
+        .q = (int8_t *)at,
+        .residual = (int8_t *)(at + q),
+        .scale = (float *)(void *)(at + 2 * q),
+        .sum = (int32_t *)(void *)(at + 2 * q + numbers),
+        .residual_sum = (int32_t *)(void *)(at + 2 * q + 2 * numbers),
+        .marked = (uint8_t *)(at + 2 * q + 3 * numbers),
+    };
+}
+
+size_t hone_int8_rows_bytes(int64_t tokens, int64_t width) {
+    size_t blocks = (size_t)(hone_int8_tiles(tokens) * hone_int8_blocks(width));
+    return 2 * blocks * HONE_INT8_TILE * HONE_INT8_BLOCK +
+           3 * whole_lines(blocks * HONE_INT8_TILE * sizeof(float)) + whole_lines(blocks);
+}
+
+float hone_int8_factor(double squares, int64_t n) {
+    if (!(squares > 0) || !isfinite(squares)) return 1.0f;
+    return (float)exp2(nearbyint(log2(squares / (double)n) / 2));
+}

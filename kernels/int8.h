@@ -1,0 +1,82 @@
+/*
+ * Products with frozen weights in int8 (--compute int8): how both sides are held.
+ *
+ * Activations x [T,width] are cut into blocks of 64 along a row; each has a scale of its own, so that
+ * x = scale q + scale / 254 r with q and r in [-127, 127]. The residual r counts only where a block is marked: those whose
+ * largest element stands so far out that the others would drown in rounding (arXiv 2503.08040). Before that, columns
+ * are multiplied by the weights' own factors.
+ *
+ * Weights w [out,in] are row_factor[o] column_factor[i] block_scale[o/64][i/64] q[o][i], in blocks of 64 x 64: one copy
+ * serves the product (contraction over inputs) and the gradient of its input (over outputs). The factors are powers of two
+ * that bring all rows and columns to one size; without them a column of small weights that meets large activations
+ * would be lost.
+ *
+ * Inside a block sums are exact in int32; across blocks they are taken in f32, in order.
+ */
+#ifndef HONE_KERNELS_INT8_H
+#define HONE_KERNELS_INT8_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/dtype.h"
+#include "base/status.h"
+#include "kernels/real.h"
+
+enum {
+    HONE_INT8_BLOCK = 64, /* elements that share a scale, along both sides of a weight */
+    HONE_INT8_TILE = 12,  /* tokens that kernels take at once */
+    HONE_INT8_FINE = 254, /* the step of q holds so many steps of the residual */
+};
+
+static inline int64_t hone_int8_blocks(int64_t width) {
+    return (width + HONE_INT8_BLOCK - 1) / HONE_INT8_BLOCK;
+}
+
+static inline int64_t hone_int8_tiles(int64_t tokens) {
+    return (tokens + HONE_INT8_TILE - 1) / HONE_INT8_TILE;
+}
+
+/*
+ * Quantised activations: views into one piece of memory of hone_int8_rows_bytes(), aligned to 64 bytes. Tile by tile of
+ * 12 tokens, block by block:
+ *
+ *     q, residual          [tiles][blocks][12][64]
+ *     scale, sum           [tiles][blocks][12]        sum of q, exact; of tokens past the end both are 0
+ *     residual_sum         [tiles][blocks][12]
+ *     marked               [tiles][blocks]            whether the residual of any of the twelve counts
+ */
+typedef struct hone_int8_rows {
+    int64_t tokens, width;
+    int8_t *q, *residual;
+    float *scale;
+    int32_t *sum, *residual_sum;
+    uint8_t *marked;
+} hone_int8_rows;
+
+size_t hone_int8_rows_bytes(int64_t tokens, int64_t width);
+hone_int8_rows hone_int8_rows_view(void *memory, int64_t tokens, int64_t width);
+
+/* A frozen weight for int8 products. */
+typedef struct hone_int8_weight {
+    int64_t out, in;
+    const void *source; /* the weight as its file holds it */
+    hone_dtype type;
+    const float *row_factor;    /* [out] */
+    const float *column_factor; /* [in] */
+    const int8_t *q; /* [out][in]; NULL: quantised from the source, slab by slab, each time */
+    const float *block_scale; /* [blocks(out)][blocks(in)]; with q only */
+} hone_int8_weight;
+
+/* A low-rank part of a product: forward adds scale t b^T with b [out,R]; backward adds scale t a with a [R,in]. */
+typedef struct hone_low_rank {
+    const hone_real *t; /* [T,R] */
+    const hone_real *factor;
+    int64_t rank;
+    double scale;
+} hone_low_rank;
+
+/* The power of two next to the root of squares / n; 1 when it is 0 or no number. */
+float hone_int8_factor(double squares, int64_t n);
+
+#endif
