@@ -5,10 +5,12 @@
 enum { IN_H, IN_W };
 enum { OUT_LOSSES, OUT_DH }; /* dh [N,C]: the gradient of the gathered rows */
 
-/* Rows of logits that exist at once: about 16 MB of them, so that a chunk is a good product but small. */
+/* Rows of logits that exist at once: about 16 MB of them, so that a chunk is a good product but small; more in int8,
+ * where packing the weights for a chunk takes longer than their product with few rows. */
 static int64_t chunk_rows(const hone_node *node) {
     const hone_loss_call *call = (const void *)node->attributes;
-    int64_t rows = (16 << 20) / ((int64_t)sizeof(hone_real) * node->in[IN_W]->shape[0]);
+    int64_t bytes = node->in[IN_W]->int8 ? 48 << 20 : 16 << 20;
+    int64_t rows = bytes / ((int64_t)sizeof(hone_real) * node->in[IN_W]->shape[0]);
     if (rows < 32) rows = 32;
     return rows < call->count ? rows : call->count;
 }
@@ -22,8 +24,16 @@ static hone_status shape(hone_tape *tape, hone_node *node) {
     return hone_node_output(tape, node, OUT_DH, "loss gradient", call->count, h->shape[1]);
 }
 
+/* Rows of the activations that are quantised at once: hidden states, then gradients of logits. */
+static size_t int8_bytes(const hone_tensor *w, int64_t rows) {
+    size_t hidden = hone_int8_rows_bytes(rows, w->shape[1]);
+    size_t logits = hone_int8_rows_bytes(rows, w->shape[0]);
+    return hidden > logits ? hidden : logits;
+}
+
 typedef struct scratch {
-    unsigned char *tiles;
+    void *product;
+    void *quantised;     /* with int8 only */
     hone_real *gathered; /* [chunk,C] */
     hone_real *logits;   /* [chunk,V] */
     size_t bytes;
@@ -32,16 +42,19 @@ typedef struct scratch {
 static scratch divide(const hone_node *node, const hone_kernels *kernels, void *workspace) {
     const hone_tensor *w = node->in[IN_W];
     int64_t rows = chunk_rows(node);
-    size_t tiles =
-        hone_whole_lines(kernels->linear_workspace(w->dtype, rows, w->shape[1], w->shape[0]));
+    size_t product = hone_whole_lines(
+        w->int8 ? kernels->int8_workspace(w->int8, 0)
+                : kernels->linear_workspace(w->dtype, rows, w->shape[1], w->shape[0]));
+    size_t quantised = w->int8 ? hone_whole_lines(int8_bytes(w, rows)) : 0;
     size_t gathered = hone_whole_lines((size_t)(rows * w->shape[1]) * sizeof(hone_real));
     size_t logits = hone_whole_lines((size_t)(rows * w->shape[0]) * sizeof(hone_real));
     unsigned char *base = workspace;
     return (scratch){
-        .tiles = base,
-        .gathered = base ? (hone_real *)(void *)(base + tiles) : NULL,
-        .logits = base ? (hone_real *)(void *)(base + tiles + gathered) : NULL,
-        .bytes = tiles + gathered + logits,
+        .product = base,
+        .quantised = base ? base + product : NULL,
+        .gathered = base ? (hone_real *)(void *)(base + product + quantised) : NULL,
+        .logits = base ? (hone_real *)(void *)(base + product + quantised + gathered) : NULL,
+        .bytes = product + quantised + gathered + logits,
     };
 }
 
@@ -58,13 +71,26 @@ static void run_chunk(const hone_node *node, const hone_kernels *kernels, const 
     hone_real *losses = node->out[OUT_LOSSES]->data;
     bool grad = node->out[OUT_DH] != NULL;
     kernels->gather_rows(s->gathered, h->data, call->rows + first, rows, width);
-    kernels->linear_fwd(s->logits, s->gathered, w->data, w->dtype, rows, width, vocabulary, 0,
-                        s->tiles);
+    if (w->int8) {
+        kernels->int8_quantize(s->quantised, w->int8->counts, s->gathered, w->int8->column_factor,
+                               rows, width);
+        kernels->int8_fwd(s->logits, s->quantised, w->int8, NULL, rows, 0, s->product);
+    } else {
+        kernels->linear_fwd(s->logits, s->gathered, w->data, w->dtype, rows, width, vocabulary, 0,
+                            s->product);
+    }
     kernels->cross_entropy(losses + first, s->logits, call->targets + first, rows, vocabulary,
                            call->weight, call->softcap, grad);
     if (!grad) return;
     hone_real *dh = (hone_real *)node->out[OUT_DH]->data + first * width;
-    kernels->linear_bwd(dh, s->logits, w->data, w->dtype, rows, width, vocabulary, 0, s->tiles);
+    if (w->int8) {
+        kernels->int8_quantize(s->quantised, w->int8->counts, s->logits, w->int8->row_factor, rows,
+                               vocabulary);
+        kernels->int8_bwd(dh, s->quantised, w->int8, NULL, rows, 0, s->product);
+    } else {
+        kernels->linear_bwd(dh, s->logits, w->data, w->dtype, rows, width, vocabulary, 0,
+                            s->product);
+    }
     if (w->needs_grad) {
         kernels->gemm(w->grad->data, s->logits, s->gathered, vocabulary, width, rows, true, false,
                       vocabulary, width, width, 1, 1);

@@ -30,32 +30,43 @@ static hone_status shape(hone_tape *tape, hone_node *node) {
     return hone_node_output(tape, node, OUT_T, "lora", tokens, node->in[IN_A]->shape[0]);
 }
 
-/* The scratch of a pass: tiles of dequantised weights; dropout's [T,in]; the gradient of t [T,R]. */
+/* Few tokens, as in generation, are not worth quantising: reading the weights is what takes the time. */
+enum { FEW_TOKENS = 8 };
+
+static const hone_int8_weight *int8_of(const hone_node *node) {
+    return node->in[IN_X]->shape[0] > FEW_TOKENS ? node->in[IN_W]->int8 : NULL;
+}
+
+/* The scratch of a pass: that of the product with w; activations in int8; dropout's [T,in]; the gradient of t [T,R]. */
 typedef struct scratch {
-    unsigned char *tiles;
+    void *product;
+    void *rows;
     hone_real *dropped;
     hone_real *dt;
     size_t bytes;
 } scratch;
 
+/* Cuts the next part off the workspace; without one, only counts. */
+static void *cut(scratch *s, void *workspace, size_t bytes) {
+    void *part = workspace ? (unsigned char *)workspace + s->bytes : NULL;
+    s->bytes += hone_whole_lines(bytes);
+    return part;
+}
+
 static scratch divide(const hone_node *node, const hone_kernels *kernels, bool backward,
                       void *workspace) {
     const hone_tensor *w = node->in[IN_W];
-    int64_t tokens = node->in[IN_X]->shape[0];
-    size_t tiles =
-        hone_whole_lines(kernels->linear_workspace(w->dtype, tokens, w->shape[1], w->shape[0]));
-    size_t dropped = drops(node) ? (size_t)(tokens * w->shape[1]) * sizeof(hone_real) : 0;
-    size_t dt = backward && has_lora(node)
-                    ? (size_t)(tokens * node->in[IN_A]->shape[0]) * sizeof(hone_real)
-                    : 0;
-    unsigned char *base = workspace;
-    size_t at_dt = tiles + hone_whole_lines(dropped);
-    return (scratch){
-        .tiles = base,
-        .dropped = base ? (hone_real *)(void *)(base + tiles) : NULL,
-        .dt = base ? (hone_real *)(void *)(base + at_dt) : NULL,
-        .bytes = at_dt + hone_whole_lines(dt),
-    };
+    const hone_int8_weight *int8 = int8_of(node);
+    int64_t tokens = node->in[IN_X]->shape[0], in = w->shape[1], out = w->shape[0];
+    int64_t rank = has_lora(node) ? node->in[IN_A]->shape[0] : 0;
+    scratch s = {0};
+    s.product = cut(&s, workspace,
+                    int8 ? kernels->int8_workspace(int8, rank)
+                         : kernels->linear_workspace(w->dtype, tokens, in, out));
+    s.rows = cut(&s, workspace, int8 ? hone_int8_rows_bytes(tokens, backward ? out : in) : 0);
+    s.dropped = cut(&s, workspace, drops(node) ? (size_t)(tokens * in) * sizeof(hone_real) : 0);
+    s.dt = cut(&s, workspace, backward ? (size_t)(tokens * rank) * sizeof(hone_real) : 0);
+    return s;
 }
 
 static size_t workspace(const hone_node *node, const hone_kernels *kernels, bool backward) {
@@ -72,33 +83,65 @@ static const hone_real *dropped_input(const hone_node *node, const hone_pass *pa
     return s->dropped;
 }
 
-static void forward(const hone_node *node, const hone_pass *pass) {
-    const linear_attributes *at = (const void *)node->attributes;
+/* y = x w^T + low. */
+static void product(const hone_node *node, const hone_pass *pass, const scratch *s,
+                    const hone_low_rank *low) {
     const hone_kernels *kernels = pass->kernels;
-    const hone_tensor *x = node->in[IN_X];
-    const hone_tensor *w = node->in[IN_W];
+    const hone_tensor *x = node->in[IN_X], *w = node->in[IN_W];
+    const hone_int8_weight *int8 = int8_of(node);
+    hone_real *y = node->out[OUT_Y]->data;
     int64_t tokens = x->shape[0], in = w->shape[1], out = w->shape[0];
-    scratch s = divide(node, kernels, false, pass->workspace);
-    kernels->linear_fwd(node->out[OUT_Y]->data, x->data, w->data, w->dtype, tokens, in, out, 0,
-                        s.tiles);
-    if (!has_lora(node)) return;
-    const hone_tensor *a = node->in[IN_A];
-    const hone_tensor *b = node->in[IN_B];
-    int64_t rank = a->shape[0];
-    hone_real *t = node->out[OUT_T]->data;
-    kernels->gemm(t, dropped_input(node, pass, &s), a->data, tokens, rank, in, false, true, in, in,
-                  rank, 1, 0);
-    kernels->gemm(node->out[OUT_Y]->data, t, b->data, tokens, out, rank, false, true, rank, rank,
-                  out, (hone_real)at->scale, 1);
+    if (int8) {
+        kernels->int8_quantize(s->rows, int8->counts, x->data, int8->column_factor, tokens, in);
+        kernels->int8_fwd(y, s->rows, int8, low, tokens, 0, s->product);
+        return;
+    }
+    kernels->linear_fwd(y, x->data, w->data, w->dtype, tokens, in, out, 0, s->product);
+    if (!low) return;
+    kernels->gemm(y, low->t, low->factor, tokens, out, low->rank, false, true, low->rank, low->rank,
+                  out, (hone_real)low->scale, 1);
 }
 
-/* da += dt^T dropout(x);  db += scale dy^T t;  dx += dropout'(dt a), with dt = scale dy b. */
-static void backward_lora(const hone_node *node, const hone_pass *pass, const scratch *s) {
+static void forward(const hone_node *node, const hone_pass *pass) {
+    const linear_attributes *at = (const void *)node->attributes;
+    const hone_tensor *x = node->in[IN_X], *a = node->in[IN_A];
+    scratch s = divide(node, pass->kernels, false, pass->workspace);
+    if (!has_lora(node)) {
+        product(node, pass, &s, NULL);
+        return;
+    }
+    int64_t tokens = x->shape[0], rank = a->shape[0], in = a->shape[1];
+    hone_real *t = node->out[OUT_T]->data;
+    pass->kernels->gemm(t, dropped_input(node, pass, &s), a->data, tokens, rank, in, false, true,
+                        in, in, rank, 1, 0);
+    product(node, pass, &s, &(hone_low_rank){t, node->in[IN_B]->data, rank, at->scale});
+}
+
+/* dx = dy w + low, or added to it. */
+static void product_bwd(const hone_node *node, const hone_pass *pass, const scratch *s,
+                        const hone_low_rank *low) {
+    const hone_kernels *kernels = pass->kernels;
+    const hone_tensor *w = node->in[IN_W];
+    const hone_int8_weight *int8 = int8_of(node);
+    const hone_real *dy = node->out[OUT_Y]->grad->data;
+    hone_real *dx = node->in[IN_X]->grad->data, beta = pass->beta[IN_X];
+    int64_t tokens = node->in[IN_X]->shape[0], in = w->shape[1], out = w->shape[0];
+    if (int8) {
+        kernels->int8_quantize(s->rows, int8->counts, dy, int8->row_factor, tokens, out);
+        kernels->int8_bwd(dx, s->rows, int8, low, tokens, beta, s->product);
+        return;
+    }
+    kernels->linear_bwd(dx, dy, w->data, w->dtype, tokens, in, out, beta, s->product);
+    if (!low) return;
+    kernels->gemm(dx, low->t, low->factor, tokens, in, low->rank, false, false, low->rank, in, in,
+                  (hone_real)low->scale, 1);
+}
+
+/* dt = scale dy b;  da += dt^T dropout(x);  db += scale dy^T t. */
+static void factor_grads(const hone_node *node, const hone_pass *pass, const scratch *s) {
     const linear_attributes *at = (const void *)node->attributes;
     const hone_kernels *kernels = pass->kernels;
-    const hone_tensor *x = node->in[IN_X];
-    const hone_tensor *a = node->in[IN_A];
-    const hone_tensor *b = node->in[IN_B];
+    const hone_tensor *x = node->in[IN_X], *a = node->in[IN_A], *b = node->in[IN_B];
     const hone_real *dy = node->out[OUT_Y]->grad->data;
     int64_t tokens = x->shape[0], rank = a->shape[0], in = a->shape[1], out = b->shape[0];
     hone_real scale = (hone_real)at->scale;
@@ -111,31 +154,33 @@ static void backward_lora(const hone_node *node, const hone_pass *pass, const sc
         kernels->gemm(a->grad->data, s->dt, dropped_input(node, pass, s), rank, in, tokens, true,
                       false, rank, in, in, 1, 1);
     }
-    if (!x->needs_grad) return;
-    if (!drops(node)) {
-        kernels->gemm(x->grad->data, s->dt, a->data, tokens, in, rank, false, false, rank, in, in,
-                      1, 1);
-        return;
-    }
-    kernels->gemm(s->dropped, s->dt, a->data, tokens, in, rank, false, false, rank, in, in, 1, 0);
-    kernels->dropout(x->grad->data, s->dropped, at->dropout, tokens, in, 1);
+}
+
+/* dx += dropout'(dt a). */
+static void dropped_grad(const hone_node *node, const hone_pass *pass, const scratch *s) {
+    const linear_attributes *at = (const void *)node->attributes;
+    const hone_tensor *x = node->in[IN_X], *a = node->in[IN_A];
+    int64_t tokens = x->shape[0], rank = a->shape[0], in = a->shape[1];
+    pass->kernels->gemm(s->dropped, s->dt, a->data, tokens, in, rank, false, false, rank, in, in, 1,
+                        0);
+    pass->kernels->dropout(x->grad->data, s->dropped, at->dropout, tokens, in, 1);
 }
 
 static void backward(const hone_node *node, const hone_pass *pass) {
-    const hone_kernels *kernels = pass->kernels;
-    const hone_tensor *x = node->in[IN_X];
-    const hone_tensor *w = node->in[IN_W];
+    const hone_tensor *x = node->in[IN_X], *w = node->in[IN_W], *a = node->in[IN_A];
     const hone_real *dy = node->out[OUT_Y]->grad->data;
     int64_t tokens = x->shape[0], in = w->shape[1], out = w->shape[0];
-    scratch s = divide(node, kernels, true, pass->workspace);
+    scratch s = divide(node, pass->kernels, true, pass->workspace);
+    if (has_lora(node)) factor_grads(node, pass, &s);
     if (x->needs_grad) {
-        kernels->linear_bwd(x->grad->data, dy, w->data, w->dtype, tokens, in, out, pass->beta[IN_X],
-                            s.tiles);
+        hone_low_rank low = {s.dt, a ? a->data : NULL, a ? a->shape[0] : 0, 1};
+        product_bwd(node, pass, &s, has_lora(node) && !drops(node) ? &low : NULL);
+        if (drops(node)) dropped_grad(node, pass, &s);
     }
     if (w->needs_grad) {
-        kernels->gemm(w->grad->data, dy, x->data, out, in, tokens, true, false, out, in, in, 1, 1);
+        pass->kernels->gemm(w->grad->data, dy, x->data, out, in, tokens, true, false, out, in, in,
+                            1, 1);
     }
-    if (has_lora(node)) backward_lora(node, pass, &s);
 }
 
 const hone_op hone_op_linear = {

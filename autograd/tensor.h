@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "kernels/int8.h"
 #include "kernels/real.h"
 
 enum { HONE_DIMS = 4 };
@@ -19,6 +20,7 @@ typedef struct hone_tensor {
     void *data;               /* device address; NULL while a tape is planned */
     struct hone_tensor *grad; /* same shape, dtype HONE_REAL; NULL until something flows into it */
     bool needs_grad;
+    const hone_int8_weight *int8; /* of a frozen weight whose products are taken in int8 */
     int32_t block; /* the tape's memory it lies in; -1: memory from outside the tape */
 } hone_tensor;
 

@@ -33,6 +33,13 @@ hone_status hone_map_open(hone_map *out, const char *path) {
     return HONE_ERR_MEMORY;
 }
 
+void hone_map_let_go(const void *data, size_t bytes) {
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t begin = ((uintptr_t)data + page - 1) / page * page;
+    uintptr_t end = ((uintptr_t)data + bytes) / page * page;
+    if (begin < end) madvise((void *)begin, end - begin, MADV_DONTNEED);
+}
+
 void hone_map_close(hone_map *map) {
     if (!map) return;
     if (map->data) munmap((void *)(uintptr_t)map->data, map->length);

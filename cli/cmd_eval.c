@@ -11,7 +11,7 @@
 
 typedef struct settings {
     const char *model, *adapter, *data, *chat, *variables;
-    int split, train_on, too_long;
+    int split, train_on, too_long, compute;
     double eval_fraction;
     int64_t threads;
     bool json;
@@ -19,7 +19,9 @@ typedef struct settings {
 
 static const char *const splits[] = {"all", "train", "eval", NULL};
 static const char *const train_ons[] = {"assistant", "all", NULL};
-static const char *const computes[] = {"auto", "f32", NULL};
+static const char *const computes[] = {"f32", "int8", NULL};
+
+enum { COMPUTE_INT8 = 1 };
 
 static hone_status require(const char *value, const char *flag) {
     if (value) return HONE_OK;
@@ -58,6 +60,7 @@ static hone_status evaluate(hone_session *session, const settings *s) {
         .eval_fraction = s->eval_fraction,
     };
     HONE_TRY(hone_session_open_data(session, s->data, NULL, &how));
+    if (s->compute == COMPUTE_INT8) HONE_TRY(hone_model_int8(session->model));
     hone_evaluator *evaluator;
     HONE_TRY(hone_evaluator_new(&evaluator, session->model, session->adapter, session->samples,
                                 (hone_split)s->split));
@@ -70,7 +73,6 @@ static hone_status evaluate(hone_session *session, const settings *s) {
 
 static hone_status run(int argc, char **argv) {
     settings s = {.train_on = -1, .eval_fraction = -1}; /* not given */
-    int compute = 0;
     const hone_flag flags[] = {
         {"model", HONE_FLAG_TEXT, &s.model, .unit = "PATH", .text = "the base model"},
         {"adapter", HONE_FLAG_TEXT, &s.adapter, .unit = "PATH",
@@ -87,8 +89,8 @@ static hone_status run(int argc, char **argv) {
          .text = "chat template, or the path of a .jinja file"},
         {"template-vars", HONE_FLAG_TEXT, &s.variables, .unit = "JSON",
          .text = "variables of the template, as in {\"enable_thinking\": false}"},
-        {"compute", HONE_FLAG_CHOICE, &compute, .words = computes, .shown = "auto",
-         .text = "precision of the products"},
+        {"compute", HONE_FLAG_CHOICE, &s.compute, .words = computes, .shown = "f32",
+         .text = "f32 or int8: precision of the products with frozen weights"},
         {"threads", HONE_FLAG_INT, &s.threads, .unit = "N", .maximum = 4096,
          .text = "threads; 0: every core"},
         {"json", HONE_FLAG_SWITCH, &s.json, .text = "print one JSON object"},

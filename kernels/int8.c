@@ -31,6 +31,13 @@ size_t hone_int8_rows_bytes(int64_t tokens, int64_t width) {
            3 * whole_lines(blocks * HONE_INT8_TILE * sizeof(float)) + whole_lines(blocks);
 }
 
+void hone_int8_count(hone_int8_counts *counts, const hone_int8_rows *rows) {
+    int64_t blocks = hone_int8_tiles(rows->tokens) * hone_int8_blocks(rows->width);
+    if (!counts) return;
+    counts->blocks += blocks;
+    for (int64_t i = 0; i < blocks; i++) counts->marked += rows->marked[i];
+}
+
 float hone_int8_factor(double squares, int64_t n) {
     if (!(squares > 0) || !isfinite(squares)) return 1.0f;
     return (float)exp2(nearbyint(log2(squares / (double)n) / 2));

@@ -57,6 +57,14 @@ typedef struct hone_int8_rows {
 size_t hone_int8_rows_bytes(int64_t tokens, int64_t width);
 hone_int8_rows hone_int8_rows_view(void *memory, int64_t tokens, int64_t width);
 
+/* How often blocks of activations needed their residuals; in device memory. */
+typedef struct hone_int8_counts {
+    int64_t blocks, marked;
+} hone_int8_counts;
+
+/* Adds the marks of `rows`; counts may be NULL. */
+void hone_int8_count(hone_int8_counts *counts, const hone_int8_rows *rows);
+
 /* A frozen weight for int8 products. */
 typedef struct hone_int8_weight {
     int64_t out, in;
@@ -66,6 +74,7 @@ typedef struct hone_int8_weight {
     const float *column_factor; /* [in] */
     const int8_t *q; /* [out][in]; NULL: quantised from the source, slab by slab, each time */
     const float *block_scale; /* [blocks(out)][blocks(in)]; with q only */
+    hone_int8_counts *counts; /* of the activations that met it; may be NULL */
 } hone_int8_weight;
 
 /* A low-rank part of a product: forward adds scale t b^T with b [out,R]; backward adds scale t a with a [R,in]. */

@@ -94,9 +94,9 @@ typedef struct hone_kernels {
     size_t (*linear_workspace)(hone_dtype type, int64_t tokens, int64_t in, int64_t out);
 
     /* Products in int8 (kernels/int8.h). Rows are x [T,width] times column_factor [width], quantised into memory of
-     * hone_int8_rows_bytes(). */
-    void (*int8_quantize)(void *rows, const hone_real *x, const float *column_factor,
-                          int64_t tokens, int64_t width);
+     * hone_int8_rows_bytes(). Adds to *counts, which may be NULL. */
+    void (*int8_quantize)(void *rows, hone_int8_counts *counts, const hone_real *x,
+                          const float *column_factor, int64_t tokens, int64_t width);
     /* fwd: y[T,out] = x w^T + low + beta y, of rows quantised with the weight's column_factor.
      * bwd: dx[T,in] = dy w + low + beta dx, of rows quantised with its row_factor.
      * `low` may be NULL. `workspace` has int8_workspace() bytes for a rank of at least low's, 64-byte aligned. */

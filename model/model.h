@@ -69,6 +69,10 @@ typedef struct hone_model {
     hone_buffer
         rope; /* cosine, sine [positions, rotated/2] of one table or two (hone_arch_rope_table) */
     int64_t rope_positions;
+    hone_int8_weight
+        *int8; /* owned; of the matrices, when products are taken in int8 (hone_model_int8) */
+    hone_int8_counts *int8_counts; /* in int8_memory */
+    hone_buffer int8_memory;
     hone_params params; /* of full training; empty otherwise */
 } hone_model;
 
@@ -85,6 +89,13 @@ HONE_MUST_USE hone_status hone_model_create(hone_model **out, const char *config
 
 /* Gives every weight memory of its own and a gradient. */
 HONE_MUST_USE hone_status hone_model_train_all(hone_model *model);
+
+/* From here on, products with the frozen matrices are taken in int8 (kernels/int8.h). Those of types of a byte or more for a
+ * weight are copied, and the memory of their file is let go; smaller ones are converted while they are used. */
+HONE_MUST_USE hone_status hone_model_int8(hone_model *model);
+
+/* Bytes that it takes. */
+int64_t hone_model_int8_bytes(hone_model *model);
 
 /* The tokenizer that belongs to a model's path. */
 HONE_MUST_USE hone_status hone_model_tokenizer(hone_tokenizer **out, const char *path);

@@ -36,8 +36,16 @@ static one one_new(const hone_kernels *table, int64_t out, int64_t in) {
         for (int64_t r = 0; r < out; r++) o.source[r * in + i] *= 64.0f;
     for (int64_t r = 0; r < out; r += 7)
         for (int64_t i = 0; i < in; i++) o.source[r * in + i] /= 100.0f;
-    o.w = (hone_int8_weight){out, in,     o.source, HONE_F32, o.row_factor, o.column_factor,
-                             o.q, o.scale};
+    o.w = (hone_int8_weight){
+        .out = out,
+        .in = in,
+        .source = o.source,
+        .type = HONE_F32,
+        .row_factor = o.row_factor,
+        .column_factor = o.column_factor,
+        .q = o.q,
+        .block_scale = o.scale,
+    };
     double *squares = hone_alloc((size_t)(out + in), sizeof *squares);
     table->int8_column_squares(squares, &o.w);
     fill_factors(o.column_factor, squares, in, out);
@@ -106,8 +114,13 @@ static quantised quantised_new(const hone_kernels *table, const float *x, const 
                                int64_t tokens, int64_t width) {
     quantised q = {.bytes = hone_int8_rows_bytes(tokens, width)};
     q.memory = workspace_new(q.bytes);
-    table->int8_quantize(q.memory.base, x, factor, tokens, width);
+    hone_int8_counts counts = {3, 5};
+    table->int8_quantize(q.memory.base, &counts, x, factor, tokens, width);
     q.rows = hone_int8_rows_view(q.memory.base, tokens, width);
+    int64_t blocks = hone_int8_tiles(tokens) * hone_int8_blocks(width), marked = 0;
+    for (int64_t i = 0; i < blocks; i++) marked += q.rows.marked[i];
+    ck_assert_int_eq(counts.blocks, 3 + blocks);
+    ck_assert_int_eq(counts.marked, 5 + marked);
     return q;
 }
 

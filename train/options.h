@@ -17,7 +17,7 @@
 #include "data/samples.h"
 #include "train/schedule.h"
 
-typedef enum hone_compute { HONE_COMPUTE_AUTO, HONE_COMPUTE_F32 } hone_compute;
+typedef enum hone_compute { HONE_COMPUTE_AUTO, HONE_COMPUTE_F32, HONE_COMPUTE_INT8 } hone_compute;
 typedef enum hone_recompute { HONE_RECOMPUTE_NONE, HONE_RECOMPUTE_FULL } hone_recompute;
 /* Projections that take LoRA factors, as bits of hone_train_options.targets. */
 enum {

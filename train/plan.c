@@ -131,7 +131,7 @@ static hone_status describe(hone_run *run, const memory_plan *plan) {
     snprintf(steps, sizeof steps, "%lld", (long long)run->steps);
     snprintf(rows, sizeof rows, "%lld", (long long)(o->batch_size * o->accumulation));
     const hone_plan_entry entries[] = {
-        {"compute", "f32"},
+        {"compute", run->compute == HONE_COMPUTE_INT8 ? "int8" : "f32"},
         {"kernels", run->session.device.kernels->name},
         {"threads", threads},
         {"recompute", o->recompute == HONE_RECOMPUTE_FULL ? "full" : "none"},

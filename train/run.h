@@ -15,7 +15,8 @@ typedef struct hone_run {
     const hone_train_options *options; /* = &resolved */
     const hone_train_observer *observer;
     hone_session session;
-    hone_params *params; /* of the adapter or of the whole model */
+    hone_compute compute; /* that the run settled on */
+    hone_params *params;  /* of the adapter or of the whole model */
     hone_loader *loader;
     hone_evaluator *evaluator; /* NULL: nothing is held out */
     hone_batch host;

@@ -203,8 +203,21 @@ static hone_status run_steps(hone_run *run) {
     return HONE_OK;
 }
 
+/* How often int8 products needed more than 8 bits. */
+static void say_residuals(const hone_run *run) {
+    const hone_int8_counts *counts = run->session.model->int8_counts;
+    hone_int8_counts host;
+    if (!counts ||
+        hone_device_copy_out(&run->session.device, &host, counts, sizeof host) != HONE_OK)
+        return;
+    if (host.blocks == 0) return;
+    hone_run_say(run, "int8: %.2f %% of the blocks of activations had outliers and took 16 bits",
+                 100 * (double)host.marked / (double)host.blocks);
+}
+
 /* With early stopping the best parameters seen are the result. */
 static hone_status finish(hone_run *run) {
+    say_residuals(run);
     if (!run->state.finished) {
         run->state.finished = true;
         HONE_TRY(hone_run_save(run));

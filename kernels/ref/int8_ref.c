@@ -34,8 +34,8 @@ static void quantize_row(const hone_int8_rows *rows, const float *values, int64_
     }
 }
 
-void hone_int8_quantize_ref(void *memory, const hone_real *x, const float *column_factor,
-                            int64_t tokens, int64_t width) {
+void hone_int8_quantize_ref(void *memory, hone_int8_counts *counts, const hone_real *x,
+                            const float *column_factor, int64_t tokens, int64_t width) {
     hone_int8_rows rows = hone_int8_rows_view(memory, tokens, width);
     int64_t blocks = hone_int8_blocks(width);
     for (int64_t at = 0; at < hone_int8_tiles(tokens) * blocks; at++) {
@@ -56,6 +56,7 @@ void hone_int8_quantize_ref(void *memory, const hone_real *x, const float *colum
         for (int64_t r = 0; r < TILE; r++)
             quantize_row(&rows, values[r], at * TILE + r, rows.marked[at]);
     }
+    hone_int8_count(counts, &rows);
 }
 
 /* Element `column` of a quantised token. */

@@ -29,8 +29,8 @@ void hone_linear_bwd_ref(hone_real *dx, const hone_real *dy, const void *w, hone
                          int64_t tokens, int64_t in, int64_t out, hone_real beta, void *workspace);
 size_t hone_linear_workspace_ref(hone_dtype type, int64_t tokens, int64_t in, int64_t out);
 
-void hone_int8_quantize_ref(void *rows, const hone_real *x, const float *column_factor,
-                            int64_t tokens, int64_t width);
+void hone_int8_quantize_ref(void *rows, hone_int8_counts *counts, const hone_real *x,
+                            const float *column_factor, int64_t tokens, int64_t width);
 /* Of weights with an int8 copy only. */
 void hone_int8_fwd_ref(hone_real *y, const void *rows, const hone_int8_weight *w,
                        const hone_low_rank *low, int64_t tokens, hone_real beta, void *workspace);

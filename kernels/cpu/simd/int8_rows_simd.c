@@ -111,9 +111,10 @@ static void quantize_tiles(void *context, int64_t begin, int64_t end, int thread
     }
 }
 
-void HONE_SIMD(hone_int8_quantize)(void *memory, const float *x, const float *column_factor,
-                                   int64_t tokens, int64_t width) {
+void HONE_SIMD(hone_int8_quantize)(void *memory, hone_int8_counts *counts, const float *x,
+                                   const float *column_factor, int64_t tokens, int64_t width) {
     rows_call call = {hone_int8_rows_view(memory, tokens, width), x, column_factor,
                       hone_int8_blocks(width)};
     hone_parallel_for(hone_int8_tiles(tokens), GRAIN, quantize_tiles, &call);
+    hone_int8_count(counts, &call.rows);
 }

@@ -34,8 +34,8 @@ hone_decode_fn HONE_SIMD(hone_decoder)(hone_dtype type);
 void HONE_SIMD(hone_matvec)(float *y, const float *x, const void *w, hone_dtype type,
                             int64_t tokens, int64_t in, int64_t out, float beta);
 
-void HONE_SIMD(hone_int8_quantize)(void *rows, const float *x, const float *column_factor,
-                                   int64_t tokens, int64_t width);
+void HONE_SIMD(hone_int8_quantize)(void *rows, hone_int8_counts *counts, const float *x,
+                                   const float *column_factor, int64_t tokens, int64_t width);
 void HONE_SIMD(hone_int8_fwd)(float *y, const void *rows, const hone_int8_weight *w,
                               const hone_low_rank *low, int64_t tokens, float beta,
                               void *workspace);
