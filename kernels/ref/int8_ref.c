@@ -4,7 +4,7 @@
 #include "kernels/ref/element.h"
 #include "kernels/ref/ref.h"
 
-enum { BLOCK = HONE_INT8_BLOCK, TILE = HONE_INT8_TILE, MARK_RATIO = 10 };
+enum { BLOCK = HONE_INT8_BLOCK, TILE = HONE_INT8_TILE, MARK_RATIO = 32 };
 
 static int8_t step_of(double x) {
     double whole = nearbyint(x);
