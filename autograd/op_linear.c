@@ -82,6 +82,7 @@ static void forward(const hone_node *node, const hone_pass *pass) {
     kernels->linear_fwd(node->out[OUT_Y]->data, x->data, w->data, w->dtype, tokens, in, out, 0,
                         s.tiles);
     if (!has_lora(node)) return;
+    hone_pass_part(node, pass, "lora");
     const hone_tensor *a = node->in[IN_A];
     const hone_tensor *b = node->in[IN_B];
     int64_t rank = a->shape[0];
@@ -135,7 +136,63 @@ static void backward(const hone_node *node, const hone_pass *pass) {
     if (w->needs_grad) {
         kernels->gemm(w->grad->data, dy, x->data, out, in, tokens, true, false, out, in, in, 1, 1);
     }
-    if (has_lora(node)) backward_lora(node, pass, &s);
+    if (!has_lora(node)) return;
+    hone_pass_part(node, pass, "lora");
+    backward_lora(node, pass, &s);
+}
+
+static void work_of_product(hone_work *work, const hone_node *node, const hone_pass *pass) {
+    const hone_tensor *x = node->in[IN_X], *w = node->in[IN_W];
+    double x_bytes = hone_tensor_bytes(x), w_bytes = hone_tensor_bytes(w);
+    double y_bytes = hone_tensor_bytes(node->out[OUT_Y]);
+    double product = 2 * (double)x->shape[0] * (double)hone_tensor_count(w);
+    work->shape[0] = w->shape[1];
+    work->shape[1] = w->shape[0];
+    work->weights = w->dtype;
+    if (work->phase != HONE_BACKWARD) {
+        work->flops = product;
+        work->bytes = x_bytes + w_bytes + y_bytes;
+        return;
+    }
+    work->bytes = 0;
+    if (x->needs_grad) {
+        work->flops += product;
+        work->bytes += y_bytes + w_bytes + (1 + (double)pass->beta[IN_X]) * x_bytes;
+    }
+    if (w->needs_grad) {
+        work->flops += product;
+        work->bytes += y_bytes + x_bytes + 2 * w_bytes;
+    }
+}
+
+static void work_of_lora(hone_work *work, const hone_node *node) {
+    const hone_tensor *x = node->in[IN_X], *a = node->in[IN_A], *b = node->in[IN_B];
+    double x_bytes = hone_tensor_bytes(x), y_bytes = hone_tensor_bytes(node->out[OUT_Y]);
+    double t_bytes = hone_tensor_bytes(node->out[OUT_T]);
+    double a_bytes = hone_tensor_bytes(a), b_bytes = hone_tensor_bytes(b);
+    double with_a = 2 * (double)x->shape[0] * (double)hone_tensor_count(a);
+    double with_b = 2 * (double)x->shape[0] * (double)hone_tensor_count(b);
+    work->shape[0] = a->shape[1];
+    work->shape[1] = a->shape[0];
+    work->shape[2] = b->shape[0];
+    if (work->phase != HONE_BACKWARD) {
+        work->flops = with_a + with_b;
+        work->bytes = x_bytes + a_bytes + b_bytes + t_bytes + 2 * y_bytes;
+        return;
+    }
+    work->flops = with_b + (b->needs_grad ? with_b : 0) + (a->needs_grad ? with_a : 0) +
+                  (x->needs_grad ? with_a : 0);
+    work->bytes = y_bytes + b_bytes + (b->needs_grad ? t_bytes + 2 * b_bytes : 0) +
+                  (a->needs_grad ? x_bytes + 2 * a_bytes : 0) +
+                  (x->needs_grad ? a_bytes + 2 * x_bytes : 0);
+}
+
+static void work(hone_work *out, const hone_node *node, const hone_pass *pass) {
+    if (out->part == 0) {
+        work_of_product(out, node, pass);
+    } else {
+        work_of_lora(out, node);
+    }
 }
 
 const hone_op hone_op_linear = {
@@ -144,6 +201,7 @@ const hone_op hone_op_linear = {
     .workspace = workspace,
     .forward = forward,
     .backward = backward,
+    .work = work,
 };
 
 hone_status hone_linear(hone_tensor **y, hone_tape *tape, hone_tensor *x, hone_tensor *w,
