@@ -295,9 +295,9 @@ static void train_run(const char *name, int steps, bool profile) {
     snprintf(text[2], sizeof *text, "out=%s/%s", folder, name);
     snprintf(text[3], sizeof *text, "steps=%d", steps);
     for (int i = 0; i < 4; i++) ck_ok(hone_train_options_assign(&o, text[i], "test"));
-    static const char *const more[] = {"seq_len=96",   "batch_size=2",   "accumulation=2",
-                                       "rank=4",       "dropout=0.1",    "recompute=full",
-                                       "eval_every=2", "template=plain", "checkpoint_every=2"};
+    static const char *const more[] = {
+        "seq_len=96",     "batch_size=2", "accumulation=2", "rank=4",         "dropout=0.1",
+        "recompute=full", "threads=1",    "eval_every=2",   "template=plain", "checkpoint_every=2"};
     for (size_t i = 0; i < sizeof more / sizeof *more; i++)
         ck_ok(hone_train_options_assign(&o, more[i], "test"));
     ck_ok(hone_train_options_check(&o));
