@@ -17,11 +17,18 @@ static void backward(const hone_node *node, const hone_pass *pass) {
     hone_node_pass_grad(node, pass, 0);
 }
 
+static void work(hone_work *out, const hone_node *node, const hone_pass *pass) {
+    if (out->phase != HONE_BACKWARD) return;
+    out->bytes =
+        hone_node_pass_grad_bytes(node, pass, 0) + hone_node_pass_grad_bytes(node, pass, 1);
+}
+
 const hone_op hone_op_add = {
     .name = "add",
     .shape = shape,
     .forward = forward,
     .backward = backward,
+    .work = work,
     .steals = true,
 };
 

@@ -38,12 +38,24 @@ static void backward(const hone_node *node, const hone_pass *pass) {
                                  call->shape, pass->workspace);
 }
 
+/* Forward: scores and their sum of values. Backward: scores again, and the gradients of probabilities, q, k and v. */
+static void work(hone_work *out, const hone_node *node, const hone_pass *pass) {
+    const hone_attention_call *call = (const void *)node->attributes;
+    double pairs = pass->kernels->attention_pairs(call->segments, call->shape);
+    double products = out->phase == HONE_BACKWARD ? 5 : 2;
+    out->shape[0] = call->shape.heads;
+    out->shape[1] = call->shape.kv_heads;
+    out->shape[2] = call->shape.head_size;
+    out->flops = products * 2 * pairs * (double)(call->shape.heads * call->shape.head_size);
+}
+
 const hone_op hone_op_attention = {
     .name = "attention",
     .shape = shape,
     .workspace = workspace,
     .forward = forward,
     .backward = backward,
+    .work = work,
     .grads_of_all = true,
 };
 

@@ -20,11 +20,20 @@ static void backward(const hone_node *node, const hone_pass *pass) {
     hone_node_pass_grad(node, pass, IN_X);
 }
 
+static void work(hone_work *out, const hone_node *node, const hone_pass *pass) {
+    if (out->phase != HONE_BACKWARD) return;
+    const hone_tensor *b = node->in[IN_B];
+    out->bytes = hone_node_pass_grad_bytes(node, pass, IN_X);
+    if (b->needs_grad)
+        out->bytes += hone_tensor_bytes(node->out[0]->grad) + 2 * hone_tensor_bytes(b);
+}
+
 const hone_op hone_op_bias = {
     .name = "bias",
     .shape = shape,
     .forward = forward,
     .backward = backward,
+    .work = work,
     .steals = true,
 };
 

@@ -118,12 +118,30 @@ static void backward(const hone_node *node, const hone_pass *pass) {
                                 h->shape[1]);
 }
 
+/* The head's product and those of the gradients are done forward, which reads the rows that predict. */
+static void work(hone_work *out, const hone_node *node, const hone_pass *pass) {
+    (void)pass;
+    const hone_loss_call *call = (const void *)node->attributes;
+    const hone_tensor *w = node->in[IN_W], *dh = node->out[OUT_DH];
+    out->shape[0] = w->shape[1];
+    out->shape[1] = w->shape[0];
+    out->weights = w->dtype;
+    if (out->phase == HONE_BACKWARD) return;
+    double rows = (double)call->count;
+    double products = 1 + (dh ? 1 : 0) + (dh && w->needs_grad ? 1 : 0);
+    out->flops = products * 2 * rows * (double)hone_tensor_count(w);
+    out->bytes = rows * (double)w->shape[1] * sizeof(hone_real) +
+                 (w->needs_grad ? 3 : 1) * hone_tensor_bytes(w) + hone_tensor_bytes(dh) +
+                 hone_tensor_bytes(node->out[OUT_LOSSES]);
+}
+
 const hone_op hone_op_cross_entropy = {
     .name = "cross_entropy",
     .shape = shape,
     .workspace = workspace,
     .forward = forward,
     .backward = backward,
+    .work = work,
     .is_loss = true,
 };
 

@@ -25,11 +25,22 @@ static void backward(const hone_node *node, const hone_pass *pass) {
                                  a->tokens, node->in[0]->shape[1]);
 }
 
+/* Of the table, the rows of the tokens; backward adds to them. */
+static void work(hone_work *out, const hone_node *node, const hone_pass *pass) {
+    (void)pass;
+    const hone_tensor *table = node->in[0], *y = node->out[0];
+    double row = hone_tensor_bytes(table) / (double)table->shape[0];
+    out->weights = table->dtype;
+    out->bytes =
+        hone_tensor_bytes(y) + (out->phase == HONE_BACKWARD ? 2 : 1) * row * (double)y->shape[0];
+}
+
 const hone_op hone_op_embedding = {
     .name = "embedding",
     .shape = shape,
     .forward = forward,
     .backward = backward,
+    .work = work,
 };
 
 hone_status hone_embedding(hone_tensor **y, hone_tape *tape, hone_tensor *table, const int32_t *ids,

@@ -28,11 +28,18 @@ static void backward(const hone_node *node, const hone_pass *pass) {
                                 x->shape[1]);
 }
 
+/* Forward reads no row but those taken. */
+static void work(hone_work *out, const hone_node *node, const hone_pass *pass) {
+    (void)pass;
+    if (out->phase != HONE_BACKWARD) out->bytes = 2 * hone_tensor_bytes(node->out[0]);
+}
+
 const hone_op hone_op_gather = {
     .name = "gather",
     .shape = shape,
     .forward = forward,
     .backward = backward,
+    .work = work,
 };
 
 hone_status hone_gather(hone_tensor **y, hone_tape *tape, hone_tensor *x, const int32_t *rows,

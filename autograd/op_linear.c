@@ -114,6 +114,7 @@ static void forward(const hone_node *node, const hone_pass *pass) {
     hone_real *t = node->out[OUT_T]->data;
     pass->kernels->gemm(t, dropped_input(node, pass, &s), a->data, tokens, rank, in, false, true,
                         in, in, rank, 1, 0);
+    hone_pass_part(node, pass, "lora");
     product(node, pass, &s, &(hone_low_rank){t, node->in[IN_B]->data, rank, at->scale});
 }
 
@@ -171,7 +172,10 @@ static void backward(const hone_node *node, const hone_pass *pass) {
     const hone_real *dy = node->out[OUT_Y]->grad->data;
     int64_t tokens = x->shape[0], in = w->shape[1], out = w->shape[0];
     scratch s = divide(node, pass->kernels, true, pass->workspace);
-    if (has_lora(node)) factor_grads(node, pass, &s);
+    if (has_lora(node)) {
+        factor_grads(node, pass, &s);
+        hone_pass_part(node, pass, "lora");
+    }
     if (x->needs_grad) {
         hone_low_rank low = {s.dt, a ? a->data : NULL, a ? a->shape[0] : 0, 1};
         product_bwd(node, pass, &s, has_lora(node) && !drops(node) ? &low : NULL);
@@ -183,12 +187,68 @@ static void backward(const hone_node *node, const hone_pass *pass) {
     }
 }
 
+/* What goes with the factors alone: t, or the gradients of a, b and t. */
+static void work_of_lora(hone_work *work, const hone_node *node) {
+    const hone_tensor *x = node->in[IN_X], *a = node->in[IN_A], *b = node->in[IN_B];
+    double tokens = (double)x->shape[0], a_bytes = hone_tensor_bytes(a);
+    double t_bytes = hone_tensor_bytes(node->out[OUT_T]);
+    double with_a = 2 * tokens * (double)hone_tensor_count(a);
+    double with_b = 2 * tokens * (double)hone_tensor_count(b);
+    work->shape[0] = a->shape[1];
+    work->shape[1] = a->shape[0];
+    work->shape[2] = b->shape[0];
+    if (work->phase != HONE_BACKWARD) {
+        work->flops = with_a;
+        work->bytes = hone_tensor_bytes(x) + a_bytes + t_bytes;
+        return;
+    }
+    double b_bytes = hone_tensor_bytes(b);
+    work->flops = with_b + (b->needs_grad ? with_b : 0) + (a->needs_grad ? with_a : 0);
+    work->bytes = hone_tensor_bytes(node->out[OUT_Y]) + b_bytes + t_bytes +
+                  (b->needs_grad ? t_bytes + 2 * b_bytes : 0) +
+                  (a->needs_grad ? hone_tensor_bytes(x) + 2 * a_bytes : 0);
+}
+
+/* The product with w and the low-rank part that is added to its result. */
+static void work_of_product(hone_work *work, const hone_node *node, const hone_pass *pass) {
+    const hone_tensor *x = node->in[IN_X], *w = node->in[IN_W], *a = node->in[IN_A];
+    double tokens = (double)x->shape[0], x_bytes = hone_tensor_bytes(x);
+    double w_bytes = hone_tensor_bytes(w), y_bytes = hone_tensor_bytes(node->out[OUT_Y]);
+    double product = 2 * tokens * (double)hone_tensor_count(w);
+    work->shape[0] = w->shape[1];
+    work->shape[1] = w->shape[0];
+    work->weights = w->dtype;
+    work->bytes = 0;
+    if (work->phase != HONE_BACKWARD) {
+        work->flops = product + (a ? 2 * tokens * (double)hone_tensor_count(node->in[IN_B]) : 0);
+        work->bytes = x_bytes + w_bytes + y_bytes;
+        return;
+    }
+    if (x->needs_grad) {
+        work->flops += product + (a ? 2 * tokens * (double)hone_tensor_count(a) : 0);
+        work->bytes += y_bytes + w_bytes + (1 + (double)pass->beta[IN_X]) * x_bytes;
+    }
+    if (w->needs_grad) {
+        work->flops += product;
+        work->bytes += y_bytes + x_bytes + 2 * w_bytes;
+    }
+}
+
+static void work(hone_work *out, const hone_node *node, const hone_pass *pass) {
+    if (has_lora(node) && out->part == 0) {
+        work_of_lora(out, node);
+    } else {
+        work_of_product(out, node, pass);
+    }
+}
+
 const hone_op hone_op_linear = {
     .name = "linear",
     .shape = shape,
     .workspace = workspace,
     .forward = forward,
     .backward = backward,
+    .work = work,
 };
 
 hone_status hone_linear(hone_tensor **y, hone_tape *tape, hone_tensor *x, hone_tensor *w,

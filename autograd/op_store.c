@@ -17,10 +17,16 @@ static void forward(const hone_node *node, const hone_pass *pass) {
     pass->kernels->copy(a->into, node->in[0]->data, hone_tensor_count(node->in[0]));
 }
 
+static void work(hone_work *out, const hone_node *node, const hone_pass *pass) {
+    (void)pass;
+    out->bytes = 2 * hone_tensor_bytes(node->in[0]);
+}
+
 const hone_op hone_op_store = {
     .name = "store",
     .shape = shape,
     .forward = forward,
+    .work = work,
 };
 
 hone_status hone_store(hone_tape *tape, hone_tensor *x, hone_tensor *into, int64_t at) {

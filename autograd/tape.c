@@ -34,6 +34,7 @@ struct hone_tape {
     size_t next_block; /* ordinal of the next request */
     int64_t clock;     /* passes so far: the time axis of the plan */
     hone_buffer arena;
+    hone_observer observer;
 };
 
 static hone_status pool_take(void **out, pool *p) {
@@ -108,6 +109,10 @@ hone_status hone_tape_reserve(hone_tape *tape) {
 
 void hone_tape_begin(hone_tape *tape) {
     restart(tape, TAPE_RUN);
+}
+
+void hone_tape_observe(hone_tape *tape, hone_observer observer) {
+    tape->observer = observer;
 }
 
 size_t hone_tape_bytes(const hone_tape *tape) {
@@ -203,12 +208,27 @@ static hone_status take_workspace(hone_pass *pass, hone_tape *tape, const hone_n
                       node->op->workspace(node, pass->kernels, backward));
 }
 
-static hone_status run_forward(hone_tape *tape, hone_node *node) {
+static void run_pass(const hone_tape *tape, const hone_node *node, hone_pass *pass,
+                     hone_phase phase) {
+    hone_watch watch;
+    if (tape->observer.passed) {
+        watch = hone_watch_begin(&tape->observer, node, phase);
+        pass->watch = &watch;
+    }
+    if (phase == HONE_BACKWARD) {
+        node->op->backward(node, pass);
+    } else {
+        node->op->forward(node, pass);
+    }
+    if (pass->watch) hone_watch_end(node, pass);
+}
+
+static hone_status run_forward(hone_tape *tape, hone_node *node, hone_phase phase) {
     hone_pass pass;
     HONE_TRY(take_workspace(&pass, tape, node, false));
     for (int i = 0; i < HONE_NODE_INPUTS; i++) touch(tape, node->in[i]);
     for (int i = 0; i < HONE_NODE_OUTPUTS; i++) touch(tape, node->out[i]);
-    if (tape->mode == TAPE_RUN) node->op->forward(node, &pass);
+    if (tape->mode == TAPE_RUN) run_pass(tape, node, &pass, phase);
     tape->clock++;
     return HONE_OK;
 }
@@ -224,7 +244,7 @@ hone_status hone_tape_record(hone_node **out, hone_tape *tape, const hone_op *op
     memcpy(node->in, in, sizeof node->in);
     if (attribute_bytes) memcpy(node->attributes, attributes, attribute_bytes);
     HONE_TRY(op->shape(tape, node));
-    HONE_TRY(run_forward(tape, node));
+    HONE_TRY(run_forward(tape, node, HONE_FORWARD));
     *out = node;
     return HONE_OK;
 }
@@ -270,7 +290,7 @@ static hone_status replay(hone_tape *tape, const segment *part) {
         for (int i = 0; i < HONE_NODE_OUTPUTS; i++) {
             if (node->out[i]) HONE_TRY(place_output(tape, node, i));
         }
-        HONE_TRY(run_forward(tape, node));
+        HONE_TRY(run_forward(tape, node, HONE_REPLAY));
     }
     return HONE_OK;
 }
@@ -308,7 +328,7 @@ static hone_status run_backward(hone_tape *tape, hone_node *node) {
         if (node->saved_out >> i & 1u) touch(tape, node->out[i]);
     }
     touch(tape, node->out[0]->grad);
-    if (tape->mode == TAPE_RUN) node->op->backward(node, &pass);
+    if (tape->mode == TAPE_RUN) run_pass(tape, node, &pass, HONE_BACKWARD);
     tape->clock++;
     return HONE_OK;
 }

@@ -21,6 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "autograd/observer.h"
 #include "autograd/tensor.h"
 #include "base/status.h"
 #include "kernels/device.h"
@@ -31,6 +32,12 @@ enum { HONE_NODE_INPUTS = 4, HONE_NODE_OUTPUTS = 2, HONE_NODE_ATTRIBUTES = 128 }
 typedef struct hone_tape hone_tape;
 typedef struct hone_node hone_node;
 
+/* A pass that is observed. */
+typedef struct hone_watch {
+    const hone_observer *observer;
+    hone_work work; /* of the part that runs */
+} hone_watch;
+
 /* What a forward or backward function works with, besides the node. */
 typedef struct hone_pass {
     const hone_kernels *kernels;
@@ -38,6 +45,7 @@ typedef struct hone_pass {
     hone_real beta
         [HONE_NODE_INPUTS]; /* backward: 1 when the input's gradient already holds a part, else 0 */
     bool stolen;            /* backward: input 0 took over the memory of output 0's gradient */
+    hone_watch *watch;      /* NULL: nobody observes */
 } hone_pass;
 
 /* An operation. One file each; all of them stand in ops.h. */
@@ -52,6 +60,10 @@ typedef struct hone_op {
     /* Adds to or sets (pass->beta) in[i]->grad of every input that needs one (or of all: grads_of_all), from
      * out[]->grad. */
     void (*backward)(const hone_node *node, const hone_pass *pass);
+    /* After a pass, or a part of one, for an observer: corrects shape, weights, flops and bytes of *work, which begins
+     * with in[0]'s columns, no flops, and the bytes of all inputs and outputs, in backward of the gradients and of
+     * what is saved. NULL: that is right. */
+    void (*work)(hone_work *work, const hone_node *node, const hone_pass *pass);
     /* Input 0 may take over the memory of output 0's gradient, which dies with this node. */
     bool steals;
     /* Backward writes the gradients of all inputs at once, also of those that need none. */
@@ -89,6 +101,9 @@ void hone_tape_begin(hone_tape *tape);
  * there and are added to. */
 HONE_MUST_USE hone_status hone_tape_backward(hone_tape *tape);
 
+/* From now on tells `observer` of every pass that runs (not of planned ones). */
+void hone_tape_observe(hone_tape *tape, hone_observer observer);
+
 HONE_MUST_USE hone_status hone_tape_segment_begin(hone_tape *tape);
 void hone_tape_segment_end(hone_tape *tape);
 
@@ -111,6 +126,16 @@ HONE_MUST_USE hone_status hone_node_output_in_place(hone_tape *tape, hone_node *
 
 /* For backward: dx = dy or dx += dy, with input i's gradient as dx, where one is wanted and not stolen. */
 void hone_node_pass_grad(const hone_node *node, const hone_pass *pass, int i);
+
+/* For work rules: the bytes that the above moves. */
+double hone_node_pass_grad_bytes(const hone_node *node, const hone_pass *pass, int i);
+
+/* For forward and backward: to an observer, what ran so far is a part of the pass by a name of its own. */
+void hone_pass_part(const hone_node *node, const hone_pass *pass, const char *name);
+
+/* For the tape, around a pass that is observed (autograd/observe.c). */
+hone_watch hone_watch_begin(const hone_observer *observer, const hone_node *node, hone_phase phase);
+void hone_watch_end(const hone_node *node, const hone_pass *pass);
 
 /* For workspace rules: parts of a workspace begin on cache lines. */
 static inline size_t hone_whole_lines(size_t bytes) {

@@ -5,6 +5,7 @@
 #define HONE_AUTOGRAD_TENSOR_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "kernels/int8.h"
@@ -26,6 +27,15 @@ typedef struct hone_tensor {
 
 static inline int64_t hone_tensor_count(const hone_tensor *t) {
     return t->shape[0] * t->shape[1] * t->shape[2] * t->shape[3];
+}
+
+/* Takes NULL: nothing. */
+static inline double hone_tensor_bytes(const hone_tensor *t) {
+    if (!t) return 0;
+    int64_t count = hone_tensor_count(t), row = t->shape[t->dims - 1];
+    size_t row_bytes = t->dtype == HONE_REAL ? (size_t)row * sizeof(hone_real)
+                                             : hone_dtype_row_bytes(t->dtype, row);
+    return (double)(count / row) * (double)row_bytes;
 }
 
 /* A tensor over memory from outside any tape: weights, parameters, caches. */

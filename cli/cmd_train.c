@@ -54,6 +54,13 @@ static void check_files(void *context, const hone_train_options *options, hone_r
     *rows = hone_self_check_rows(&p->check);
 }
 
+/* Line by line: a message has its limits. */
+static void show_profile(void *context, const char *table) {
+    (void)context;
+    for (const char *at = table, *end; (end = strchr(at, '\n')); at = end + 1)
+        hone_say("%.*s", (int)(end - at), at);
+}
+
 static json_t *losses(const hone_train_result *r) {
     json_t *object = json_pack("{s:f, s:f}", "first", r->first_loss, "last", r->last_loss);
     if (object && r->has_eval) {
@@ -65,8 +72,9 @@ static json_t *losses(const hone_train_result *r) {
 
 /* Those of the run folder's files that are there. */
 static json_t *files(const char *out) {
-    static const char *const names[] = {"run.yaml",  "metrics.jsonl", "adapter",    "adapter.gguf",
-                                        "Modelfile", "model",         "model.gguf", "report.html"};
+    static const char *const names[] = {"run.yaml",     "metrics.jsonl", "adapter",
+                                        "adapter.gguf", "Modelfile",     "model",
+                                        "model.gguf",   "report.html",   "profile.json"};
     json_t *list = json_array();
     for (size_t i = 0; list && i < HONE_COUNT(names); i++) {
         char path[4096];
@@ -125,8 +133,15 @@ static bool wants_json(int argc, char **argv) {
 
 static hone_status train(json_t **object, const hone_train_flags *flags) {
     progress p = {.log_every = flags->options.log_every};
-    hone_train_observer observer = {&p,        show_message, show_step,
-                                    show_eval, check_files,  hone_signals_catch()};
+    hone_train_observer observer = {
+        .context = &p,
+        .message = show_message,
+        .step = show_step,
+        .eval = show_eval,
+        .verify = check_files,
+        .profile = flags->profile ? show_profile : NULL,
+        .stop = hone_signals_catch(),
+    };
     hone_train_result result;
     hone_status status = hone_train(&result, &flags->options, flags->resume, &observer);
     if (status == HONE_OK) {

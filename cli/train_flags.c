@@ -8,7 +8,7 @@
 #include "base/file.h"
 #include "cli/help.h"
 
-enum { MAX_FLAGS = 64, OWN_FLAGS = 4 };
+enum { MAX_FLAGS = 64, OWN_FLAGS = 5 };
 
 /* Everything that the command line said. */
 typedef struct spoken {
@@ -123,6 +123,10 @@ static hone_status parse(hone_train_flags *out, spoken *words, hone_buf *default
          .type = HONE_FLAG_SWITCH,
          .target = &out->resume,
          .text = "go on from the newest checkpoint of --out"},
+        {.name = "profile",
+         .type = HONE_FLAG_SWITCH,
+         .target = &out->profile,
+         .text = "time every operation: a table at the end, and profile.json in --out"},
         {.name = "json",
          .type = HONE_FLAG_SWITCH,
          .target = &out->json,

@@ -11,6 +11,7 @@
 typedef struct hone_train_flags {
     hone_train_options options; /* resolved: option > config file > default; owned */
     bool resume;
+    bool profile;
     bool json;
     bool help; /* the help was printed: nothing more is to be done */
 } hone_train_flags;

@@ -159,6 +159,9 @@ typedef struct hone_kernels {
     size_t (*attention_workspace)(hone_attention_shape shape, int64_t max_q, int64_t max_k,
                                   bool backward);
 
+    /* Pairs of a query and a key that it sees, for one head: what either pass computes at least. */
+    double (*attention_pairs)(const hone_segment *segments, hone_attention_shape shape);
+
     /* y = kind(x), n elements; y may be x. */
     void (*activation_fwd)(hone_real *y, const hone_real *x, int64_t n, hone_activation_kind kind);
     /* Overwrites dx, which may be dy or x itself. */

@@ -7,6 +7,7 @@
 #include "train/checkpoint.h"
 #include "train/evaluate.h"
 #include "train/optimizer.h"
+#include "train/profile.h"
 #include "train/session.h"
 #include "train/trainer.h"
 
@@ -27,6 +28,7 @@ typedef struct hone_run {
     hone_buffer dropout_key; /* one uint64_t */
     hone_buffer best;        /* the parameters at the best evaluation; with early stopping only */
     hone_metrics *metrics;
+    hone_profile *profile; /* NULL: nobody asked for one */
     hone_checkpoint_state state;
     hone_checkpoint_tensor *saved; /* owned: what a checkpoint holds, with host memory for it */
     size_t saved_count;
@@ -67,7 +69,7 @@ HONE_MUST_USE hone_status hone_run_restore(hone_run *run);
 /* Looks, before the first step, whether a model that is trained in full can be written as GGUF; says so when not. */
 HONE_MUST_USE hone_status hone_run_check_files(hone_run *run);
 
-/* Writes the adapter or model, Modelfile and report. */
+/* Writes the adapter or model, Modelfile, profile.json when there is a profile, and report. */
 HONE_MUST_USE hone_status hone_run_write_files(hone_run *run);
 
 /* "<out>/<name>", owned by the caller. */

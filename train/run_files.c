@@ -82,6 +82,17 @@ static hone_status write_model(const hone_run *run) {
     return status;
 }
 
+static hone_status write_profile(const hone_run *run) {
+    if (!run->profile) return HONE_OK;
+    hone_buf text = {0};
+    char *path = hone_run_path(run, "profile.json");
+    hone_status status = path ? hone_profile_trace(&text, run->profile) : HONE_ERR_MEMORY;
+    if (status == HONE_OK) status = hone_file_put(path, text.data, text.length);
+    hone_free(path);
+    hone_buf_free(&text);
+    return status;
+}
+
 /* --- The report --- */
 
 /* Rows of a table under construction, with room for their values. */
@@ -154,6 +165,7 @@ static const hone_report_row known_files[] = {
     {"Modelfile", "for runtimes that read one"},
     {"run.yaml", "every setting of this run; a config for the next"},
     {"metrics.jsonl", "the numbers of every step"},
+    {"profile.json", "where the time went; chrome://tracing and Perfetto read it"},
     {"checkpoints", "what --resume goes on from"},
 };
 
@@ -195,6 +207,7 @@ static hone_status write_report(hone_run *run, const hone_metrics_history *histo
 
 hone_status hone_run_write_files(hone_run *run) {
     HONE_TRY(run->session.adapter ? write_adapter(run) : write_model(run));
+    HONE_TRY(write_profile(run));
     hone_report_table verified = {0};
     if (run->observer->verify) {
         run->observer->verify(run->observer->context, run->options, &verified);

@@ -38,8 +38,10 @@ static hone_status draw_dropout_key(hone_run *run, int64_t step) {
 }
 
 static hone_status run_micro_batch(double *loss, hone_run *run, hone_cursor *cursor) {
+    double start = hone_seconds();
     HONE_TRY(hone_loader_fill(&run->host, run->loader, cursor, run->options->batch_size));
     HONE_TRY(hone_device_batch_load(&run->batch, &run->host));
+    hone_profile_span(run->profile, "batch", start, 0);
     hone_tape_begin(run->tape);
     HONE_TRY(hone_transformer_loss(run->tape, &run->forward, &run->batch.loss));
     HONE_TRY(hone_tape_backward(run->tape));
@@ -78,15 +80,34 @@ static double rate_of(const hone_run *run, int64_t step) {
     return hone_schedule_lr(&schedule, step - 1);
 }
 
+static hone_status zero_gradients(hone_run *run) {
+    double start = hone_seconds();
+    HONE_TRY(hone_optimizer_zero_grad(&run->optimizer));
+    double elements = (double)run->params->elements;
+    hone_profile_span(run->profile, "zero gradients", start, elements * sizeof(hone_real));
+    return HONE_OK;
+}
+
+/* The norm reads the gradients; AdamW reads them with values and moments, and writes the last two. */
+static hone_status update(double *grad_norm, hone_run *run, int64_t step, double lr) {
+    double start = hone_seconds();
+    HONE_TRY(hone_optimizer_step(grad_norm, &run->optimizer, step, lr));
+    double elements = 8 * (double)run->params->elements;
+    hone_profile_span(run->profile, "optimizer", start, elements * sizeof(hone_real));
+    return HONE_OK;
+}
+
 /* One optimiser step, the `step`-th from 1. */
 static hone_status run_step(hone_step_metrics *m, hone_run *run, int64_t step) {
     const hone_train_options *o = run->options;
     double start = hone_seconds(), loss = 0;
+    hone_profile_step_begin(run->profile, step, start);
     hone_cursor cursor = {run->state.epoch, run->state.bin};
     hone_loader_counts counts;
     HONE_TRY(hone_loader_count(&counts, run->loader, cursor, o->batch_size * o->accumulation));
     HONE_TRY(draw_dropout_key(run, step));
-    HONE_TRY(hone_optimizer_zero_grad(&run->optimizer));
+    hone_profile_span(run->profile, "batch", start, 0);
+    HONE_TRY(zero_gradients(run));
     run->batch.loss.weight = 1 / (double)counts.supervised;
     for (int64_t i = 0; i < o->accumulation; i++) HONE_TRY(run_micro_batch(&loss, run, &cursor));
     *m = (hone_step_metrics){
@@ -97,7 +118,7 @@ static hone_status run_step(hone_step_metrics *m, hone_run *run, int64_t step) {
         .supervised_tokens = counts.supervised,
     };
     if (!isfinite(m->loss)) return refuse_numbers(run, step, m->loss);
-    hone_status status = hone_optimizer_step(&m->grad_norm, &run->optimizer, step, m->lr);
+    hone_status status = update(&m->grad_norm, run, step, m->lr);
     if (status == HONE_ERR_NUMERIC) return refuse_numbers(run, step, m->loss);
     HONE_TRY(status);
     run->state.step = step;
@@ -105,7 +126,9 @@ static hone_status run_step(hone_step_metrics *m, hone_run *run, int64_t step) {
     run->state.bin = cursor.bin;
     run->state.tokens += counts.tokens;
     run->state.supervised_tokens += counts.supervised;
-    m->seconds = hone_seconds() - start;
+    double end = hone_seconds();
+    hone_profile_step_end(run->profile, end);
+    m->seconds = end - start;
     m->tokens_per_second = (double)counts.tokens / m->seconds;
     m->peak_bytes = peak_resident_bytes();
     return HONE_OK;
@@ -172,18 +195,25 @@ static bool is_done(const hone_run *run) {
 /* What follows a step: its line, an evaluation, a checkpoint. Evaluations come first, so that a checkpoint stands for
  * every line up to its step. */
 static hone_status after_step(hone_run *run, const hone_step_metrics *m) {
+    double start = hone_seconds();
     HONE_TRY(hone_metrics_step(run->metrics, m));
     run->result.seconds += m->seconds;
     run->result.last_loss = m->loss;
     if (m->step == 1) run->result.first_loss = m->loss;
     double left = (double)(run->steps - m->step) * m->seconds;
     if (run->observer->step) run->observer->step(run->observer->context, m, run->steps, left);
+    hone_profile_span(run->profile, "metrics", start, 0);
     bool last = m->step == run->steps;
     if (run->evaluator && (last || every(m->step, run->options->eval_every))) {
+        start = hone_seconds();
         HONE_TRY(run_eval(run));
+        hone_profile_span(run->profile, "evaluation", start, 0);
     }
     if (is_done(run) || !wants_checkpoint(run)) return HONE_OK;
-    return hone_run_save(run);
+    start = hone_seconds();
+    HONE_TRY(hone_run_save(run));
+    hone_profile_span(run->profile, "checkpoint", start, 0);
+    return HONE_OK;
 }
 
 static hone_status run_steps(hone_run *run) {
@@ -251,8 +281,16 @@ static hone_status recall(hone_run *run) {
     return HONE_OK;
 }
 
+static hone_status start_profile(hone_run *run) {
+    if (!run->observer->profile) return HONE_OK;
+    HONE_TRY(hone_profile_new(&run->profile));
+    hone_tape_observe(run->tape, hone_profile_observer(run->profile));
+    return HONE_OK;
+}
+
 static hone_status run_all(hone_run *run, bool resume) {
     HONE_TRY(hone_run_open(run, resume));
+    HONE_TRY(start_profile(run));
     HONE_TRY(hone_run_state_prepare(run));
     if (resume) HONE_TRY(hone_run_restore(run));
     if (run->result.resumed_from < 0) HONE_TRY(hone_run_write_plan(run));
@@ -263,6 +301,18 @@ static hone_status run_all(hone_run *run, bool resume) {
     if (run->evaluator && run->result.resumed_from < 0) HONE_TRY(run_eval(run));
     HONE_TRY(run_steps(run));
     return finish(run);
+}
+
+/* After the run is closed: what the measurement takes in memory is not added to that of the run. */
+static hone_status tell_profile(const hone_profile *profile, const hone_device *device,
+                                const hone_train_observer *observer) {
+    hone_limits limits;
+    HONE_TRY(hone_limits_measure(&limits, device));
+    hone_buf table = {0};
+    hone_status status = hone_profile_table(&table, profile, &limits);
+    if (status == HONE_OK) observer->profile(observer->context, table.data);
+    hone_buf_free(&table);
+    return status;
 }
 
 static void close_run(hone_run *run) {
@@ -299,7 +349,10 @@ hone_status hone_train(hone_train_result *out, const hone_train_options *options
     run->result.tokens = run->state.tokens;
     run->result.peak_bytes = peak_resident_bytes();
     *out = run->result;
+    hone_device device = run->session.device;
     close_run(run);
+    if (status == HONE_OK && run->profile) status = tell_profile(run->profile, &device, observer);
+    hone_profile_free(run->profile);
     if (run->made_folder && !run->started) hone_dir_remove(options->out);
     hone_free(run);
     return status;

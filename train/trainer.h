@@ -23,6 +23,9 @@ typedef struct hone_train_observer {
     void (*eval)(void *context, const hone_eval_metrics *eval);
     /* When all files but the report are there, for a check of them; *rows, borrowed until the run ends, go into the report. */
     void (*verify)(void *context, const hone_train_options *options, hone_report_table *rows);
+    /* At the end, where the time of the steps went, as lines of text (train/profile.h). With it the run is timed and
+     * leaves profile.json. */
+    void (*profile)(void *context, const char *table);
     const volatile sig_atomic_t *stop; /* a signal's number once it came; NULL: never */
 } hone_train_observer;
 

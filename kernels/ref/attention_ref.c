@@ -135,3 +135,13 @@ size_t hone_attention_workspace_ref(hone_attention_shape shape, int64_t max_q, i
     int64_t numbers = backward ? 2 * shape.head_size : max_k;
     return (size_t)numbers * sizeof(double);
 }
+
+double hone_attention_pairs_ref(const hone_segment *segments, hone_attention_shape shape) {
+    int64_t pairs = 0;
+    for (int64_t s = 0; s < shape.segments; s++) {
+        int64_t before = segments[s].k_len - segments[s].q_len;
+        for (int64_t last = before; last < segments[s].k_len; last++)
+            pairs += last - first_key(shape, last) + 1;
+    }
+    return (double)pairs;
+}

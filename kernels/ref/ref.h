@@ -72,6 +72,7 @@ void hone_attention_bwd_ref(hone_real *dq, hone_real *dk, hone_real *dv, const h
                             hone_attention_shape shape, void *workspace);
 size_t hone_attention_workspace_ref(hone_attention_shape shape, int64_t max_q, int64_t max_k,
                                     bool backward);
+double hone_attention_pairs_ref(const hone_segment *segments, hone_attention_shape shape);
 
 void hone_activation_fwd_ref(hone_real *y, const hone_real *x, int64_t n,
                              hone_activation_kind kind);

@@ -23,6 +23,7 @@ static const hone_kernels table = {
     .attention_fwd = hone_attention_fwd_ref,
     .attention_bwd = hone_attention_bwd_ref,
     .attention_workspace = hone_attention_workspace_ref,
+    .attention_pairs = hone_attention_pairs_ref,
     .activation_fwd = hone_activation_fwd_ref,
     .activation_bwd = hone_activation_bwd_ref,
     .gated_fwd = hone_gated_fwd_ref,

@@ -300,6 +300,23 @@ def test_train_json_ends_with_one_object_when_it_fails(hone, model, records, tmp
     assert " MiB may be taken" in hone(*run, "--memory", "1M", "--set", "seq_len=64", status=1).stderr
 
 
+def test_profile_prints_a_table_and_leaves_a_trace(hone, model, records, tmp_path):
+    settings = ["--steps", "6", "--set", "seq_len=64", "--set", "recompute=full"]
+    run = hone("train", "--model", model, "--data", records, "--out", tmp_path / "run", "--profile", "--json", *settings)
+    assert "where the time goes: 5 steps" in run.stderr
+    for row in ["linear +48x80 ", "lora +48x16x80 ", "attention +4x2x12 ", "cross_entropy ", "optimizer ", "unaccounted ", "step "]:
+        assert re.search("^" + row, run.stderr, re.M), row
+    path = str(tmp_path / "run/profile.json")
+    assert path in json.loads(run.stdout)["files"]
+    with open(path) as file:
+        events = [event for event in json.load(file)["traceEvents"] if event["ph"] == "X"]
+    assert {event.get("cat") for event in events} == {None, "forward", "replay", "backward", "loop"}
+    steps = [event for event in events if event["name"].startswith("step ")]
+    assert [event["name"] for event in steps] == ["step 2", "step 3", "step 4"]
+    inside = sum(event["dur"] for event in events if "cat" in event)
+    assert 0.5 < inside / sum(event["dur"] for event in steps) <= 1
+
+
 def test_finished_run_that_is_resumed_tells_its_speed(hone, trained, tmp_path):
     again = hone.json("train", "--resume", "--out", shutil.copytree(trained[0], tmp_path / "run"))
     assert again["steps"] == 6 and again["tokens_per_second"] > 0

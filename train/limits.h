@@ -1,0 +1,18 @@
+/*
+ * What the machine can do at best, as hone's own kernels reach it: the measure for the speed of everything else.
+ */
+#ifndef HONE_TRAIN_LIMITS_H
+#define HONE_TRAIN_LIMITS_H
+
+#include "base/status.h"
+#include "kernels/device.h"
+
+typedef struct hone_limits {
+    double flops; /* per second: a product of matrices [1024,1024], two for a multiply-add */
+    double bytes; /* per second: a copy beyond the caches, what is read and what is written */
+} hone_limits;
+
+/* Takes about half a second and 256 MiB; the best of many tries, with the threads that are set. */
+HONE_MUST_USE hone_status hone_limits_measure(hone_limits *out, const hone_device *device);
+
+#endif
