@@ -75,6 +75,10 @@ const char *hone_verify_reference(const hone_verify *v) {
     return v->reference.data ? v->reference.data : "";
 }
 
+const char *hone_verify_warning(const hone_verify *v) {
+    return v->warning.data ? v->warning.data : "";
+}
+
 const char *hone_verify_texts(const hone_verify *v) {
     return v->text_names.data ? v->text_names.data : "";
 }
@@ -98,7 +102,9 @@ static hone_status add_adapter(hone_verify *v, const char *path) {
         HONE_F32; /* of what the adapter adds: the base's own weights are the same on both sides */
     hone_adapter_info use;
     HONE_TRY(hone_session_info(&use, &v->session));
-    return hone_adapter_open(&side->adapter, side->model, path, &use);
+    HONE_TRY(hone_adapter_open(&side->adapter, side->model, path, &use));
+    if (v->warning.length > 0 || !side->adapter->doubts.other_base[0]) return HONE_OK;
+    return hone_session_doubts(&v->warning, &v->session, side->adapter, path);
 }
 
 static void take_coarser(hone_dtype *coarsest, hone_dtype type) {
@@ -171,7 +177,7 @@ static hone_status open_alone(hone_verify *v, const hone_verify_options *o) {
     HONE_TRY(hone_session_open(s, o->model, NULL, o->template, o->threads, 0));
     HONE_TRY(hone_buf_printf(&v->reference, "%s", o->model));
     if (o->adapter) {
-        HONE_TRY(hone_session_open_adapter(s, NULL, o->adapter));
+        HONE_TRY(hone_session_open_adapter(s, &v->warning, o->adapter));
         HONE_TRY(hone_buf_printf(&v->reference, " with the adapter %s", o->adapter));
         if (hone_path_ends(o->adapter, ".gguf")) HONE_TRY(add_adapter(v, o->adapter));
     }
@@ -259,6 +265,7 @@ void hone_verify_close(hone_verify *v) {
     hone_free(v->checks);
     hone_buf_free(&v->reference);
     hone_buf_free(&v->text_names);
+    hone_buf_free(&v->warning);
     hone_session_close(&v->session);
     hone_free(v);
 }
@@ -284,10 +291,10 @@ static hone_status check_shape(bool *same, hone_verify *v, const hone_verify_sid
     return HONE_OK;
 }
 
-/* An adapter brings no tokenizer and no template, but says which it was trained with; another tokenizer or base was
- * refused when it was opened. */
+/* An adapter brings no tokenizer and no template, but says which it was trained with; another tokenizer was
+ * refused when it was opened, and of another base a warning tells. */
 static hone_status check_recorded(hone_verify *v, const hone_verify_side *side) {
-    if (!side->adapter->other_template) return HONE_OK;
+    if (!side->adapter->doubts.other_template) return HONE_OK;
     hone_verify_check *check = hone_verify_add(v, side, "chat template");
     if (!check) return HONE_ERR_MEMORY;
     check->difference = 1;

@@ -56,6 +56,9 @@ HONE_MUST_USE hone_status hone_verify_run(hone_verify *verify);
 const hone_verify_check *hone_verify_checks(const hone_verify *verify, size_t *count);
 bool hone_verify_agrees(const hone_verify *verify); /* every check is ok */
 
+/* A line for a person where an adapter was trained on another base, or with another template; "". */
+const char *hone_verify_warning(const hone_verify *verify);
+
 /* What the training side is, and which texts were used, in words for a person. */
 const char *hone_verify_reference(const hone_verify *verify);
 const char *hone_verify_texts(const hone_verify *verify);

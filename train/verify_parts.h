@@ -35,8 +35,9 @@ struct hone_verify {
     hone_verify_check *checks; /* owned */
     size_t check_count, check_capacity;
     int64_t tokens, continued;
-    hone_buf reference;          /* in words */
-    hone_buf text_names;         /* in words */
+    hone_buf reference;  /* in words */
+    hone_buf text_names; /* in words */
+    hone_buf warning;
     char *folder;                /* owned: of temporary files; NULL until there is one */
     char *base_gguf, *text_file; /* owned */
 };
