@@ -6,8 +6,11 @@
  *                       trained); of an adapter that is not in a run folder, the base with that adapter
  *     exported files    adapter/ and adapter.gguf, or model/ and model.gguf, of a run; merged models that are named
  *
- * Compared are token ids, chat templates and their renderings, weights, logits, losses and greedy text. Limits go by
- * the coarsest type of an exported file's matrices, in nat per token: F32 1e-4, F16 5e-4, BF16 3e-3, quantised 2e-2.
+ * Compared are token ids, chat templates and their renderings, weights, logits, losses and greedy text. Weights, row by
+ * row, are held to what rounding the merged ones to their type makes. Limits of the loss go by the coarsest type of an
+ * exported file's matrices, in nat per token: F32 1e-4, F16 5e-4, BF16 3e-3, Q8_0 2e-2. Coarser types change the loss by
+ * as much as they do: where all weights are such roundings that is told, and the loss is held, to 1e-4, to that of the
+ * training side with the rounded weights; else to 2e-2 like Q8_0.
  */
 #ifndef HONE_TRAIN_VERIFY_H
 #define HONE_TRAIN_VERIFY_H
