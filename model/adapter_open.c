@@ -14,13 +14,12 @@ static bool differ(const char *a, const char *b) {
     return a && b && strcmp(a, b) != 0;
 }
 
-static hone_status refuse_tokenizer(const char *what, const char *recorded, const char *used,
-                                    const char *file, const char *base_path) {
+static hone_status refuse_hash(const char *what, const char *remedy, const char *recorded,
+                               const char *used, const char *file, const char *base_path) {
     return hone_fail(HONE_ERR_DATA,
                      "%s: the adapter was trained with a %s of hash %s, but that of %s has %s: it "
-                     "would give other token ids; put back the tokenizer that the base had in "
-                     "training",
-                     file, what, recorded, base_path, used);
+                     "would give other token ids; %s",
+                     file, what, recorded, base_path, used, remedy);
 }
 
 hone_status hone_adapter_check_use(hone_adapter_doubts *doubts, const hone_adapter_info *recorded,
@@ -30,12 +29,12 @@ hone_status hone_adapter_check_use(hone_adapter_doubts *doubts, const hone_adapt
     if (!use) return HONE_OK;
     bool other_base = differ(recorded->base_hash, use->base_hash);
     if (other_base && differ(recorded->vocabulary_hash, use->vocabulary_hash)) {
-        return refuse_tokenizer("vocabulary", recorded->vocabulary_hash, use->vocabulary_hash, file,
-                                base_path);
+        return refuse_hash("vocabulary", "give a form of the model that it was trained on",
+                           recorded->vocabulary_hash, use->vocabulary_hash, file, base_path);
     }
     if (!other_base && differ(recorded->tokenizer_hash, use->tokenizer_hash)) {
-        return refuse_tokenizer("tokenizer", recorded->tokenizer_hash, use->tokenizer_hash, file,
-                                base_path);
+        return refuse_hash("tokenizer", "put back the tokenizer that the base had in training",
+                           recorded->tokenizer_hash, use->tokenizer_hash, file, base_path);
     }
     if (other_base) {
         snprintf(doubts->other_base, sizeof doubts->other_base, "%s", recorded->base_hash);

@@ -155,7 +155,7 @@ static hone_status declare_pair(const reader *r, hone_adapter *adapter, int64_t 
     if (said != (double)rank) {
         return hone_fail(HONE_ERR_FORMAT,
                          "%s: keys r and rank_pattern give %s rank %g, but its factors have rank "
-                         "%lld",
+                         "%lld; give the config that was saved with them",
                          r->config_path, module, said, (long long)rank);
     }
     double divisor = root ? sqrt((double)rank) : (double)rank;

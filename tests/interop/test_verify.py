@@ -445,6 +445,18 @@ def test_with_fake_program_that_says_something_else_differs(run, tmp_path):
     ck_fault(run.verify("--with", fake, status=1), "adapter.gguf", "perplexity", "1234.57 instead of")
 
 
+def test_with_program_that_loses_the_end_of_its_log_is_run_again(run, tmp_path):
+    """llama.cpp's programs may end before the thread that writes their log has come to its end."""
+    count = f'n=$(cat "{tmp_path}/n" 2>/dev/null); n=$((${{n:-0}} + 1)); echo $n > "{tmp_path}/n"'
+    (tmp_path / "said").write_text(said_by_hone(run).rstrip("\n"))
+    cut = f'{VERSION}\n{count}\nif [ $n -lt 3 ]; then printf Onc; else cat "{tmp_path}/said"; printf "\\n\\n"; fi'
+    run.verify("--with", script(tmp_path / "llama-completion", cut))
+    assert (tmp_path / "n").read_text().strip() == "3"
+    cut = f"{VERSION}\n{count}\nprintf '[1]900.9,'; [ $n -lt 6 ] || echo 'Final estimate: PPL = 1234.5678 +/- 9'"
+    fake = script(tmp_path / "llama-perplexity", cut)
+    ck_fault(run.verify("--with", fake, status=1), "adapter.gguf", "perplexity", "1234.57 instead of")
+
+
 def test_with_program_that_fails_is_an_error_with_its_words(run, tmp_path):
     flags = ["verify", "--model", run.model, "--adapter", run.out, "--with"]
     fake = script(tmp_path / "llama-cli", f"{VERSION}\necho 'error: no such flag' >&2; exit 3")
