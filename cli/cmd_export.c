@@ -124,7 +124,7 @@ static hone_status open_records(hone_session *session, const settings *s,
     return HONE_OK;
 }
 
-/* In nat per token, as hone verify's limit of quantised files. A change that is small beside the steps of a coarse type
+/* In nat per token, as hone verify's limit of Q8_0. A change that is small beside the steps of a coarse type
  * rounds to nothing. */
 #define COSTLY 0.02
 

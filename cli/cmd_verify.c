@@ -100,6 +100,7 @@ static hone_status conclude(const hone_verify *v, const settings *s) {
 static hone_status verify(settings *s) {
     hone_verify *v;
     HONE_TRY(hone_verify_open(&v, &s->options));
+    if (*hone_verify_warning(v)) hone_warn("%s", hone_verify_warning(v));
     hone_status status = hone_verify_run(v);
     if (status == HONE_OK && s->with) status = hone_verify_with(s->label, v, s->with);
     if (status == HONE_OK && s->json) status = print_json(v, s);

@@ -7,7 +7,7 @@
 
 #include "cli/child.h"
 
-enum { MOST_TARGETS = 16, NUMBER = 24 };
+enum { MOST_TARGETS = 16, NUMBER = 24, MOST_TRIES = 8 };
 
 static const char *base_name(const char *path) {
     const char *slash = strrchr(path, '/');
@@ -51,9 +51,23 @@ static hone_status refuse_exit(const char *program, const hone_child_result *sai
                      (int)(end - begin), text + begin);
 }
 
+/* Whether what a program said is there to its end. */
+typedef bool (*is_whole)(const hone_child_result *said);
+
+/* Newer llama.cpp writes by a thread of its own, and loses what that has not come to when the program ends: then it is run
+ * again. */
+static hone_status run_whole(hone_child_result *out, const char *const *argv, is_whole whole) {
+    hone_status status = hone_child_run(out, argv);
+    for (int i = 1; status == HONE_OK && out->status == 0 && !whole(out) && i < MOST_TRIES; i++) {
+        hone_child_free(out);
+        status = hone_child_run(out, argv);
+    }
+    return status;
+}
+
 /* Options that both kinds share come first; `rest` is NULL-ended. */
 static hone_status run(hone_child_result *out, const char *program,
-                       const hone_verify_target *target, const char *const *rest) {
+                       const hone_verify_target *target, const char *const *rest, is_whole whole) {
     /* a cache in F32, so that what is measured is the file */
     const char *argv[24] = {program, "-m", target->model, "-ctk", "f32", "-ctv", "f32"};
     size_t n = 7;
@@ -62,9 +76,15 @@ static hone_status run(hone_child_result *out, const char *program,
         argv[n++] = target->adapter;
     }
     while (*rest) argv[n++] = *rest++;
-    hone_status status = hone_child_run(out, argv);
+    hone_status status = run_whole(out, argv, whole);
     if (status == HONE_OK && out->status != 0) status = refuse_exit(program, out);
     return status;
+}
+
+/* The text is followed by empty lines. */
+static bool ends_in_line(const hone_child_result *said) {
+    size_t length = said->output.length;
+    return length > 0 && said->output.data[length - 1] == '\n';
 }
 
 static hone_status ask_text(hone_verify *v, const hone_verify_target *target, const char *program,
@@ -74,7 +94,7 @@ static hone_status ask_text(hone_verify *v, const hone_verify_target *target, co
     const char *rest[] = {"-p",      hone_verify_prompt(v), "-n",          count, "--temp", "0",
                           "-no-cnv", "--no-display-prompt", "--simple-io", NULL};
     hone_child_result said;
-    hone_status status = run(&said, program, target, rest);
+    hone_status status = run(&said, program, target, rest, ends_in_line);
     if (status == HONE_OK) {
         status = hone_verify_said(v, target, label, said.output.data, said.output.length);
     }
@@ -82,15 +102,26 @@ static hone_status ask_text(hone_verify *v, const hone_verify_target *target, co
     return status;
 }
 
-/* "Final estimate: PPL = 5.1234 +/- 0.01", on either stream. */
-static hone_status find_estimate(double *out, const hone_child_result *said, const char *program) {
-    static const char mark[] = "Final estimate: PPL =";
-    const char *at = strstr(said->output.data, mark);
-    if (!at) at = strstr(said->errors.data, mark);
-    *out = at ? strtod(at + strlen(mark), NULL) : 0;
+static const char estimate_mark[] = "Final estimate: PPL =";
+
+/* Behind the mark of "Final estimate: PPL = 5.1234 +/- 0.01", on either stream; NULL when it is not there. */
+static const char *find_estimate(const hone_child_result *said) {
+    const char *at = strstr(said->output.data, estimate_mark);
+    if (!at) at = strstr(said->errors.data, estimate_mark);
+    return at ? at + strlen(estimate_mark) : NULL;
+}
+
+static bool has_estimate(const hone_child_result *said) {
+    return find_estimate(said) != NULL;
+}
+
+static hone_status read_estimate(double *out, const hone_child_result *said, const char *program) {
+    const char *at = find_estimate(said);
+    *out = at ? strtod(at, NULL) : 0;
     if (*out > 0 && isfinite(*out)) return HONE_OK;
     return hone_fail(HONE_ERR_FORMAT,
-                     "%s: its output has no line \"%s …\"; is it llama-perplexity?", program, mark);
+                     "%s: its output has no line \"%s …\"; is it llama-perplexity?", program,
+                     estimate_mark);
 }
 
 static hone_status ask_perplexity(hone_verify *v, const hone_verify_target *target,
@@ -103,8 +134,8 @@ static hone_status ask_perplexity(hone_verify *v, const hone_verify_target *targ
     const char *rest[] = {"-f", path, "-c", window, "--chunks", "2", NULL};
     hone_child_result said;
     double perplexity;
-    hone_status status = run(&said, program, target, rest);
-    if (status == HONE_OK) status = find_estimate(&perplexity, &said, program);
+    hone_status status = run(&said, program, target, rest, has_estimate);
+    if (status == HONE_OK) status = read_estimate(&perplexity, &said, program);
     if (status == HONE_OK) status = hone_verify_perplexity(v, target, label, perplexity);
     hone_child_free(&said);
     return status;

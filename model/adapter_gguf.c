@@ -50,21 +50,24 @@ static hone_status get_text(char **out, const hone_gguf *gguf, const char *key) 
     return *out ? HONE_OK : HONE_ERR_MEMORY;
 }
 
-static hone_status check_use(bool *other_template, const hone_gguf *gguf, const hone_model *model,
-                             const hone_adapter_info *use) {
-    char *base = NULL, *tokenizer = NULL, *template = NULL;
-    hone_status status = get_text(&base, gguf, HONE_GGUF_BASE_HASH);
-    if (status == HONE_OK) status = get_text(&tokenizer, gguf, HONE_GGUF_TOKENIZER_HASH);
-    if (status == HONE_OK) status = get_text(&template, gguf, HONE_GGUF_TEMPLATE_HASH);
-    hone_adapter_info recorded = {
-        .base_hash = base, .tokenizer_hash = tokenizer, .template_hash = template};
-    if (status == HONE_OK) {
-        status = hone_adapter_check_use(other_template, &recorded, use, hone_gguf_path(gguf),
-                                        model->path);
+static hone_status check_use(hone_adapter_doubts *doubts, const hone_gguf *gguf,
+                             const hone_model *model, const hone_adapter_info *use) {
+    static const char *const keys[] = {HONE_GGUF_BASE_HASH, HONE_GGUF_TOKENIZER_HASH,
+                                       HONE_GGUF_VOCABULARY_HASH, HONE_GGUF_TEMPLATE_HASH};
+    enum { KEYS = sizeof keys / sizeof *keys };
+    char *texts[KEYS] = {NULL};
+    hone_status status = HONE_OK;
+    for (size_t i = 0; i < KEYS && status == HONE_OK; i++) {
+        status = get_text(&texts[i], gguf, keys[i]);
     }
-    hone_free(base);
-    hone_free(tokenizer);
-    hone_free(template);
+    hone_adapter_info recorded = {.base_hash = texts[0],
+                                  .tokenizer_hash = texts[1],
+                                  .vocabulary_hash = texts[2],
+                                  .template_hash = texts[3]};
+    if (status == HONE_OK) {
+        status = hone_adapter_check_use(doubts, &recorded, use, hone_gguf_path(gguf), model->path);
+    }
+    for (size_t i = 0; i < KEYS; i++) hone_free(texts[i]);
     return status;
 }
 
@@ -162,9 +165,9 @@ hone_status hone_adapter_open_gguf(hone_adapter **out, const hone_model *model, 
     HONE_TRY(hone_gguf_open(&gguf, path));
     hone_factors factors = {0};
     hone_adapter *adapter = NULL;
-    bool other_template = false;
+    hone_adapter_doubts doubts = {0};
     hone_status status = check_metadata(gguf, model);
-    if (status == HONE_OK) status = check_use(&other_template, gguf, model, use);
+    if (status == HONE_OK) status = check_use(&doubts, gguf, model, use);
     if (status == HONE_OK) status = take_tensors(&factors, gguf, model);
     if (status == HONE_OK) status = hone_adapter_new_empty(&adapter, model);
     if (status == HONE_OK) status = fill_adapter(adapter, &factors, gguf);
@@ -174,7 +177,7 @@ hone_status hone_adapter_open_gguf(hone_adapter **out, const hone_model *model, 
         hone_adapter_free(adapter);
         return status;
     }
-    adapter->other_template = other_template;
+    adapter->doubts = doubts;
     *out = adapter;
     return HONE_OK;
 }

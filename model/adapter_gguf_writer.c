@@ -37,6 +37,7 @@ static hone_status set_metadata(hone_gguf_writer *writer, const hone_adapter *ad
     HONE_TRY(set_text(writer, HONE_GGUF_BASE_NAME, base));
     HONE_TRY(set_text(writer, HONE_GGUF_BASE_HASH, info->base_hash));
     HONE_TRY(set_text(writer, HONE_GGUF_TOKENIZER_HASH, info->tokenizer_hash));
+    HONE_TRY(set_text(writer, HONE_GGUF_VOCABULARY_HASH, info->vocabulary_hash));
     HONE_TRY(set_text(writer, HONE_GGUF_CHAT_TEMPLATE, info->chat_template));
     HONE_TRY(set_text(writer, HONE_GGUF_TEMPLATE_HASH, info->template_hash));
     if (info->chat_variables && *info->chat_variables)

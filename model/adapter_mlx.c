@@ -204,11 +204,11 @@ hone_status hone_adapter_open_mlx(hone_adapter **out, const hone_model *model, c
                                   const hone_adapter_info *use) {
     reader r = {.model = model};
     hone_adapter *adapter = NULL;
-    bool other_template = false;
+    hone_adapter_doubts doubts = {0};
     hone_status status = read_config(&r, folder);
     if (status == HONE_OK) status = open_tensors(&r, folder);
     if (status == HONE_OK) {
-        status = hone_adapter_check_tensors_use(&other_template, r.tensors, use, model->path);
+        status = hone_adapter_check_tensors_use(&doubts, r.tensors, use, model->path);
     }
     if (status == HONE_OK) status = take_tensors(&r);
     if (status == HONE_OK) status = hone_adapter_new_empty(&adapter, model);
@@ -218,7 +218,7 @@ hone_status hone_adapter_open_mlx(hone_adapter **out, const hone_model *model, c
         hone_adapter_free(adapter);
         return status;
     }
-    adapter->other_template = other_template;
+    adapter->doubts = doubts;
     *out = adapter;
     return HONE_OK;
 }

@@ -14,36 +14,45 @@ static bool differ(const char *a, const char *b) {
     return a && b && strcmp(a, b) != 0;
 }
 
-hone_status hone_adapter_check_use(bool *other_template, const hone_adapter_info *recorded,
+static hone_status refuse_hash(const char *what, const char *remedy, const char *recorded,
+                               const char *used, const char *file, const char *base_path) {
+    return hone_fail(HONE_ERR_DATA,
+                     "%s: the adapter was trained with a %s of hash %s, but that of %s has %s: it "
+                     "would give other token ids; %s",
+                     file, what, recorded, base_path, used, remedy);
+}
+
+hone_status hone_adapter_check_use(hone_adapter_doubts *doubts, const hone_adapter_info *recorded,
                                    const hone_adapter_info *use, const char *file,
                                    const char *base_path) {
-    *other_template = false;
+    *doubts = (hone_adapter_doubts){0};
     if (!use) return HONE_OK;
-    if (differ(recorded->base_hash, use->base_hash)) {
-        return hone_fail(HONE_ERR_DATA,
-                         "%s: the adapter was trained on a base model with SHA-256 %s, but %s has "
-                         "%s; give the base it was trained on",
-                         file, recorded->base_hash, base_path, use->base_hash);
+    bool other_base = differ(recorded->base_hash, use->base_hash);
+    if (other_base && differ(recorded->vocabulary_hash, use->vocabulary_hash)) {
+        return refuse_hash("vocabulary", "give a form of the model that it was trained on",
+                           recorded->vocabulary_hash, use->vocabulary_hash, file, base_path);
     }
-    if (differ(recorded->tokenizer_hash, use->tokenizer_hash)) {
-        return hone_fail(HONE_ERR_DATA,
-                         "%s: the adapter was trained with a tokenizer of hash %s, but that of %s "
-                         "has %s: it would give other token ids; put back the tokenizer that the "
-                         "base had in training",
-                         file, recorded->tokenizer_hash, base_path, use->tokenizer_hash);
+    if (!other_base && differ(recorded->tokenizer_hash, use->tokenizer_hash)) {
+        return refuse_hash("tokenizer", "put back the tokenizer that the base had in training",
+                           recorded->tokenizer_hash, use->tokenizer_hash, file, base_path);
     }
-    *other_template = differ(recorded->template_hash, use->template_hash);
+    if (other_base) {
+        snprintf(doubts->other_base, sizeof doubts->other_base, "%s", recorded->base_hash);
+    }
+    doubts->other_template = differ(recorded->template_hash, use->template_hash);
     return HONE_OK;
 }
 
-hone_status hone_adapter_check_tensors_use(bool *other_template, const hone_safetensors *tensors,
+hone_status hone_adapter_check_tensors_use(hone_adapter_doubts *doubts,
+                                           const hone_safetensors *tensors,
                                            const hone_adapter_info *use, const char *base_path) {
     hone_adapter_info recorded = {
         .base_hash = hone_safetensors_metadata(tensors, HONE_PEFT_BASE_HASH),
         .tokenizer_hash = hone_safetensors_metadata(tensors, HONE_PEFT_TOKENIZER_HASH),
+        .vocabulary_hash = hone_safetensors_metadata(tensors, HONE_PEFT_VOCABULARY_HASH),
         .template_hash = hone_safetensors_metadata(tensors, HONE_PEFT_TEMPLATE_HASH),
     };
-    return hone_adapter_check_use(other_template, &recorded, use, hone_safetensors_path(tensors),
+    return hone_adapter_check_use(doubts, &recorded, use, hone_safetensors_path(tensors),
                                   base_path);
 }
 
@@ -56,6 +65,7 @@ hone_status hone_adapter_put_info(hone_safetensors_writer *writer, const hone_ad
     HONE_TRY(put_text(writer, "format", format));
     HONE_TRY(put_text(writer, HONE_PEFT_BASE_HASH, info->base_hash));
     HONE_TRY(put_text(writer, HONE_PEFT_TOKENIZER_HASH, info->tokenizer_hash));
+    HONE_TRY(put_text(writer, HONE_PEFT_VOCABULARY_HASH, info->vocabulary_hash));
     HONE_TRY(put_text(writer, HONE_PEFT_CHAT_TEMPLATE, info->chat_template));
     HONE_TRY(put_text(writer, HONE_PEFT_TEMPLATE_HASH, info->template_hash));
     if (info->chat_variables && *info->chat_variables)

@@ -155,7 +155,7 @@ static hone_status declare_pair(const reader *r, hone_adapter *adapter, int64_t 
     if (said != (double)rank) {
         return hone_fail(HONE_ERR_FORMAT,
                          "%s: keys r and rank_pattern give %s rank %g, but its factors have rank "
-                         "%lld",
+                         "%lld; give the config that was saved with them",
                          r->config_path, module, said, (long long)rank);
     }
     double divisor = root ? sqrt((double)rank) : (double)rank;
@@ -177,11 +177,11 @@ hone_status hone_adapter_open_peft(hone_adapter **out, const hone_model *model, 
                                    const hone_adapter_info *use) {
     reader r = {.model = model};
     hone_adapter *adapter = NULL;
-    bool other_template = false;
+    hone_adapter_doubts doubts = {0};
     hone_status status = read_config(&r, folder);
     if (status == HONE_OK) status = open_tensors(&r, folder);
     if (status == HONE_OK) {
-        status = hone_adapter_check_tensors_use(&other_template, r.tensors, use, model->path);
+        status = hone_adapter_check_tensors_use(&doubts, r.tensors, use, model->path);
     }
     if (status == HONE_OK) status = take_tensors(&r);
     if (status == HONE_OK) status = hone_adapter_new_empty(&adapter, model);
@@ -191,7 +191,7 @@ hone_status hone_adapter_open_peft(hone_adapter **out, const hone_model *model, 
         hone_adapter_free(adapter);
         return status;
     }
-    adapter->other_template = other_template;
+    adapter->doubts = doubts;
     *out = adapter;
     return HONE_OK;
 }

@@ -25,8 +25,7 @@ typedef struct hone_adapter {
     const hone_model *model; /* borrowed */
     hone_lora_pair *pairs;   /* owned, [L * HONE_LINEARS] */
     double dropout;          /* rate, in training only */
-    bool
-        other_template; /* it says that it was trained with another template than it is used with */
+    hone_adapter_doubts doubts;
     hone_params params; /* the factors */
 } hone_adapter;
 
@@ -38,8 +37,8 @@ HONE_MUST_USE hone_status hone_adapter_new(hone_adapter **out, const hone_model 
                                            uint64_t seed);
 
 /* A run folder (its adapter/), a folder of PEFT or MLX-LM, or an adapter .gguf. Shapes are checked against the model; what cannot be
- * honoured (DoRA, modules_to_save, trained embeddings or biases …) is refused by name; so is a recorded base or tokenizer
- * that is not the one of `use` (NULL: not known). */
+ * honoured (DoRA, modules_to_save, trained embeddings or biases …) is refused by name; so is a recorded
+ * tokenizer that is not the one of `use` (NULL: not known); of another base or template its doubts tell. */
 HONE_MUST_USE hone_status hone_adapter_open(hone_adapter **out, const hone_model *model,
                                             const char *path, const hone_adapter_info *use);
 

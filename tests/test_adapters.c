@@ -503,22 +503,32 @@ END_TEST
 
 /* --- errors: the base, and the path --- */
 
-START_TEST(adapter_open_other_base_hash_is_refused) {
+/* On another base, which is told, the vocabularies decide; on the same one the tokenizers. */
+START_TEST(adapter_open_other_base_is_told_unless_ids_differ) {
+    static const struct {
+        hone_adapter_info use;
+        const char *message, *told;
+    } uses[] = {
+        {{.base_hash = hash_two}, NULL, hash_one},
+        {{NULL, hash_two, hash_two, hash_one, NULL, NULL, NULL}, NULL, hash_one},
+        {{NULL, hash_two, hash_one, hash_two, NULL, NULL, NULL}, "vocabulary of hash", NULL},
+        {{NULL, hash_one, hash_two, hash_one, NULL, NULL, NULL}, "tokenizer of hash", NULL},
+        {{NULL, hash_one, hash_one, hash_one, NULL, NULL, NULL}, NULL, ""},
+    };
     hone_model *model = small_model();
     hone_adapter *adapter = open_adapter(model, small_adapter()), *back;
-    hone_adapter_info info = {.base_hash = hash_one};
+    hone_adapter_info info = {NULL, hash_one, hash_one, hash_one, NULL, NULL, NULL};
     ck_ok(hone_adapter_write_peft(adapter, test_path("peft"), &info));
     ck_ok(hone_adapter_write_gguf(adapter, test_path("a.gguf"), &info));
-    const char *const paths[] = {"peft", "a.gguf"};
-    for (int i = 0; i < 2; i++) {
-        hone_status status = hone_adapter_open(&back, model, test_path(paths[i]),
-                                               &(hone_adapter_info){.base_hash = hash_two});
-        ck_fails(status, HONE_ERR_DATA, hash_one);
-        ck_assert_ptr_nonnull(strstr(hone_fail_message(), hash_two));
-        ck_ok(hone_adapter_open(&back, model, test_path(paths[i]),
-                                &(hone_adapter_info){.base_hash = hash_one}));
-        hone_adapter_free(back);
-        ck_ok(hone_adapter_open(&back, model, test_path(paths[i]), NULL));
+    for (size_t i = 0; i < 2 * (sizeof uses / sizeof *uses); i++) {
+        const char *path = test_path(i % 2 ? "peft" : "a.gguf"), *message = uses[i / 2].message;
+        hone_status status = hone_adapter_open(&back, model, path, &uses[i / 2].use);
+        if (message) {
+            ck_fails(status, HONE_ERR_DATA, message);
+            continue;
+        }
+        ck_ok(status);
+        ck_assert_str_eq(back->doubts.other_base, uses[i / 2].told);
         hone_adapter_free(back);
     }
     hone_adapter_free(adapter);
@@ -539,11 +549,11 @@ START_TEST(adapter_open_other_tokenizer_is_refused_and_template_told) {
                  "tokenizer");
         ck_assert_ptr_nonnull(strstr(hone_fail_message(), hash_two));
         ck_ok(hone_adapter_open(&back, model, test_path(paths[i]), &info));
-        ck_assert(!back->other_template);
+        ck_assert(!back->doubts.other_template);
         hone_adapter_free(back);
         other = (hone_adapter_info){.tokenizer_hash = hash_one, .template_hash = hash_two};
         ck_ok(hone_adapter_open(&back, model, test_path(paths[i]), &other));
-        ck_assert(back->other_template);
+        ck_assert(back->doubts.other_template);
         hone_adapter_free(back);
     }
     hone_adapter_free(adapter);
@@ -676,7 +686,7 @@ int main(void) {
     tcase_add_loop_test(errors, adapter_open_bad_tensor_is_refused_by_name, 0,
                         COUNT(bad_tensor_list));
     tcase_add_loop_test(errors, adapter_open_bad_gguf_is_refused_by_name, 0, COUNT(bad_gguf_list));
-    tcase_add_test(errors, adapter_open_other_base_hash_is_refused);
+    tcase_add_test(errors, adapter_open_other_base_is_told_unless_ids_differ);
     tcase_add_test(errors, adapter_open_other_tokenizer_is_refused_and_template_told);
     tcase_add_test(errors, adapter_open_path_without_adapter_says_what_to_give);
     tcase_add_loop_test(errors, adapter_open_others_unhonoured_adapters_are_refused_by_name, 0,

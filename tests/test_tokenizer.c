@@ -185,6 +185,19 @@ START_TEST(encode_long_piece_equals_many_short_ones) {
 }
 END_TEST
 
+START_TEST(vocabulary_hash_sees_tokens_and_no_rules) {
+    static const char *const names[] = {"byte-level.json", "ignore-merges.json", "unigram.json"};
+    char hashes[3][HONE_SHA256_TEXT];
+    for (int i = 0; i < 3; i++) {
+        hone_tokenizer *tokenizer = load(names[i]);
+        ck_ok(hone_tokenizer_vocabulary_hash(hashes[i], tokenizer));
+        hone_tokenizer_free(tokenizer);
+    }
+    ck_assert_str_eq(hashes[0], hashes[1]);
+    ck_assert_str_ne(hashes[0], hashes[2]);
+}
+END_TEST
+
 START_TEST(hash_equal_files_equal_and_others_not) {
     hone_tokenizer *one = load("byte-level.json");
     hone_tokenizer *same = load("byte-level.json");
@@ -282,6 +295,7 @@ int main(void) {
     tcase_add_test(values, decode_control_tokens_only_when_special);
     tcase_add_test(values, encode_long_piece_equals_many_short_ones);
     tcase_add_test(values, hash_equal_files_equal_and_others_not);
+    tcase_add_test(values, vocabulary_hash_sees_tokens_and_no_rules);
     tcase_add_test(values, encode_shared_vocabularies_exact);
     tcase_add_test(values, encode_llama3_vocabulary_exact);
     suite_add_tcase(suite, values);

@@ -84,6 +84,14 @@ static hone_tokenizer *through_gguf(const char *from, int64_t vocabulary) {
     return tokenizer;
 }
 
+static void ck_same_vocabulary(const hone_tokenizer *a, const hone_tokenizer *b) {
+    char x[HONE_SHA256_TEXT], y[HONE_SHA256_TEXT];
+    ck_ok(hone_tokenizer_vocabulary_hash(x, a));
+    ck_ok(hone_tokenizer_vocabulary_hash(y, b));
+    ck_assert_str_eq(x, y);
+    ck_assert_str_ne(hone_tokenizer_hash(a), hone_tokenizer_hash(b));
+}
+
 /* Every paragraph of a text, in turn. */
 static void ck_same_on_text(const hone_tokenizer *a, const hone_tokenizer *b, const char *path) {
     hone_buf text = {0};
@@ -128,6 +136,7 @@ START_TEST(to_gguf_fixture_gives_same_ids) {
     ck_assert_int_eq(hone_tokenizer_eos(plain), hone_tokenizer_eos(turned));
     ck_assert_int_eq(hone_tokenizer_adds_bos(plain), hone_tokenizer_adds_bos(turned));
     ck_same_on_odd_texts(plain, turned);
+    ck_same_vocabulary(plain, turned);
     hone_tokenizer_free(turned);
     hone_tokenizer_free(plain);
 }
@@ -163,6 +172,7 @@ START_TEST(to_gguf_real_tokenizer_gives_same_ids) {
     hone_gguf_close(gguf);
     ck_same_specials(plain, turned);
     ck_same_on_odd_texts(plain, turned);
+    ck_same_vocabulary(plain, turned);
     ck_same_on_text(plain, turned, hone_test_data("text/tinyshakespeare.txt"));
     hone_tokenizer_free(turned);
     hone_tokenizer_free(plain);
@@ -233,6 +243,7 @@ START_TEST(to_folder_gives_same_ids) {
     hone_gguf_close(gguf);
     ck_same_specials(plain, turned);
     ck_same_on_odd_texts(plain, turned);
+    ck_same_vocabulary(plain, turned);
     ck_same_on_text(plain, turned, hone_test_data("text/tinyshakespeare.txt"));
     ck_same_on_inp(plain, turned, hone_test_data("vocab/ggml-vocab-gpt-2.gguf.inp"));
     hone_tokenizer_free(turned);

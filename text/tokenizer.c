@@ -1,5 +1,6 @@
 #include "text/tokenizer.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -184,4 +185,29 @@ bool hone_tokenizer_ends(const hone_tokenizer *tokenizer, int32_t id) {
 
 const char *hone_tokenizer_hash(const hone_tokenizer *tokenizer) {
     return tokenizer->hash;
+}
+
+/* Whether a text is the one that converters give to an id without a token. */
+static bool is_padding(const hone_buf *text, int32_t id) {
+    char padding[24];
+    if (text->data[0] != '[') return false;
+    int length = snprintf(padding, sizeof padding, "[PAD%d]", id);
+    return text->length == (size_t)length && memcmp(text->data, padding, text->length) == 0;
+}
+
+hone_status hone_tokenizer_vocabulary_hash(char out[HONE_SHA256_TEXT],
+                                           const hone_tokenizer *tokenizer) {
+    hone_buf all = {0}, text = {0};
+    hone_status status = HONE_OK;
+    for (int32_t id = 0; status == HONE_OK && id < tokenizer->size; id++) {
+        hone_buf_clear(&text);
+        status = hone_tokenizer_piece(tokenizer, &text, id, true);
+        if (status != HONE_OK || text.length == 0 || is_padding(&text, id)) continue;
+        status = hone_buf_printf(&all, "%d %zu ", id, text.length);
+        if (status == HONE_OK) status = hone_buf_append(&all, text.data, text.length);
+    }
+    if (status == HONE_OK) hone_sha256_bytes(out, all.data, all.length);
+    hone_buf_free(&text);
+    hone_buf_free(&all);
+    return status;
 }

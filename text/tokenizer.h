@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/sha256.h"
 #include "base/status.h"
 #include "formats/gguf.h"
 
@@ -93,5 +94,10 @@ bool hone_tokenizer_ends(const hone_tokenizer *tokenizer, int32_t id);
 
 /* SHA-256 over everything that decides ids; the key of token caches. 64 hexadecimal digits. */
 const char *hone_tokenizer_hash(const hone_tokenizer *tokenizer);
+
+/* SHA-256 over the texts of all tokens with their ids: the same for every form of a tokenizer, a folder or a GGUF file,
+ * whose hashes are of their files and differ. Padding, which a GGUF file has where there is no token, does not count. */
+HONE_MUST_USE hone_status hone_tokenizer_vocabulary_hash(char out[HONE_SHA256_TEXT],
+                                                         const hone_tokenizer *tokenizer);
 
 #endif

@@ -46,11 +46,14 @@ hone_status hone_session_hash_model(hone_session *session) {
 
 hone_status hone_session_info(hone_adapter_info *out, hone_session *s) {
     HONE_TRY(hone_session_hash_model(s));
+    if (!s->vocabulary_hash[0])
+        HONE_TRY(hone_tokenizer_vocabulary_hash(s->vocabulary_hash, s->tokenizer));
     hone_buf_clear(&s->chat_variables);
     HONE_TRY(hone_chat_template_variables(&s->chat_variables, s->chat));
     *out = (hone_adapter_info){
         .base_hash = s->model_hash,
         .tokenizer_hash = hone_tokenizer_hash(s->tokenizer),
+        .vocabulary_hash = s->vocabulary_hash,
         .chat_template = hone_chat_template_id(s->chat),
         .chat_variables = s->chat_variables.data,
         .template_hash = hone_chat_template_hash(s->chat),
@@ -67,18 +70,35 @@ static hone_status take_variables(hone_session *s, const char *path) {
     return status;
 }
 
+hone_status hone_session_doubts(hone_buf *warning, const hone_session *s,
+                                const hone_adapter *adapter, const char *path) {
+    const hone_adapter_doubts *doubts = &adapter->doubts;
+    enum { DIGITS = 12 }; /* of a hash, enough to tell files apart */
+    const char *join = "";
+    if (doubts->other_base[0]) {
+        join = "; it ";
+        HONE_TRY(hone_buf_printf(warning,
+                                 "%s: was trained on base %.*s and is used on %s, base %.*s: right "
+                                 "if they are the same model in another form",
+                                 path, DIGITS, doubts->other_base, s->model->path, DIGITS,
+                                 s->model_hash));
+    }
+    if (!doubts->other_template) return HONE_OK;
+    if (!*join) HONE_TRY(hone_buf_printf(warning, "%s: ", path));
+    return hone_buf_printf(warning,
+                           "%swas trained with another chat template than \"%s\", which is used "
+                           "here: answers may suffer; name the one it was trained with by "
+                           "--template",
+                           join, hone_chat_template_name(s->chat));
+}
+
 hone_status hone_session_open_adapter(hone_session *s, hone_buf *warning, const char *path) {
     hone_adapter_info use;
-    if (warning) hone_buf_clear(warning);
+    hone_buf_clear(warning);
     HONE_TRY(hone_session_info(&use, s));
     HONE_TRY(hone_adapter_open(&s->adapter, s->model, path, &use));
     HONE_TRY(take_variables(s, path));
-    if (!warning || !s->adapter->other_template) return HONE_OK;
-    return hone_buf_printf(warning,
-                           "%s: was trained with another chat template than \"%s\", which is used "
-                           "here: answers may suffer; name the one it was trained with by "
-                           "--template",
-                           path, hone_chat_template_name(s->chat));
+    return hone_session_doubts(warning, s, s->adapter, path);
 }
 
 /* A name for a data file that no other process has, in a fresh folder. Owned by the caller. */

@@ -12,7 +12,7 @@
 typedef struct hone_session {
     hone_device device;
     hone_model *model;
-    char model_hash[HONE_SHA256_TEXT]; /* "" until asked for */
+    char model_hash[HONE_SHA256_TEXT], vocabulary_hash[HONE_SHA256_TEXT]; /* "" until asked for */
     hone_adapter *adapter;
     hone_tokenizer *tokenizer;
     hone_chat_template *chat; /* owned */
@@ -30,11 +30,15 @@ HONE_MUST_USE hone_status hone_session_open(hone_session *out, const char *model
                                             const char *config, const char *chat, int64_t threads,
                                             uint64_t seed);
 
-/* Opens an adapter for the model, checking what it was trained with. *warning (may be NULL; cleared first) gets a line
- * for a person when it was another chat template. The template's variables
- * that it was trained with are taken over where none were set. */
+/* Opens an adapter for the model, checking what it was trained with. The template's variables that it was trained with
+ * are taken over where none were set. *warning (cleared first) gets a line for a person when that was another base or
+ * another chat template. */
 HONE_MUST_USE hone_status hone_session_open_adapter(hone_session *session, hone_buf *warning,
                                                     const char *path);
+
+/* That line, for an adapter that is used in the session; nothing where there is no doubt. */
+HONE_MUST_USE hone_status hone_session_doubts(hone_buf *warning, const hone_session *session,
+                                              const hone_adapter *adapter, const char *path);
 
 /* What an adapter of this session was trained with, and is used with: hashes and names, borrowed from it. */
 HONE_MUST_USE hone_status hone_session_info(hone_adapter_info *out, hone_session *session);

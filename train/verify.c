@@ -13,15 +13,15 @@
 
 /* --- Limits --- */
 
-/* By type, finest first. The weights' limits are what rounding to the type does, several times over. */
+/* By type, finest first. */
 static const struct {
     hone_dtype type;
-    double nat, logits, weights;
+    double nat, logits;
 } limits[] = {
-    {HONE_F32, 1e-4, 1e-3, 1e-5},
-    {HONE_F16, 5e-4, 5e-2, 2e-3},
-    {HONE_BF16, 3e-3, 0.3, 1e-2},
-    {HONE_Q8_0, 2e-2, 2.0, 2e-2},
+    {HONE_F32, 1e-4, 1e-3},
+    {HONE_F16, 5e-4, 5e-2},
+    {HONE_BF16, 3e-3, 0.3},
+    {HONE_Q8_0, 2e-2, 2.0},
 };
 enum { LIMITS = sizeof limits / sizeof *limits };
 
@@ -42,9 +42,24 @@ double hone_verify_logit_limit(hone_dtype coarsest) {
     return limits[i < LIMITS ? i : LIMITS - 1].logits;
 }
 
-double hone_verify_weight_limit(hone_dtype type) {
-    size_t i = limit_row(type);
-    return i < LIMITS ? limits[i].weights : 0.5;
+hone_status hone_verify_expect_rounding(const hone_verify *v, hone_verify_side *side) {
+    if (limit_row(side->coarsest) < LIMITS) return HONE_OK;
+    hone_model *model = hone_alloc(1, sizeof *model);
+    if (!model) return HONE_ERR_MEMORY;
+    bool interleaved = side->model->arch.rope_interleaved;
+    *model = *side->model;
+    model->arch = v->session.model->arch;
+    model->arch.rope_interleaved = interleaved;
+    model->rope = (hone_buffer){0}; /* by its own settings */
+    model->rope_positions = 0;
+    side->rounded = model;
+    return HONE_OK;
+}
+
+hone_verify_expected hone_verify_expectation(const hone_verify *v, const hone_verify_side *side) {
+    const hone_session *s = &v->session;
+    if (!side->rounded) return (hone_verify_expected){s->model, s->adapter, side->coarsest};
+    return (hone_verify_expected){side->rounded, NULL, HONE_F32};
 }
 
 /* --- Checks --- */
@@ -75,6 +90,10 @@ const char *hone_verify_reference(const hone_verify *v) {
     return v->reference.data ? v->reference.data : "";
 }
 
+const char *hone_verify_warning(const hone_verify *v) {
+    return v->warning.data ? v->warning.data : "";
+}
+
 const char *hone_verify_texts(const hone_verify *v) {
     return v->text_names.data ? v->text_names.data : "";
 }
@@ -98,7 +117,9 @@ static hone_status add_adapter(hone_verify *v, const char *path) {
         HONE_F32; /* of what the adapter adds: the base's own weights are the same on both sides */
     hone_adapter_info use;
     HONE_TRY(hone_session_info(&use, &v->session));
-    return hone_adapter_open(&side->adapter, side->model, path, &use);
+    HONE_TRY(hone_adapter_open(&side->adapter, side->model, path, &use));
+    if (v->warning.length > 0 || !side->adapter->doubts.other_base[0]) return HONE_OK;
+    return hone_session_doubts(&v->warning, &v->session, side->adapter, path);
 }
 
 static void take_coarser(hone_dtype *coarsest, hone_dtype type) {
@@ -171,7 +192,7 @@ static hone_status open_alone(hone_verify *v, const hone_verify_options *o) {
     HONE_TRY(hone_session_open(s, o->model, NULL, o->template, o->threads, 0));
     HONE_TRY(hone_buf_printf(&v->reference, "%s", o->model));
     if (o->adapter) {
-        HONE_TRY(hone_session_open_adapter(s, NULL, o->adapter));
+        HONE_TRY(hone_session_open_adapter(s, &v->warning, o->adapter));
         HONE_TRY(hone_buf_printf(&v->reference, " with the adapter %s", o->adapter));
         if (hone_path_ends(o->adapter, ".gguf")) HONE_TRY(add_adapter(v, o->adapter));
     }
@@ -218,6 +239,8 @@ hone_status hone_verify_open(hone_verify **out, const hone_verify_options *optio
 
 static void close_side(hone_verify_side *side) {
     hone_adapter_free(side->adapter);
+    if (side->rounded) hone_buffer_free(&side->rounded->rope);
+    hone_free(side->rounded);
     if (side->whole) {
         hone_chat_template_free(side->chat);
         hone_tokenizer_free(side->tokenizer);
@@ -259,6 +282,7 @@ void hone_verify_close(hone_verify *v) {
     hone_free(v->checks);
     hone_buf_free(&v->reference);
     hone_buf_free(&v->text_names);
+    hone_buf_free(&v->warning);
     hone_session_close(&v->session);
     hone_free(v);
 }
@@ -284,10 +308,10 @@ static hone_status check_shape(bool *same, hone_verify *v, const hone_verify_sid
     return HONE_OK;
 }
 
-/* An adapter brings no tokenizer and no template, but says which it was trained with; another tokenizer or base was
- * refused when it was opened. */
+/* An adapter brings no tokenizer and no template, but says which it was trained with; another tokenizer was
+ * refused when it was opened, and of another base a warning tells. */
 static hone_status check_recorded(hone_verify *v, const hone_verify_side *side) {
-    if (!side->adapter->other_template) return HONE_OK;
+    if (!side->adapter->doubts.other_template) return HONE_OK;
     hone_verify_check *check = hone_verify_add(v, side, "chat template");
     if (!check) return HONE_ERR_MEMORY;
     check->difference = 1;
@@ -298,7 +322,7 @@ static hone_status check_recorded(hone_verify *v, const hone_verify_side *side) 
     return HONE_OK;
 }
 
-static hone_status run_side(hone_verify *v, const hone_verify_side *side) {
+static hone_status run_side(hone_verify *v, hone_verify_side *side) {
     bool same;
     HONE_TRY(check_shape(&same, v, side));
     if (!same) return HONE_OK;

@@ -6,8 +6,11 @@
  *                       trained); of an adapter that is not in a run folder, the base with that adapter
  *     exported files    adapter/ and adapter.gguf, or model/ and model.gguf, of a run; merged models that are named
  *
- * Compared are token ids, chat templates and their renderings, weights, logits, losses and greedy text. Limits go by
- * the coarsest type of an exported file's matrices, in nat per token: F32 1e-4, F16 5e-4, BF16 3e-3, quantised 2e-2.
+ * Compared are token ids, chat templates and their renderings, weights, logits, losses and greedy text. Weights, row by
+ * row, are held to what rounding the merged ones to their type makes. Limits of the loss go by the coarsest type of an
+ * exported file's matrices, in nat per token: F32 1e-4, F16 5e-4, BF16 3e-3, Q8_0 2e-2. Coarser types change the loss by
+ * as much as they do: where all weights are such roundings that is told, and the loss is held, to 1e-4, to that of the
+ * training side with the rounded weights; else to 2e-2 like Q8_0.
  */
 #ifndef HONE_TRAIN_VERIFY_H
 #define HONE_TRAIN_VERIFY_H
@@ -55,6 +58,9 @@ HONE_MUST_USE hone_status hone_verify_run(hone_verify *verify);
 
 const hone_verify_check *hone_verify_checks(const hone_verify *verify, size_t *count);
 bool hone_verify_agrees(const hone_verify *verify); /* every check is ok */
+
+/* A line for a person where an adapter was trained on another base, or with another template; "". */
+const char *hone_verify_warning(const hone_verify *verify);
 
 /* What the training side is, and which texts were used, in words for a person. */
 const char *hone_verify_reference(const hone_verify *verify);

@@ -181,13 +181,14 @@ static hone_status compare_text(comparison *c, const hone_verify_text *text, siz
     return HONE_OK;
 }
 
-static hone_status compare_texts(totals *out, const hone_verify *v, const hone_verify_side *side) {
+static hone_status compare_texts(totals *out, const hone_verify *v, const hone_verify_side *side,
+                                 hone_model *model, const hone_adapter *adapter) {
     int64_t longest = 1;
     for (size_t i = 0; i < v->text_count; i++) {
         if (v->texts[i].count > longest) longest = v->texts[i].count;
     }
     comparison c = {0};
-    hone_status status = prober_open(&c.ours, v->session.model, v->session.adapter, longest);
+    hone_status status = prober_open(&c.ours, model, adapter, longest);
     if (status == HONE_OK) status = prober_open(&c.theirs, side->model, side->adapter, longest);
     for (size_t i = 0; status == HONE_OK && i < v->text_count; i++) {
         status = compare_text(&c, &v->texts[i], i);
@@ -238,18 +239,23 @@ static double relative(const float *a, const float *b, int64_t n) {
     return size > 0 ? sqrt(difference / size) : difference > 0 ? HUGE_VAL : 0;
 }
 
+static double block_limit(const hone_verify *v, const hone_verify_side *side) {
+    return 20 * hone_verify_limit(hone_verify_expectation(v, side).type);
+}
+
 /* The first block after which both sides are apart, and how far, or -1 with the difference after the last. */
 static hone_status find_block(int64_t *block, double *apart, const hone_verify *v,
                               const hone_verify_side *side, const hone_verify_text *text) {
-    const hone_model *ours = v->session.model;
+    const hone_verify_expected expected = hone_verify_expectation(v, side);
+    const hone_model *ours = expected.model;
     int64_t count = text->count < PIECE ? text->count : PIECE;
     int64_t n = count * ours->arch.width;
     float *a = hone_alloc((size_t)n, sizeof *a), *b = hone_alloc((size_t)n, sizeof *b);
     hone_status status = a && b ? HONE_OK : HONE_ERR_MEMORY;
-    double limit = 20 * hone_verify_limit(side->coarsest);
+    double limit = block_limit(v, side);
     *block = -1;
     for (int64_t l = 0; status == HONE_OK && *block < 0 && l <= ours->arch.layers; l++) {
-        status = hidden_after(a, ours, v->session.adapter, l, text->ids, count);
+        status = hidden_after(a, ours, expected.adapter, l, text->ids, count);
         if (status == HONE_OK) {
             status = hidden_after(b, side->model, side->adapter, l, text->ids, count);
         }
@@ -269,7 +275,7 @@ static hone_status check_blocks(hone_verify *v, const hone_verify_side *side, si
     hone_verify_check *check = hone_verify_add(v, side, "block by block");
     if (!check) return HONE_ERR_MEMORY;
     check->difference = apart;
-    check->limit = 20 * hone_verify_limit(side->coarsest);
+    check->limit = block_limit(v, side);
     check->unit = "relative";
     check->ok = block < 0;
     snprintf(check->compared, sizeof check->compared, "%lld blocks",
@@ -325,8 +331,8 @@ static hone_status greedy_both(int32_t *a, int32_t *b, float *gap, const hone_ve
                                const hone_verify_side *side, int64_t count) {
     const hone_verify_text *text = &v->texts[0];
     int64_t length = text->count < 24 ? (text->count + 1) / 2 : 12;
-    HONE_TRY(
-        hone_verify_greedy(a, gap, v->session.model, v->session.adapter, text->ids, length, count));
+    const hone_verify_expected ours = hone_verify_expectation(v, side);
+    HONE_TRY(hone_verify_greedy(a, gap, ours.model, ours.adapter, text->ids, length, count));
     return hone_verify_greedy(b, NULL, side->model, side->adapter, text->ids, length, count);
 }
 
@@ -357,8 +363,8 @@ static hone_status check_greedy(hone_verify *v, const hone_verify_side *side, do
     if (check) {
         snprintf(check->compared, sizeof check->compared, "%zu tokens", count);
         check->unit = "tokens";
-        judge_greedy(check, a, b, gap, v->continued,
-                     2 * fmin(2 * worst, hone_verify_logit_limit(side->coarsest)));
+        double limit = hone_verify_logit_limit(hone_verify_expectation(v, side).type);
+        judge_greedy(check, a, b, gap, v->continued, 2 * fmin(2 * worst, limit));
     } else if (status == HONE_OK) {
         status = HONE_ERR_MEMORY;
     }
@@ -375,7 +381,7 @@ static hone_status add_logits(hone_verify *v, const hone_verify_side *side, cons
     if (!check) return HONE_ERR_MEMORY;
     snprintf(check->compared, sizeof check->compared, "%lld tokens", (long long)t->tokens);
     check->difference = t->worst;
-    check->limit = hone_verify_logit_limit(side->coarsest);
+    check->limit = hone_verify_logit_limit(hone_verify_expectation(v, side).type);
     check->unit = "logits";
     check->ok = t->worst <= check->limit;
     if (t->worst > 0) {
@@ -385,13 +391,17 @@ static hone_status add_logits(hone_verify *v, const hone_verify_side *side, cons
     return HONE_OK;
 }
 
+static double mean(double sum, const totals *t) {
+    return sum / (double)(t->targets > 0 ? t->targets : 1);
+}
+
 static hone_status add_loss(hone_verify *v, const hone_verify_side *side, const totals *t) {
     hone_verify_check *check = hone_verify_add(v, side, "loss");
     if (!check) return HONE_ERR_MEMORY;
-    double n = t->targets > 0 ? (double)t->targets : 1, ours = t->ours / n, theirs = t->theirs / n;
+    double ours = mean(t->ours, t), theirs = mean(t->theirs, t);
     snprintf(check->compared, sizeof check->compared, "%lld targets", (long long)t->targets);
     check->difference = fabs(theirs - ours);
-    check->limit = hone_verify_limit(side->coarsest);
+    check->limit = hone_verify_limit(hone_verify_expectation(v, side).type);
     check->unit = "nat";
     check->ok = check->difference <= check->limit; /* not for a NaN */
     snprintf(check->detail, sizeof check->detail,
@@ -400,13 +410,28 @@ static hone_status add_loss(hone_verify *v, const hone_verify_side *side, const 
     return HONE_OK;
 }
 
+/* What rounding to a coarse type did, which is told and not judged. */
+static hone_status tell_rounding(hone_verify *v, const hone_verify_side *side) {
+    totals t;
+    HONE_TRY(compare_texts(&t, v, side, v->session.model, v->session.adapter));
+    hone_verify_check *check = &v->checks[v->check_count - 1];
+    size_t length = strlen(check->detail);
+    double change = mean(t.theirs, &t) - mean(t.ours, &t);
+    snprintf(check->detail + length, sizeof check->detail - length,
+             "; rounding the weights changed the loss by %+.3g, the perplexity from %.6g", change,
+             exp(mean(t.ours, &t)));
+    return HONE_OK;
+}
+
 hone_status hone_verify_logits(hone_verify *v, const hone_verify_side *side) {
     totals t;
     if (v->text_count == 0) return HONE_OK;
-    HONE_TRY(compare_texts(&t, v, side));
+    const hone_verify_expected ours = hone_verify_expectation(v, side);
+    HONE_TRY(compare_texts(&t, v, side, ours.model, ours.adapter));
     HONE_TRY(add_logits(v, side, &t));
     HONE_TRY(add_loss(v, side, &t));
     bool apart = !v->checks[v->check_count - 1].ok || !v->checks[v->check_count - 2].ok;
+    if (side->rounded) HONE_TRY(tell_rounding(v, side));
     if (apart) HONE_TRY(check_blocks(v, side, t.worst_text));
     return check_greedy(v, side, t.worst);
 }

@@ -17,6 +17,8 @@ typedef struct hone_verify_side {
     hone_tokenizer *tokenizer; /* owned when whole */
     hone_chat_template *chat;  /* owned when whole */
     hone_dtype coarsest;       /* of its matrices */
+    hone_model *
+        rounded; /* owned: its weights with the training side's settings, where answers are to be the same; else NULL */
 } hone_verify_side;
 
 /* A text as token ids. The mask says which tokens are targets; [0] never is. */
@@ -35,16 +37,31 @@ struct hone_verify {
     hone_verify_check *checks; /* owned */
     size_t check_count, check_capacity;
     int64_t tokens, continued;
-    hone_buf reference;          /* in words */
-    hone_buf text_names;         /* in words */
+    hone_buf reference;  /* in words */
+    hone_buf text_names; /* in words */
+    hone_buf warning;
     char *folder;                /* owned: of temporary files; NULL until there is one */
     char *base_gguf, *text_file; /* owned */
 };
 
-/* Most nat per token that a file of this type may differ by, and its logits, and its weights (‖W′ − W‖ / ‖W‖). */
+/* Most nat per token that a file of this type may differ by, and its logits. */
 double hone_verify_limit(hone_dtype coarsest);
 double hone_verify_logit_limit(hone_dtype coarsest);
-double hone_verify_weight_limit(hone_dtype type);
+
+/* What a file's answers are held against, and the type whose limits are those. */
+typedef struct hone_verify_expected {
+    hone_model *model;
+    const hone_adapter *adapter;
+    hone_dtype type;
+} hone_verify_expected;
+
+/* The training side; where hone_verify_expect_rounding said so, the training side with the file's own weights: then the
+ * limits are those of F32. */
+hone_verify_expected hone_verify_expectation(const hone_verify *v, const hone_verify_side *side);
+
+/* Called when all weights of a file are roundings of the training side's. What rounding to a coarse type does to the
+ * answers has no limit: how much a small model bears cannot be known. */
+HONE_MUST_USE hone_status hone_verify_expect_rounding(const hone_verify *v, hone_verify_side *side);
 
 /* The coarsest type among a file's matrices. */
 HONE_MUST_USE hone_status hone_verify_coarsest(hone_dtype *out, const hone_model *model);
@@ -74,10 +91,18 @@ HONE_MUST_USE hone_status hone_verify_gather(hone_verify *v);
 HONE_MUST_USE hone_status hone_verify_tokens(hone_verify *v, const hone_verify_side *side);
 HONE_MUST_USE hone_status hone_verify_template(hone_verify *v, const hone_verify_side *side);
 
+/* --- train/verify_rows.c --- */
+
+/* Rows of a weight (of a vector all), merged and rounded to `type`, as floats [rows, columns] in the order of that form. */
+HONE_MUST_USE hone_status hone_verify_rows(float *out, const hone_model *model,
+                                           const hone_adapter *adapter, const hone_weight *weight,
+                                           int64_t begin, int64_t rows, hone_dtype type,
+                                           hone_form form);
+
 /* --- train/verify_weights.c --- */
 
 /* Factors of an adapter, or the merged weights of a model, against the training side's. */
-HONE_MUST_USE hone_status hone_verify_weights(hone_verify *v, const hone_verify_side *side);
+HONE_MUST_USE hone_status hone_verify_weights(hone_verify *v, hone_verify_side *side);
 
 /* --- train/verify_logits.c --- */
 

@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/file.h"
+#include "model/adapter_factors.h"
 #include "train/checkpoint.h"
 #include "train/options.h"
 #include "train/verify_parts.h"
@@ -130,7 +131,45 @@ static void set_scales(hone_adapter *adapter, const float *scales) {
     }
 }
 
-static hone_status open_factors(hone_session *s, const char *group, const char *path) {
+/* Rows of B of q or k from the order of the form that the run's base had into that of this model. */
+static hone_status turn_rows(hone_tensor *b, int64_t heads, const hone_model *model) {
+    size_t row_bytes = (size_t)b->shape[1] * sizeof(float);
+    size_t bytes = (size_t)b->shape[0] * row_bytes;
+    void *rows = hone_alloc(1, bytes), *turned = hone_alloc(1, bytes);
+    hone_status status = rows && turned ? HONE_OK : HONE_ERR_MEMORY;
+    if (status == HONE_OK) status = hone_device_copy_out(model->device, rows, b->data, bytes);
+    if (status == HONE_OK) {
+        (model->arch.rope_interleaved ? hone_rows_to_gguf : hone_rows_to_hf)(
+            turned, rows, heads, model->arch.head_size, row_bytes);
+        status = hone_device_copy_in(model->device, b->data, turned, bytes);
+    }
+    hone_free(rows);
+    hone_free(turned);
+    return status;
+}
+
+static hone_status turn_factors(hone_adapter *adapter) {
+    const hone_arch *arch = &adapter->model->arch;
+    for (int64_t l = 0; l < arch->layers; l++) {
+        for (hone_role role = HONE_ROLE_LINEAR; role < HONE_ROLES; role++) {
+            hone_lora_pair *pair = hone_adapter_pair(adapter, l, role);
+            int64_t heads = hone_rope_heads(arch, role);
+            if (pair->rank > 0 && heads > 0) HONE_TRY(turn_rows(&pair->b, heads, adapter->model));
+        }
+    }
+    return HONE_OK;
+}
+
+/* A checkpoint's rows of q and k are in the order of the form that the run's base had. */
+static bool is_other_form(const hone_session *s, const hone_train_options *o) {
+    const hone_arch *arch = &s->model->arch;
+    bool interleaved =
+        arch->family->permuted && !o->from_scratch && o->model && hone_path_ends(o->model, ".gguf");
+    return interleaved != arch->rope_interleaved;
+}
+
+static hone_status open_factors(hone_session *s, const hone_train_options *o, const char *group,
+                                const char *path) {
     ranks r = {0};
     hone_status status = find_ranks(&r, s->model, path);
     if (status == HONE_OK) status = hone_adapter_new_empty(&s->adapter, s->model);
@@ -141,6 +180,7 @@ static hone_status open_factors(hone_session *s, const char *group, const char *
         status = read_params(&s->adapter->params, scales, r.found, group, path);
     }
     if (status == HONE_OK) set_scales(s->adapter, scales);
+    if (status == HONE_OK && is_other_form(s, o)) status = turn_factors(s->adapter);
     hone_free(scales);
     hone_free(r.rank);
     return status;
@@ -148,6 +188,11 @@ static hone_status open_factors(hone_session *s, const char *group, const char *
 
 static hone_status open_weights(hone_session *s, const hone_train_options *o, const char *group,
                                 const char *path) {
+    if (is_other_form(s, o)) {
+        return hone_fail(HONE_ERR_DATA,
+                         "%s: all weights were trained, in the form of %s; give that as --model",
+                         path, o->model);
+    }
     if (!o->from_scratch) HONE_TRY(hone_model_train_all(s->model));
     return read_params(&s->model->params, NULL, 0, group, path);
 }
@@ -166,7 +211,7 @@ static hone_status open_parameters(hone_verify *v, const hone_train_options *o, 
                                    const hone_checkpoint_state *state) {
     const char *group = result_group(o, state);
     HONE_TRY(o->full ? open_weights(&v->session, o, group, path)
-                     : open_factors(&v->session, group, path));
+                     : open_factors(&v->session, o, group, path));
     return hone_buf_printf(&v->reference, "%s with the %s of %s",
                            o->from_scratch ? o->from_scratch : v->session.model->path,
                            o->full ? "weights" : "factors", path);

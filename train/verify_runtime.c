@@ -85,9 +85,11 @@ static void free_continuation(continuation *c) {
     hone_buf_free(&c->text);
 }
 
-/* What the training side says after the prompt, up to an end of generation. */
-static hone_status continue_prompt(continuation *c, const hone_verify *v) {
+/* What is expected after the prompt, up to an end of generation. */
+static hone_status continue_prompt(continuation *c, const hone_verify *v,
+                                   const hone_verify_side *side) {
     const hone_session *s = &v->session;
+    const hone_verify_expected ours = hone_verify_expectation(v, side);
     hone_encoding ids = {0};
     hone_encode_options how = {.add_special = true, .parse_special = true};
     c->ids = hone_alloc((size_t)v->continued + 1, sizeof *c->ids);
@@ -97,7 +99,7 @@ static hone_status continue_prompt(continuation *c, const hone_verify *v) {
         status = hone_tokenizer_encode(s->tokenizer, &ids, prompt, strlen(prompt), &how);
     }
     if (status == HONE_OK) {
-        status = hone_verify_greedy(c->ids, c->gap, s->model, s->adapter, ids.ids,
+        status = hone_verify_greedy(c->ids, c->gap, ours.model, ours.adapter, ids.ids,
                                     (int64_t)ids.count, v->continued);
     }
     while (status == HONE_OK && c->count < v->continued &&
@@ -184,7 +186,7 @@ hone_status hone_verify_said(hone_verify *v, const hone_verify_target *target, c
     check->unit = "bytes";
     snprintf(check->compared, sizeof check->compared, "%lld tokens", (long long)v->continued);
     continuation c = {0};
-    hone_status status = continue_prompt(&c, v);
+    hone_status status = continue_prompt(&c, v, &v->sides[target->side]);
     if (status == HONE_OK) {
         status =
             judge(check, &c, v, bare_answer((slice){text, length}), hone_verify_logit_limit(type));
@@ -239,8 +241,10 @@ hone_status hone_verify_perplexity_file(const char **path, int64_t *context, hon
 
 /* As llama-perplexity does it: windows one after the other, each begun with bos where the tokenizer adds one, the
  * second half of each counted. */
-static hone_status perplexity_of(double *nll, const hone_verify *v, const hone_encoding *ids) {
+static hone_status perplexity_of(double *nll, const hone_verify *v, const hone_verify_side *side,
+                                 const hone_encoding *ids) {
     const hone_session *s = &v->session;
+    const hone_verify_expected ours = hone_verify_expectation(v, side);
     int64_t n = window_of(v), first = n / 2, counted = 0;
     int32_t *window = hone_alloc((size_t)n, sizeof *window);
     double *losses = hone_alloc((size_t)n, sizeof *losses), sum = 0;
@@ -248,7 +252,7 @@ static hone_status perplexity_of(double *nll, const hone_verify *v, const hone_e
     for (int64_t w = 0; status == HONE_OK && w < WINDOWS; w++) {
         memcpy(window, ids->ids + w * n, (size_t)n * sizeof *window);
         if (hone_tokenizer_adds_bos(s->tokenizer)) window[0] = hone_tokenizer_bos(s->tokenizer);
-        status = hone_verify_nll(losses, s->model, s->adapter, window, n);
+        status = hone_verify_nll(losses, ours.model, ours.adapter, window, n);
         for (int64_t i = first + 1; i < n; i++, counted++) sum += losses[i];
     }
     *nll = sum / (double)(counted ? counted : 1);
@@ -257,12 +261,12 @@ static hone_status perplexity_of(double *nll, const hone_verify *v, const hone_e
     return status;
 }
 
-static hone_status own_perplexity(double *nll, const hone_verify *v) {
+static hone_status own_perplexity(double *nll, const hone_verify *v, const hone_verify_side *side) {
     hone_buf text = {0};
     hone_encoding ids = {0};
     hone_status status = hone_file_get(&text, v->text_file);
     if (status == HONE_OK) status = encode(&ids, v, &text);
-    if (status == HONE_OK) status = perplexity_of(nll, v, &ids);
+    if (status == HONE_OK) status = perplexity_of(nll, v, side, &ids);
     hone_encoding_free(&ids);
     hone_buf_free(&text);
     return status;
@@ -273,7 +277,7 @@ hone_status hone_verify_perplexity(hone_verify *v, const hone_verify_target *tar
     hone_dtype type;
     double ours;
     HONE_TRY(runtime_type(&type, v, &v->sides[target->side]));
-    HONE_TRY(own_perplexity(&ours, v));
+    HONE_TRY(own_perplexity(&ours, v, &v->sides[target->side]));
     hone_verify_check *check = add_check(v, target, "perplexity", program);
     if (!check) return HONE_ERR_MEMORY;
     check->unit = "nat";

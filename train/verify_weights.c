@@ -7,7 +7,6 @@
 
 #include "base/alloc.h"
 #include "model/adapter_factors.h"
-#include "model/merge.h"
 #include "train/verify_parts.h"
 
 /* What is known of a row of the table while tensors are gone through. */
@@ -28,18 +27,20 @@ static double apart(const float *a, const float *b, int64_t n) {
     return difference > 0 ? HUGE_VAL : 0;
 }
 
-/* Takes a tensor's result; true when it is the first to differ, and wants words. */
+/* Takes a tensor's result; true when it is the first to differ, and wants words. The row of the table shows the one that
+ * comes nearest to its limit, or goes furthest beyond it. */
 static bool take(progress *p, double difference, double limit) {
-    p->tensors++;
-    if (!(difference <= p->check->difference)) p->check->difference = difference;
+    if (p->tensors++ == 0 || !(difference / limit <= p->check->difference / p->check->limit)) {
+        p->check->difference = difference;
+        p->check->limit = limit;
+    }
     if (difference <= limit) return false;
     return p->differing++ == 0;
 }
 
-static void finish(progress *p, const char *unit, double limit) {
+static void finish(progress *p, const char *unit) {
     snprintf(p->check->compared, sizeof p->check->compared, "%lld tensors", (long long)p->tensors);
     p->check->unit = unit;
-    p->check->limit = limit;
     p->check->ok = p->differing == 0;
 }
 
@@ -142,7 +143,7 @@ static hone_status compare_pair(progress *p, const hone_adapter *ours, const hon
     int64_t y = hone_adapter_pair(theirs, layer, role)->rank;
     if (x == 0 && y == 0) return HONE_OK;
     if (x != y) {
-        if (!take(p, HUGE_VAL, 0)) return HONE_OK;
+        if (!take(p, HUGE_VAL, factor_limit)) return HONE_OK;
         char name[HONE_NAME];
         adapted_name(name, ours, layer, role);
         snprintf(p->check->detail, sizeof p->check->detail, "%s: rank %lld instead of %lld", name,
@@ -167,60 +168,43 @@ static hone_status compare_adapters(progress *p, const hone_adapter *ours,
 
 /* --- Whole models --- */
 
-/* Bytes that arrive in pieces. */
-typedef struct sink {
-    char *at;
-    size_t left;
-} sink;
-
-static hone_status collect(void *to, const void *bytes, size_t length) {
-    sink *s = to;
-    if (length > s->left) return hone_fail(HONE_ERR_FORMAT, "a tensor has more rows than its base");
-    memcpy(s->at, bytes, length);
-    s->at += length;
-    s->left -= length;
-    return HONE_OK;
-}
-
-/* Rows of a weight, merged, as floats in Hugging Face's order. Tensors that rope orders are taken whole. */
-static hone_status fetch_rows(float *out, const hone_model *model, const hone_adapter *adapter,
-                              const hone_weight *weight, int64_t begin, int64_t rows) {
-    hone_tensor part = *weight->tensor;
-    hone_weight of = *weight;
-    if (part.dims == 2) {
-        part.data =
-            (char *)part.data + (size_t)begin * hone_dtype_row_bytes(part.dtype, part.shape[1]);
-        part.shape[0] = rows;
-        of.tensor = &part;
-    }
-    sink s = {(char *)out, (size_t)hone_tensor_count(&part) * sizeof *out};
-    return hone_merge_weight(model, adapter, &of, HONE_F32, HONE_FORM_HF, &s, collect);
-}
+/* The limit of a row, ‖W′ − W‖ / ‖W‖: what rounding W to the file's type makes, with room for other programs' ways to
+ * round (llama.cpp's makes up to 1.53 times as much), and for sums in another order. */
+static const double roundings = 2, order_limit = 1e-5;
 
 /* Sums over the rows of one weight. */
 typedef struct sums {
-    double difference, size; /* ‖W′ − W‖², ‖W‖² */
+    double difference; /* ‖W′ − W‖² */
     double along, change; /* of an adapted weight: ⟨W′ − base, W − base⟩, ‖W − base‖² */
-    int64_t elements;
+    double worst, limit; /* of the row that is furthest beyond its limit, or nearest to it */
 } sums;
 
 typedef struct weights {
     const hone_verify *v;
     const hone_verify_side *side;
-    float *ours, *theirs, *base; /* owned, [capacity] */
-    size_t ours_capacity, theirs_capacity, base_capacity;
+    float *ours, *rounded, *theirs, *base; /* owned, [capacity] */
+    size_t ours_capacity, rounded_capacity, theirs_capacity, base_capacity;
     sums adapted; /* over all adapted weights */
+    int64_t adapted_elements;
     progress progress;
 } weights;
 
-static void add_sums(sums *s, const float *ours, const float *theirs, const float *base,
-                     int64_t n) {
+static void add_row(sums *s, const float *ours, const float *rounded, const float *theirs,
+                    int64_t n) {
+    double limit = roundings * apart(ours, rounded, n) + order_limit;
+    double difference = apart(ours, theirs, n);
+    if (isnan(difference)) difference = HUGE_VAL;
+    if (difference / limit <= s->worst / s->limit) return;
+    s->worst = difference;
+    s->limit = limit;
+}
+
+/* Of weights W, W′ and the base's. */
+static void add_change(sums *s, const float *ours, const float *theirs, const float *base,
+                       int64_t n) {
     for (int64_t i = 0; i < n; i++) {
-        double x = (double)ours[i], d = (double)theirs[i] - x;
+        double d = (double)theirs[i] - (double)ours[i], change = (double)ours[i] - (double)base[i];
         s->difference += d * d;
-        s->size += x * x;
-        if (!base) continue;
-        double change = x - (double)base[i];
         s->along += (change + d) * change;
         s->change += change * change;
     }
@@ -228,6 +212,7 @@ static void add_sums(sums *s, const float *ours, const float *theirs, const floa
 
 static hone_status make_room(weights *w, size_t n) {
     HONE_TRY(hone_grow(&w->ours, &w->ours_capacity, n, sizeof(float)));
+    HONE_TRY(hone_grow(&w->rounded, &w->rounded_capacity, n, sizeof(float)));
     HONE_TRY(hone_grow(&w->theirs, &w->theirs_capacity, n, sizeof(float)));
     return hone_grow(&w->base, &w->base_capacity, n, sizeof(float));
 }
@@ -238,21 +223,40 @@ static bool is_adapted(const weights *w, const hone_weight *weight) {
            hone_adapter_pair(adapter, weight->layer, (hone_role)weight->which)->rank > 0;
 }
 
+/* The type that a weight has in its file; gains and biases are in memory in another. */
+static hone_dtype type_in_file(const hone_model *model, const hone_weight *weight) {
+    char name[HONE_NAME];
+    hone_dtype type = weight->tensor->dtype;
+    if (!model->safetensors || !hone_weight_is_vector(weight)) return type;
+    hone_weight_name(name, &model->arch, HONE_FORM_HF, weight);
+    const hone_safetensors_tensor *tensor = hone_safetensors_find(model->safetensors, name);
+    return tensor && hone_safetensors_dtype(&type, tensor) == HONE_OK ? type
+                                                                      : weight->tensor->dtype;
+}
+
+/* In the form that the file has, as that is what was rounded. */
 static hone_status compare_rows(sums *s, weights *w, const hone_weight *a, const hone_weight *b,
                                 int64_t begin, int64_t rows) {
-    const hone_model *model = w->v->session.model;
-    bool adapted = is_adapted(w, a);
-    int64_t n = a->tensor->dims == 2 ? rows * a->tensor->shape[1] : a->tensor->shape[0];
+    const hone_model *model = w->v->session.model, *other = w->side->model;
+    const hone_adapter *adapter = w->v->session.adapter;
+    hone_form form = other->gguf ? HONE_FORM_GGUF : HONE_FORM_HF;
+    hone_dtype type = type_in_file(other, b);
+    int64_t columns = a->tensor->dims == 2 ? a->tensor->shape[1] : a->tensor->shape[0];
+    int64_t n = rows * columns;
     HONE_TRY(make_room(w, (size_t)n));
-    HONE_TRY(fetch_rows(w->ours, model, w->v->session.adapter, a, begin, rows));
-    HONE_TRY(fetch_rows(w->theirs, w->side->model, NULL, b, begin, rows));
-    if (adapted) HONE_TRY(fetch_rows(w->base, model, NULL, a, begin, rows));
-    add_sums(s, w->ours, w->theirs, adapted ? w->base : NULL, n);
+    HONE_TRY(hone_verify_rows(w->ours, model, adapter, a, begin, rows, HONE_F32, form));
+    HONE_TRY(hone_verify_rows(w->rounded, model, adapter, a, begin, rows, type, form));
+    HONE_TRY(hone_verify_rows(w->theirs, other, NULL, b, begin, rows, HONE_F32, form));
+    for (int64_t i = 0; i < n; i += columns) {
+        add_row(s, w->ours + i, w->rounded + i, w->theirs + i, columns);
+    }
+    if (!is_adapted(w, a)) return HONE_OK;
+    HONE_TRY(hone_verify_rows(w->base, model, NULL, a, begin, rows, HONE_F32, form));
+    add_change(s, w->ours, w->theirs, w->base, n);
     return HONE_OK;
 }
 
-static hone_status describe(weights *w, const hone_weight *a, const hone_weight *b,
-                            double difference) {
+static hone_status describe(weights *w, const hone_weight *a, const hone_weight *b, const sums *s) {
     const hone_arch *arch = &w->v->session.model->arch;
     bool linear = a->layer >= 0 && !hone_weight_is_vector(a), turned = false;
     int64_t heads = linear ? hone_rope_heads(arch, (hone_role)a->which) : 0;
@@ -263,16 +267,16 @@ static hone_status describe(weights *w, const hone_weight *a, const hone_weight 
     char name[HONE_NAME];
     hone_weight_name(name, arch, HONE_FORM_HF, a);
     snprintf(w->progress.check->detail, sizeof w->progress.check->detail,
-             "%s (%s) differs by %.3g of its size, more than %.3g%s", name,
-             hone_dtype_name(b->tensor->dtype), difference,
-             hone_verify_weight_limit(b->tensor->dtype), order_note(turned));
+             "%s (%s) has a row that differs by %.3g of its size, more than %.3g%s", name,
+             hone_dtype_name(type_in_file(w->side->model, b)), s->worst, s->limit,
+             order_note(turned));
     return HONE_OK;
 }
 
 /* Tables of the vocabulary can be larger than all blocks: they are read in parts. */
 static hone_status compare_weight(weights *w, const hone_weight *a, const hone_weight *b) {
     enum { PART = 1 << 22 };
-    sums s = {0};
+    sums s = {.limit = order_limit};
     int64_t rows = a->tensor->dims == 2 ? a->tensor->shape[0] : 1, step = rows;
     if (a->layer < 0 && a->tensor->dims == 2) step = PART / a->tensor->shape[1] + 1;
     for (int64_t begin = 0; begin < rows; begin += step) {
@@ -283,11 +287,9 @@ static hone_status compare_weight(weights *w, const hone_weight *a, const hone_w
         w->adapted.difference += s.difference;
         w->adapted.along += s.along;
         w->adapted.change += s.change;
-        w->adapted.elements += hone_tensor_count(a->tensor);
+        w->adapted_elements += hone_tensor_count(a->tensor);
     }
-    double difference = s.size > 0 ? sqrt(s.difference / s.size) : s.difference > 0 ? HUGE_VAL : 0;
-    bool first = take(&w->progress, difference, hone_verify_weight_limit(b->tensor->dtype));
-    return first ? describe(w, a, b, difference) : HONE_OK;
+    return take(&w->progress, s.worst, s.limit) ? describe(w, a, b, &s) : HONE_OK;
 }
 
 /* The weight of the other model with the same name, or NULL. */
@@ -300,20 +302,24 @@ static const hone_weight *find_weight(const hone_model *model, const hone_weight
     return NULL;
 }
 
+static void refuse_weight(weights *w, const hone_weight *weight, const char *why) {
+    if (!take(&w->progress, HUGE_VAL, order_limit)) return;
+    char name[HONE_NAME];
+    hone_weight_name(name, &w->v->session.model->arch, HONE_FORM_HF, weight);
+    snprintf(w->progress.check->detail, sizeof w->progress.check->detail, "%s %s", name, why);
+}
+
 static hone_status compare_models(weights *w) {
     const hone_model *model = w->v->session.model;
     for (size_t i = 0; i < model->weight_count; i++) {
         const hone_weight *a = &model->weights[i], *b = find_weight(w->side->model, a);
-        if (!b) continue;
-        bool same = a->tensor->shape[0] == b->tensor->shape[0] &&
-                    a->tensor->shape[1] == b->tensor->shape[1];
-        if (same) {
+        if (!b) {
+            refuse_weight(w, a, "is missing");
+        } else if (a->tensor->shape[0] != b->tensor->shape[0] ||
+                   a->tensor->shape[1] != b->tensor->shape[1]) {
+            refuse_weight(w, a, "has another shape than in the base");
+        } else {
             HONE_TRY(compare_weight(w, a, b));
-        } else if (take(&w->progress, HUGE_VAL, 0)) {
-            char name[HONE_NAME];
-            hone_weight_name(name, &model->arch, HONE_FORM_HF, a);
-            snprintf(w->progress.check->detail, sizeof w->progress.check->detail,
-                     "%s has another shape than in the base", name);
         }
     }
     return HONE_OK;
@@ -327,7 +333,7 @@ static hone_status check_share(weights *w, hone_verify *v) {
     hone_verify_check *check = hone_verify_add(v, w->side, "adapter's share");
     if (!check) return HONE_ERR_MEMORY;
     double share = s->along / s->change;
-    double noise = sqrt(s->difference / ((double)s->elements * s->change));
+    double noise = sqrt(s->difference / ((double)w->adapted_elements * s->change));
     check->difference = fabs(share - 1);
     check->limit = (hone_dtype_is_quantised(w->side->coarsest) ? 0.5 : 0.05) + 4 * noise;
     check->unit = "part";
@@ -338,24 +344,32 @@ static hone_status check_share(weights *w, hone_verify *v) {
     return HONE_OK;
 }
 
-static hone_status check_model(hone_verify *v, const hone_verify_side *side) {
+/* Whether all weights of a file are roundings of the training side's, and it has no others. */
+static bool are_roundings(const weights *w) {
+    return w->progress.differing == 0 &&
+           w->side->model->weight_count == w->v->session.model->weight_count;
+}
+
+static hone_status check_model(hone_verify *v, hone_verify_side *side) {
     weights w = {.v = v, .side = side};
     w.progress.check = hone_verify_add(v, side, "weights");
     if (!w.progress.check) return HONE_ERR_MEMORY;
     hone_status status = compare_models(&w);
-    finish(&w.progress, "relative", hone_verify_weight_limit(side->coarsest));
+    finish(&w.progress, "relative");
     if (status == HONE_OK) status = check_share(&w, v);
+    if (status == HONE_OK && are_roundings(&w)) status = hone_verify_expect_rounding(v, side);
     hone_free(w.ours);
+    hone_free(w.rounded);
     hone_free(w.theirs);
     hone_free(w.base);
     return status;
 }
 
-hone_status hone_verify_weights(hone_verify *v, const hone_verify_side *side) {
+hone_status hone_verify_weights(hone_verify *v, hone_verify_side *side) {
     if (side->whole) return check_model(v, side);
     progress p = {.check = hone_verify_add(v, side, "factors")};
     if (!p.check) return HONE_ERR_MEMORY;
     hone_status status = compare_adapters(&p, v->session.adapter, side->adapter);
-    finish(&p, "relative", factor_limit);
+    finish(&p, "relative");
     return status;
 }

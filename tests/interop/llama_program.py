@@ -4,7 +4,14 @@ options and prints the same lines, and computes with the package's own build of 
 usage: llama_program.py llama-completion OPTIONS...
        llama_program.py llama-perplexity OPTIONS...
 
-It is no copy of theirs: greedy text only, one sequence, perplexity over the second half of each window.
+It is no copy of theirs: greedy text only, one sequence, perplexity over the second half of each window. To try the real ones by
+hand, with the package's source (pip download --no-binary llama_cpp_python --no-deps llama_cpp_python==VERSION, unpacked; a
+few minutes on two cores):
+
+    cmake -S vendor/llama.cpp -B BUILD -G Ninja -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF -DLLAMA_BUILD_TESTS=OFF \\
+        -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_SERVER=OFF -DLLAMA_BUILD_APP=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_OPENSSL=OFF
+    ninja -C BUILD llama-completion llama-perplexity
+    hone verify --model models/hone-base.gguf --adapter RUN --with BUILD/bin/llama-completion
 """
 
 import argparse

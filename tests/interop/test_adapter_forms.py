@@ -147,3 +147,68 @@ def test_trained_biases_are_refused(hone, stories, data, tmp_path, key, value):
     (folder / "adapter_config.json").write_text(json.dumps({**config, key: value}))
     said = hone("eval", "--model", stories / "hf", "--adapter", folder, "--data", data, status=1)
     assert "trained biases" in said.stderr and key in said.stderr
+
+
+# --- On another form of its base ---
+
+
+@pytest.fixture(scope="module")
+def forms(hone, stories, tmp_path_factory):
+    """The base in the forms that people have it in: hashes of the file and of the tokenizer differ in all of them."""
+    folder = tmp_path_factory.mktemp("forms-of-base")
+    named = {"hf": stories / "hf", "f32": stories / "stories260K-f32.gguf", "q8_0": stories / "stories260K-q8_0.gguf"}
+    named["q4_k_m"] = folder / "stories-q4_k_m.gguf"
+    hone("export", "--model", stories / "hf", "--out", named["q4_k_m"], "--type", "q4_k_m", "-q")
+    return named
+
+
+@pytest.mark.parametrize("origin", ["hf", "q8_0"])
+def test_adapter_is_used_on_other_forms_of_its_base_with_a_warning(hone, forms, data, tmp_path, origin):
+    """What people do: train on the folder, use the adapter on the Q4_K_M file; or the other way round."""
+    out = tmp_path / "run"
+    runs.train(hone, out, model=forms[origin], data=data, steps=20, rank=4, lr=5e-3, sets={"eval_fraction": 0})
+
+    def evaluate(form, *flags):
+        said = hone("eval", "--model", forms[form], "--data", data, "--json", *flags)
+        return json.loads(said.stdout)["loss"], said.stderr
+
+    trained, silence = evaluate(origin, "--adapter", out)
+    assert not silence
+    for form, near in [("hf", 5e-3), ("f32", 5e-3), ("q8_0", 5e-3), ("q4_k_m", 0.2)]:
+        if form == origin:
+            continue
+        for adapter in [out, out / "adapter.gguf"]:
+            loss, said = evaluate(form, "--adapter", adapter)
+            assert abs(loss - trained) < near and evaluate(form)[0] - loss > 0.5
+            assert said.count("\n") == 1 and "the same model in another form" in said
+            assert f"{forms[form]}, base " in said
+
+
+def test_every_command_takes_an_adapter_of_another_form(hone, forms, data, tmp_path):
+    run, model = tmp_path / "run", forms["f32"]
+    runs.train(hone, run, model=forms["hf"], data=data, steps=2, rank=4, sets={"eval_fraction": 0})
+    used, warning = ["--model", model, "--adapter", run], "the same model in another form"
+    said = hone("generate", *used, "--prompt", "Once", "--max-tokens", 4)
+    assert warning in said.stderr
+    said = hone("export", *used, "--out", tmp_path / "m.gguf", "--json")
+    assert warning in said.stderr and json.loads(said.stdout)["merged"]
+    said = hone("verify", *used, "--json")
+    assert said.stderr.count(warning) == 1 and json.loads(said.stdout)["agrees"]
+    said = hone("train", *used, "--data", data, "--out", tmp_path / "more", "--steps", 1, "--json")
+    assert warning in said.stderr and json.loads(said.stdout.splitlines()[-1])["verified"]["agrees"]
+    assert warning not in hone("verify", "--model", model, "--adapter", tmp_path / "more").stderr
+
+
+def test_adapter_of_another_vocabulary_is_refused(hone, forms, data, tmp_path):
+    run, other = tmp_path / "run", tmp_path / "other"
+    runs.train(hone, run, model=forms["f32"], data=data, steps=1, rank=4, sets={"eval_fraction": 0})
+    shutil.copytree(forms["hf"], other, copy_function=shutil.copyfile)
+    text = (other / "tokenizer.json").read_text(encoding="utf-8")
+    tokenizer = json.loads(text)
+    token = next(t for t, id in tokenizer["model"]["vocab"].items() if id == 300)
+    tokenizer["model"]["vocab"] = {t + "!" if t == token else t: id for t, id in tokenizer["model"]["vocab"].items()}
+    tokenizer["model"]["merges"] = [m for m in tokenizer["model"]["merges"] if token not in {"".join(m), *m}]
+    (other / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    for adapter in [run, run / "adapter.gguf"]:
+        said = hone("eval", "--model", other, "--adapter", adapter, "--data", data, status=1)
+        assert "trained with a vocabulary of hash" in said.stderr

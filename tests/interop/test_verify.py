@@ -1,5 +1,6 @@
 """`hone verify`: true exports pass, and each planted fault is found, named and ends in exit status 1."""
 
+import ctypes
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 
 import gguf
+import llama_cpp
 import numpy as np
 import pytest
 import runs
@@ -108,7 +110,8 @@ def test_merged_gguf_agrees(run, tmp_path, kind):
 
 
 def test_merged_folder_and_single_exports_agree(run, tmp_path):
-    run.verify("--merged", run.export(tmp_path / "m", "--format", "safetensors"))
+    for kind in ["base", "f16", "bf16"]:
+        run.verify("--merged", run.export(tmp_path / f"m-{kind}", "--format", "safetensors", "--type", kind))
     for name in ["adapter", "adapter.gguf"]:
         result = run.verify(adapter=run.out / name)
         assert {Path(c["file"]).name for c in result["checks"]} == {name}
@@ -146,7 +149,8 @@ def rewrite(path, change):
         else:
             writer.add_key_value(field.name, value, field.types[0])
     for tensor in source.tensors:
-        writer.add_tensor(tensor.name, np.ascontiguousarray(change(tensor.name, np.array(tensor.data))))
+        data = np.ascontiguousarray(change(tensor.name, np.array(tensor.data)))
+        writer.add_tensor(tensor.name, data, raw_dtype=tensor.tensor_type)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -311,11 +315,71 @@ int rename(const char *from, const char *to) {
 """
 
 
-def test_coarse_type_is_held_to_the_limit_of_quantised_files(run, tmp_path):
-    """This small model does not bear four bits: its loss changes by more than any export may."""
+# --- Types of few bits: rounding is no fault, anything else is ---
+
+
+def rounded(result, name):
+    """What the row of the loss says of a file."""
+    rows = [c for c in result["checks"] if Path(c["file"]).name == name and c["what"] == "loss"]
+    assert len(rows) == 1 and rows[0]["limit"] == 1e-4
+    return rows[0]["detail"]
+
+
+@pytest.mark.parametrize("kind", ["q4_0", "q5_0", "q4_k_m", "q5_k_s"])
+def test_what_rounding_does_to_a_small_model_is_told_and_no_fault(run, tmp_path, kind):
+    """This one does not bear four bits: its loss changes by more than a larger model's would."""
+    path = run.export(tmp_path / "m.gguf", "--type", kind)
+    assert "rounding the weights changed the loss by " in rounded(run.verify("--merged", path), "m.gguf")
+
+
+def test_file_that_llama_cpp_rounded_agrees(run, tmp_path):
+    path, rounded_path = run.export(tmp_path / "m.gguf", "--type", "f32"), tmp_path / "q.gguf"
+    settings = llama_cpp.llama_model_quantize_default_params()
+    for kind in [llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_0, llama_cpp.LLAMA_FTYPE_MOSTLY_Q5_K_M]:
+        settings.ftype = kind
+        done = llama_cpp.llama_model_quantize(os.fsencode(path), os.fsencode(rounded_path), ctypes.byref(settings))
+        assert done == 0
+        rounded(run.verify("--merged", rounded_path), "q.gguf")
+
+
+def test_row_of_a_coarse_file_that_is_damaged_is_named(run, tmp_path):
     path = run.export(tmp_path / "m.gguf", "--type", "q4_0")
+
+    def swap(rows):
+        rows[[7, 8]] = rows[[8, 7]]
+        return rows
+
+    spoil(path, "blk.2.ffn_up.weight", swap)
+    ck_fault(run.verify("--merged", path, status=1), "m.gguf", "weights", "model.layers.2.mlp.up_proj", "(q4_0)")
+
+
+def test_unpermuted_rows_of_a_coarse_file_are_named(run, tmp_path):
+    path = run.export(tmp_path / "m.gguf", "--type", "q4_0")
+    spoil(path, "blk.1.attn_k.weight", lambda w: unpermute(w, 4))
     result = run.verify("--merged", path, status=1)
-    ck_fault(result, "m.gguf", "loss", "perplexity")
+    ck_fault(result, "m.gguf", "weights", "model.layers.1.self_attn.k_proj")
+
+
+def test_other_setting_of_a_coarse_file_is_placed(run, tmp_path):
+    """Less than rounding changes the loss by."""
+    path = run.export(tmp_path / "m.gguf", "--type", "q4_0")
+    spoil(path, "llama.rope.freq_base", lambda theta: 9500.0)
+    result = run.verify("--merged", path, status=1)
+    ck_fault(result, "m.gguf", "logits")
+    ck_fault(result, "m.gguf", "loss", "rounding the weights")
+    assert "weights" not in {what for _, what, _ in faults(result)}
+
+
+def test_file_that_was_rounded_twice_is_named(run, tmp_path):
+    coarse, path = run.export(tmp_path / "q.gguf", "--type", "q4_0"), tmp_path / "m.gguf"
+    run.hone("export", "--model", coarse, "--out", path, "--type", "q8_0", "-q")
+    ck_fault(run.verify("--merged", path, status=1), "m.gguf", "weights", "(q8_0)")
+
+
+def test_merge_that_was_left_out_of_a_coarse_file_is_named(run, tmp_path):
+    path = tmp_path / "m.gguf"
+    run.hone("export", "--model", run.model, "--out", path, "--type", "q4_k_m")
+    ck_fault(run.verify("--merged", path, status=1), "m.gguf", "adapter's share", "times")
 
 
 # --- What an adapter says that it was trained with ---
@@ -378,6 +442,18 @@ def test_with_fake_program_that_says_something_else_differs(run, tmp_path):
     fake = script(tmp_path / "llama-cli", f"{VERSION}\necho Once upon a time there was nothing.")
     ck_fault(run.verify("--with", fake, status=1), "adapter.gguf", "greedy text", "instead of")
     fake = script(tmp_path / "llama-perplexity", f"{VERSION}\necho 'Final estimate: PPL = 1234.5678 +/- 9'")
+    ck_fault(run.verify("--with", fake, status=1), "adapter.gguf", "perplexity", "1234.57 instead of")
+
+
+def test_with_program_that_loses_the_end_of_its_log_is_run_again(run, tmp_path):
+    """llama.cpp's programs may end before the thread that writes their log has come to its end."""
+    count = f'n=$(cat "{tmp_path}/n" 2>/dev/null); n=$((${{n:-0}} + 1)); echo $n > "{tmp_path}/n"'
+    (tmp_path / "said").write_text(said_by_hone(run).rstrip("\n"))
+    cut = f'{VERSION}\n{count}\nif [ $n -lt 3 ]; then printf Onc; else cat "{tmp_path}/said"; printf "\\n\\n"; fi'
+    run.verify("--with", script(tmp_path / "llama-completion", cut))
+    assert (tmp_path / "n").read_text().strip() == "3"
+    cut = f"{VERSION}\n{count}\nprintf '[1]900.9,'; [ $n -lt 6 ] || echo 'Final estimate: PPL = 1234.5678 +/- 9'"
+    fake = script(tmp_path / "llama-perplexity", cut)
     ck_fault(run.verify("--with", fake, status=1), "adapter.gguf", "perplexity", "1234.57 instead of")
 
 
