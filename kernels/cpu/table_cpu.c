@@ -3,12 +3,12 @@
 
 #include "kernels/cpu/cpu.h"
 
-/* The levels from the least to the most capable; each table starts from the reference kernels. */
+/* The levels of a family of processors from the least to the most capable; each table starts from the reference kernels. */
+#if defined(__x86_64__)
+
 enum { LEVEL_REF, LEVEL_PLAIN, LEVEL_AVX2, LEVEL_AVX512, LEVEL_COUNT };
 static const char *const names[LEVEL_COUNT] = {"ref", "plain", "avx2", "avx512"};
-static hone_kernels tables[LEVEL_COUNT];
-
-#ifdef __x86_64__
+#define LEVELS "ref, plain, avx2 or avx512"
 
 static int best_level(void) {
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -26,7 +26,26 @@ static void fill_level(hone_kernels *table, int level) {
     if (level == LEVEL_AVX512) hone_cpu_fill_avx512(table);
 }
 
+#elif defined(__aarch64__)
+
+/* Every 64-bit ARM has NEON. A level with its dot product (HWCAP_ASIMDDP) would follow. */
+enum { LEVEL_REF, LEVEL_NEON, LEVEL_COUNT };
+static const char *const names[LEVEL_COUNT] = {"ref", "neon"};
+#define LEVELS "ref or neon"
+
+static int best_level(void) {
+    return LEVEL_NEON;
+}
+
+static void fill_level(hone_kernels *table, int level) {
+    if (level == LEVEL_NEON) hone_cpu_fill_neon(table);
+}
+
 #else
+
+enum { LEVEL_REF, LEVEL_PLAIN, LEVEL_COUNT };
+static const char *const names[LEVEL_COUNT] = {"ref", "plain"};
+#define LEVELS "ref or plain"
 
 static int best_level(void) {
     return LEVEL_PLAIN;
@@ -37,6 +56,8 @@ static void fill_level(hone_kernels *table, int level) {
 }
 
 #endif
+
+static hone_kernels tables[LEVEL_COUNT];
 
 static hone_status level_asked(int *out) {
     const char *asked = getenv("HONE_ISA");
@@ -52,8 +73,7 @@ static hone_status level_asked(int *out) {
         *out = level;
         return HONE_OK;
     }
-    return hone_fail(HONE_ERR_USAGE,
-                     "HONE_ISA=%s: no such instruction set; use ref, plain, avx2 or avx512", asked);
+    return hone_fail(HONE_ERR_USAGE, "HONE_ISA=%s: no such instruction set; use " LEVELS, asked);
 }
 
 hone_status hone_kernels_cpu(const hone_kernels **out) {
