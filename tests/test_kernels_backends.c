@@ -53,7 +53,7 @@ typedef struct gemm_case {
 
 static const gemm_case gemms[] = {
     {1, 1, 1},    {1, 17, 5},    {3, 2, 0},     {7, 16, 64},
-    {33, 65, 31}, {64, 100, 17}, {129, 5, 300}, {98, 200, 600},
+    {33, 65, 31}, {64, 100, 17}, {129, 5, 300}, {98, 140, 300},
 };
 enum { GEMMS = sizeof gemms / sizeof gemms[0] };
 
@@ -92,7 +92,7 @@ START_TEST(gemm_every_level_matches_reference) {
         const hone_kernels *table = level_table(level);
         if (!table) continue;
         check_gemm(table->gemm, _i);
-        check_gemm(level_gemm[level], _i);
+        if (table->gemm != level_gemm[level]) check_gemm(level_gemm[level], _i);
     }
 }
 END_TEST
