@@ -9,11 +9,23 @@
 #include "base/alloc.h"
 #include "base/parallel.h"
 #include "base/philox.h"
+#include "kernels/cpu/cpu.h"
 #include "kernels/device.h"
 #include "kernels/kernels.h"
 #include "tests/support.h"
 
+/* The levels of this family of processors, and hone's own GEMM of each. */
+#if defined(__x86_64__)
 static const char *const level_names[] = {"plain", "avx2", "avxvnni", "avx512", "avx512vnni"};
+static hone_gemm_fn *const level_gemm[] = {hone_gemm_plain, hone_gemm_avx2, hone_gemm_avxvnni,
+                                           hone_gemm_avx512, hone_gemm_avx512vnni};
+#elif defined(__aarch64__)
+static const char *const level_names[] = {"neon"};
+static hone_gemm_fn *const level_gemm[] = {hone_gemm_neon};
+#else
+static const char *const level_names[] = {"plain"};
+static hone_gemm_fn *const level_gemm[] = {hone_gemm_plain};
+#endif
 enum { LEVELS = sizeof level_names / sizeof level_names[0] };
 
 /* The table of a level, or NULL where this processor lacks it. */

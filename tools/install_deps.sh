@@ -14,12 +14,17 @@ test_packages=(
     g++ python3 python3-venv ca-certificates git strace gzip xz-utils hdf5-tools
     clang-format-14 clang-tidy-14 libomp-14-dev shellcheck groff-base
 )
+# For the cross build and its tests: the compiler, the emulator, and libraries that lie beside those of this machine.
+cross_packages=(
+    gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
+    check:arm64 libgomp1:arm64 libjansson-dev:arm64 libpcre2-dev:arm64 libutf8proc-dev:arm64 nettle-dev:arm64
+)
 
 usage() {
     cat <<'END'
 usage: tools/install_deps.sh [--runtime | --test] [--list] [--yes]
   --runtime  only what building and running hone needs
-  --test     what the tests and checks need as well (the default)
+  --test     what the tests and checks need as well (the default); on x86-64 this adds arm64 to dpkg's architectures
   --list     print the packages and install nothing
   --yes      do not ask before installing
 END
@@ -82,6 +87,7 @@ done
 
 packages=("${build_packages[@]}")
 [[ $group == test ]] && packages+=("${test_packages[@]}")
+[[ $group == test && $(uname -m) == x86_64 ]] && packages+=("${cross_packages[@]}")
 if [[ $list == 1 ]]; then
     printf '%s\n' "${packages[@]}"
     exit 0
@@ -101,5 +107,6 @@ if ! agreed; then
     echo "Nothing was installed." >&2
     exit 1
 fi
+[[ ${needed[*]} == *:arm64* ]] && as_root dpkg --add-architecture arm64
 apt update
 apt install --no-install-recommends "${needed[@]}"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds hone and passes every test: the C suites in the release build and under the address and undefined-behaviour
-# sanitizers, then the interop tests against PyTorch, PEFT and llama.cpp. Installs what it needs (--yes: without asking).
+# Builds hone and passes every test: the C suites in the release build, under the address and undefined-behaviour
+# sanitizers and, on x86-64, those below data/ for 64-bit ARM under qemu; then the interop tests against PyTorch, PEFT and
+# llama.cpp. Installs what it needs (--yes: without asking).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -53,6 +54,7 @@ trap 'kill "$environment" 2>/dev/null || true' EXIT
 
 build release
 build asan
+[[ $(uname -m) == x86_64 ]] && build aarch64
 
 say "Python environment"
 wait "$environment" || {
@@ -66,9 +68,14 @@ echo "$HONE_PYTHON"
 
 suites release
 HONE_BIN=$PWD/build/asan/cli/hone suites asan
+cross=()
+if [[ $(uname -m) == x86_64 ]]; then
+    suites aarch64
+    cross=(aarch64="$results/aarch64.xml")
+fi
 interop
 
 say "sum"
-python3 tools/sum_tests.py release="$results/release.xml" sanitizers="$results/asan.xml" \
+python3 tools/sum_tests.py release="$results/release.xml" sanitizers="$results/asan.xml" "${cross[@]}" \
     interop="$results/interop.xml" || failed=1
 exit "$failed"

@@ -1,7 +1,9 @@
+#include "kernels/libraries.h"
+
+#ifdef HONE_ONEDNN
+
 #include <dnnl.h>
 #include <stdio.h>
-
-#include "kernels/libraries.h"
 
 const char *hone_onednn_version(void) {
     static char text[32];
@@ -9,3 +11,11 @@ const char *hone_onednn_version(void) {
     snprintf(text, sizeof text, "%d.%d.%d", version->major, version->minor, version->patch);
     return text;
 }
+
+#else
+
+const char *hone_onednn_version(void) {
+    return "none";
+}
+
+#endif

@@ -3,13 +3,14 @@
 
 #include "kernels/cpu/cpu.h"
 
-/* The levels, those that are better further down; each table starts from the reference kernels. */
-enum { LEVEL_REF, LEVEL_PLAIN, LEVEL_AVX2, LEVEL_AVXVNNI, LEVEL_AVX512, LEVEL_AVX512VNNI, LEVELS };
+/* The levels of a family of processors, those that are better further down; each table starts from the reference
+ * kernels. */
+#if defined(__x86_64__)
+
+enum { REF, PLAIN, AVX2, AVXVNNI, AVX512, AVX512VNNI, LEVELS };
 static const char *const names[LEVELS] = {"ref",     "plain",  "avx2",
                                           "avxvnni", "avx512", "avx512vnni"};
-static hone_kernels tables[LEVELS];
-
-#ifdef __x86_64__
+#define NAMES "ref, plain, avx2, avxvnni, avx512 or avx512vnni"
 
 /* Whether the processor, and the system on it, can run a level. */
 static bool runs(int level) {
@@ -18,13 +19,13 @@ static bool runs(int level) {
     bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                   __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
     switch (level) {
-    case LEVEL_AVX2:
+    case AVX2:
         return avx2;
-    case LEVEL_AVXVNNI:
+    case AVXVNNI:
         return avx2 && __builtin_cpu_supports("avxvnni");
-    case LEVEL_AVX512:
+    case AVX512:
         return avx512;
-    case LEVEL_AVX512VNNI:
+    case AVX512VNNI:
         return avx512 && __builtin_cpu_supports("avx512vnni");
     default:
         return true;
@@ -32,24 +33,45 @@ static bool runs(int level) {
 }
 
 static void fill_level(hone_kernels *table, int level) {
-    if (level == LEVEL_PLAIN) hone_cpu_fill_plain(table);
-    if (level == LEVEL_AVX2) hone_cpu_fill_avx2(table);
-    if (level == LEVEL_AVXVNNI) hone_cpu_fill_avxvnni(table);
-    if (level == LEVEL_AVX512) hone_cpu_fill_avx512(table);
-    if (level == LEVEL_AVX512VNNI) hone_cpu_fill_avx512vnni(table);
+    if (level == PLAIN) hone_cpu_fill_plain(table);
+    if (level == AVX2) hone_cpu_fill_avx2(table);
+    if (level == AVXVNNI) hone_cpu_fill_avxvnni(table);
+    if (level == AVX512) hone_cpu_fill_avx512(table);
+    if (level == AVX512VNNI) hone_cpu_fill_avx512vnni(table);
+}
+
+#elif defined(__aarch64__)
+
+/* Every 64-bit ARM has NEON. A level with its dot product (HWCAP_ASIMDDP) would follow. */
+enum { REF, NEON, LEVELS };
+static const char *const names[LEVELS] = {"ref", "neon"};
+#define NAMES "ref or neon"
+
+static bool runs(int level) {
+    return level < LEVELS;
+}
+
+static void fill_level(hone_kernels *table, int level) {
+    if (level == NEON) hone_cpu_fill_neon(table);
 }
 
 #else
 
+enum { REF, PLAIN, LEVELS };
+static const char *const names[LEVELS] = {"ref", "plain"};
+#define NAMES "ref or plain"
+
 static bool runs(int level) {
-    return level <= LEVEL_PLAIN;
+    return level < LEVELS;
 }
 
 static void fill_level(hone_kernels *table, int level) {
-    if (level == LEVEL_PLAIN) hone_cpu_fill_plain(table);
+    if (level == PLAIN) hone_cpu_fill_plain(table);
 }
 
 #endif
+
+static hone_kernels tables[LEVELS];
 
 static hone_status level_asked(int *out) {
     const char *asked = getenv("HONE_ISA");
@@ -57,7 +79,7 @@ static hone_status level_asked(int *out) {
     while (!runs(best)) best--;
     *out = best;
     if (!asked || !*asked) return HONE_OK;
-    for (int level = 0; level < LEVELS; level++) {
+    for (int level = REF; level < LEVELS; level++) {
         if (strcmp(asked, names[level]) != 0) continue;
         if (!runs(level)) {
             return hone_fail(HONE_ERR_UNSUPPORTED,
@@ -68,10 +90,7 @@ static hone_status level_asked(int *out) {
         *out = level;
         return HONE_OK;
     }
-    return hone_fail(HONE_ERR_USAGE,
-                     "HONE_ISA=%s: no such instruction set; use ref, plain, avx2, avxvnni, avx512 "
-                     "or avx512vnni",
-                     asked);
+    return hone_fail(HONE_ERR_USAGE, "HONE_ISA=%s: no such instruction set; use " NAMES, asked);
 }
 
 hone_status hone_kernels_cpu(const hone_kernels **out) {

@@ -30,6 +30,8 @@ HONE_INLINE float load_half(const uint8_t *p) {
     memcpy(&half, p, sizeof half);
 #if defined(__F16C__)
     return _cvtsh_ss(half);
+#elif defined(__ARM_NEON)
+    return vgetq_lane_f32(vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(half))), 0);
 #else
     return hone_f16_to_f32(half);
 #endif
@@ -46,6 +48,8 @@ HONE_INLINE u8x16 look_up(const int8_t table[16], u8x16 x) {
     u8x16 from = load_16((const uint8_t *)table);
 #if defined(__SSSE3__)
     return (u8x16)_mm_shuffle_epi8((__m128i)from, (__m128i)x);
+#elif defined(__ARM_NEON)
+    return (u8x16)vqtbl1q_u8((uint8x16_t)from, (uint8x16_t)x);
 #else
     u8x16 y;
     for (int i = 0; i < 16; i++) y[i] = from[x[i]];
@@ -61,6 +65,9 @@ HONE_INLINE vf floats_of(u8x16 x, int part) {
 #elif defined(__AVX2__)
     __m128i half = part ? _mm_unpackhi_epi64((__m128i)x, (__m128i)x) : (__m128i)x;
     return (vf)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(half));
+#elif defined(__ARM_NEON)
+    int16x8_t half = part < 2 ? vmovl_s8(vget_low_s8((int8x16_t)x)) : vmovl_high_s8((int8x16_t)x);
+    return (vf)vcvtq_f32_s32(part % 2 ? vmovl_high_s16(half) : vmovl_s16(vget_low_s16(half)));
 #else
     vb bytes;
     memcpy(&bytes, (const char *)&x + part * VW, sizeof bytes);

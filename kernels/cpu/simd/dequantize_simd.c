@@ -17,6 +17,8 @@ HONE_INLINE vf load_f16(const uint8_t *p) {
     return (vf)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
 #elif defined(__F16C__)
     return (vf)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p));
+#elif defined(__ARM_NEON)
+    return (vf)vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(p)));
 #else
     vf x;
     for (int lane = 0; lane < VW; lane++) x[lane] = load_half(p + 2 * lane);

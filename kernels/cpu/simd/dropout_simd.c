@@ -33,6 +33,8 @@ HONE_INLINE vl multiply_low(vl a, uint32_t b) {
     return (vl)_mm256_mul_epu32((__m256i)a, (__m256i)factor);
 #elif defined(__SSE2__)
     return (vl)_mm_mul_epu32((__m128i)a, (__m128i)factor);
+#elif defined(__ARM_NEON)
+    return (vl)vmull_u32(vmovn_u64((uint64x2_t)a), vmovn_u64((uint64x2_t)factor));
 #else
     return (a & 0xffffffffu) * factor;
 #endif

@@ -8,7 +8,7 @@ static size_t attention_workspace(hone_attention_shape shape, int64_t max_q, int
 }
 
 void HONE_SIMD(hone_cpu_fill)(hone_kernels *table) {
-    table->gemm = hone_gemm_onednn;
+    table->gemm = HONE_GEMM;
     table->linear_fwd = HONE_SIMD(hone_linear_fwd);
     table->linear_bwd = HONE_SIMD(hone_linear_bwd);
     table->linear_workspace = HONE_SIMD(hone_linear_workspace);

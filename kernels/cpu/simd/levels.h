@@ -7,6 +7,13 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/simd/simd.h"
 
+/* The products of matrices that this level takes. */
+#ifdef HONE_ONEDNN
+#define HONE_GEMM hone_gemm_onednn
+#else
+#define HONE_GEMM HONE_SIMD(hone_gemm)
+#endif
+
 void HONE_SIMD(hone_linear_fwd)(float *y, const float *x, const void *w, hone_dtype type,
                                 int64_t tokens, int64_t in, int64_t out, float beta,
                                 void *workspace);

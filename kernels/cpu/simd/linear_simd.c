@@ -43,8 +43,7 @@ void HONE_SIMD(hone_linear_fwd)(float *y, const float *x, const void *w, hone_dt
     for (int64_t begin = 0; begin < out; begin += step) {
         int64_t rows = out - begin < step ? out - begin : step;
         const float *panel = panel_of(w, type, begin, rows, in, workspace);
-        hone_gemm_onednn(y + begin, x, panel, tokens, rows, in, false, true, in, in, out, 1.0f,
-                         beta);
+        HONE_GEMM(y + begin, x, panel, tokens, rows, in, false, true, in, in, out, 1.0f, beta);
     }
 }
 
@@ -55,7 +54,7 @@ void HONE_SIMD(hone_linear_bwd)(float *dx, const float *dy, const void *w, hone_
     for (int64_t begin = 0; begin < out; begin += step) {
         int64_t rows = out - begin < step ? out - begin : step;
         const float *panel = panel_of(w, type, begin, rows, in, workspace);
-        hone_gemm_onednn(dx, dy + begin, panel, tokens, in, rows, false, false, out, in, in, 1.0f,
-                         begin == 0 ? beta : 1.0f);
+        HONE_GEMM(dx, dy + begin, panel, tokens, in, rows, false, false, out, in, in, 1.0f,
+                  begin == 0 ? beta : 1.0f);
     }
 }

@@ -1,6 +1,6 @@
 /*
- * Vectors of floats as wide as the instruction set a file is being compiled for (HONE_SIMD_LEVEL: plain, avx2 or
- * avx512), written with GNU vector types; intrinsics only where those have no word for it. Products followed by sums
+ * Vectors of floats as wide as the instruction set a file is being compiled for (HONE_SIMD_LEVEL: plain, avx2,
+ * avx512 or neon), written with GNU vector types; intrinsics only where those have no word for it. Products followed by sums
  * become fused multiply-adds where the processor has them.
  */
 #ifndef HONE_KERNELS_CPU_SIMD_SIMD_H
@@ -11,9 +11,11 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
 #endif
 
-/* HONE_SIMD(name) is name_plain, name_avx2 or name_avx512. */
+/* HONE_SIMD(name) is name_plain, name_avx2, name_avx512 or name_neon. */
 #define HONE_SIMD_JOIN(name, level)   name##_##level
 #define HONE_SIMD_EXPAND(name, level) HONE_SIMD_JOIN(name, level)
 #define HONE_SIMD(name)               HONE_SIMD_EXPAND(name, HONE_SIMD_LEVEL)

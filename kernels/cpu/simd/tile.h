@@ -10,7 +10,7 @@
 #include "kernels/cpu/simd/simd.h"
 
 /* Rows of a tile, and its widest row in vectors: MR x NV accumulators, NV of B and one of A fit the registers. */
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) || defined(__ARM_NEON)
 enum { MR = 6, NV = 4 };
 #else
 enum { MR = 6, NV = 2 };
@@ -58,7 +58,7 @@ static inline __attribute__((unused)) void tile_rows(float *c, int64_t ldc, cons
                                                      int64_t vectors, bool accumulate) {
     for (; vectors >= NV; vectors -= NV, c += NV * VW, b += NV * VW)
         tile_block(c, ldc, a, row_stride, k_stride, b, ldb, k, NV, accumulate);
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) || defined(__ARM_NEON)
     if (vectors == 3) tile_block(c, ldc, a, row_stride, k_stride, b, ldb, k, 3, accumulate);
     if (vectors == 2) tile_block(c, ldc, a, row_stride, k_stride, b, ldb, k, 2, accumulate);
 #endif
