@@ -11,7 +11,7 @@
 #include "data/token_cache.h"
 
 /* Goes up when the same records, tokenizer and options would give other tokens. */
-enum { RENDERER_VERSION = 2, KEY_DIGITS = 16, SCAN = 1024 };
+enum { RENDERER_VERSION = 3, KEY_DIGITS = 16, SCAN = 1024 };
 
 struct hone_samples {
     const hone_tokenizer *tokenizer;

@@ -190,7 +190,8 @@ hone_status hone_chat_render(hone_jinja_output *out, const hone_chat_template *c
                                     .now = &chat->now};
     if (status == HONE_OK) status = hone_jinja_render(out, chat->jinja, &input);
     json_decref(variables);
-    return status;
+    if (status != HONE_OK) return hone_chat_blame_parts(status, conversation, call->count);
+    return hone_chat_check_parts(out, chat, conversation, call->count);
 }
 
 /* --- samples --------------------------------------------------------------------------------------------------- */
