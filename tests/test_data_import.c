@@ -42,7 +42,8 @@ static const import_case cases[] = {
      "\"x\"}},{\"type\":\"text\",\"text\":\"p\", \"cache\":null}]},"
      "{\"role\":\"assistant\",\"content\":\"c\"}]}\n",
      "jsonl", "messages", 1, 1,
-     "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\": \"image\", \"image_url\": {\"url\": "
+     "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\": \"image\", \"image_url\": "
+     "{\"url\": "
      "\"x\"}}, {\"type\": \"text\", \"text\": \"p\", \"cache\": null}]},"
      "{\"role\":\"assistant\",\"content\":\"c\"}]}"},
     {"a.json",
