@@ -387,6 +387,26 @@ START_TEST(samples_all_learns_every_token) {
 }
 END_TEST
 
+START_TEST(template_finds_special_tokens_by_name) {
+    bench b =
+        bench_of("{{ bos_token }} {{ pad_token }} {{ image_token }} {{ boi }} {{ unk_token }} "
+                 "{{ add_bos_token }} {{ x_token }}{{ messages[0].content }}",
+                 "<s>", "</s>");
+    hone_tokenizer_free(b.tokenizer);
+    put_file(
+        "tok/tokenizer_config.json",
+        "{\"bos_token\":\"<s>\",\"pad_token\":{\"content\":\"<|end|>\",\"lstrip\":false},"
+        "\"unk_token\":null,\"image_token\":\"<img>\",\"add_bos_token\":true,\"x_token\":\"X\","
+        "\"extra_special_tokens\":{\"boi\":\"<boi>\"}}");
+    ck_ok(hone_tokenizer_load_folder(&b.tokenizer, test_path("tok")));
+    take_messages(&b, "[{\"role\":\"user\",\"content\":\"U\"}]");
+    ck_ok(hone_chat_template_set(b.chat, "{\"x_token\": \"given\"}"));
+    ck_ok(ask(&b));
+    ck_assert_str_eq(b.prompt.rendering.text.data, "<s> <|end|> <img> <boi>   givenU");
+    close_bench(&b);
+}
+END_TEST
+
 START_TEST(template_variables_and_date_reach_it) {
     bench b = bench_of("{{ mood }}{{ strftime_now('%d %b %Y') }}{{ messages[0].content }}", "", "");
     char before[HONE_SHA256_TEXT], after[HONE_SHA256_TEXT];
@@ -466,6 +486,7 @@ int main(void) {
     tcase_add_test(values, samples_turn_that_depends_on_later_ones_is_its_own);
     tcase_add_test(values, samples_header_is_never_learned);
     tcase_add_test(values, samples_all_learns_every_token);
+    tcase_add_test(values, template_finds_special_tokens_by_name);
     tcase_add_test(values, template_variables_and_date_reach_it);
     suite_add_tcase(suite, values);
     TCase *errors = tcase_create("errors");

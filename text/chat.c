@@ -164,6 +164,9 @@ static hone_status gather(json_t *variables, const hone_chat_template *chat,
     int32_t bos = hone_tokenizer_bos(tokenizer), eos = hone_tokenizer_eos(tokenizer);
     HONE_TRY(set_given(variables, "tools", conversation->tools));
     HONE_TRY(set_given(variables, "documents", conversation->documents));
+    const json_t *named = hone_tokenizer_named(tokenizer);
+    if (named && json_object_update(variables, (json_t *)(uintptr_t)named) != 0)
+        return HONE_ERR_MEMORY;
     HONE_TRY(set_token(variables, "bos_token", tokenizer, bos));
     HONE_TRY(set_token(variables, "eos_token", tokenizer, eos));
     /* for the template named plain: where the tokenizer puts one by itself */

@@ -176,3 +176,19 @@ def test_shared_templates_take_parts_as_transformers_or_refuse(hone, model, test
             said = hone("data", "show", data, "--model", folder, status=1).stderr
             assert "record 0" in said and "message 1" in said and "write content as one text" in said, file
     assert "gemma-3" in taken
+
+
+def test_special_tokens_are_variables_by_name(hone, model, tmp_path):
+    folder = model("classic/zephyr.jinja")
+    names = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token", "image_token", "boi"]
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    eos = config["eos_token"]
+    config.update(unk_token=eos, pad_token=eos, cls_token=None, image_token=eos, extra_special_tokens={"boi": eos})
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    (folder / "chat_template.jinja").write_text("".join(f"{name}={{{{ {name} }}}};" for name in names) + "{{ messages[0].content }}")
+    path = tmp_path / "m.json"
+    path.write_text(json.dumps(TURNS[:1]))
+    found = hone.json("tokenize", "--model", folder, "--messages", path, "--generation")
+    wanted = AutoTokenizer.from_pretrained(folder).apply_chat_template(TURNS[:1], tokenize=False)
+    assert "".join(found["pieces"]) == wanted
+    assert f"pad_token={eos};cls_token=;mask_token=;image_token={eos};boi={eos};" in wanted
