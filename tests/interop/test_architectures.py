@@ -245,6 +245,16 @@ def test_export_says_which_window_llama_cpp_does_not_know(hone, arch_of, tmp_pat
     assert ("of up to 24 tokens only" in said) == lost
 
 
+@pytest.mark.parametrize(("name", "seq_len", "lost"), [("mistral-window", 128, True), ("mistral-window", 24, False),
+                                                       ("qwen2-window", 128, True), ("gemma2", 128, False)])
+def test_training_says_first_which_window_llama_cpp_does_not_know(hone, arch_of, tmp_path, name, seq_len, lost):
+    arch = arch_of(name)
+    flags = ["--model", arch.folder, "--data", arch.case.data, "--out", tmp_path / "run", "--steps", 1]
+    said = hone("train", *flags, "--batch-size", 1, "--seq-len", seq_len, "--set", "too_long=split").stderr
+    assert ("layers see 24 tokens back" in said) == lost
+    assert not lost or said.index("layers see 24 tokens back") < said.index("step 1/1")
+
+
 def test_full_training_of_what_gguf_cannot_say_leaves_it_out(hone, arch_of, tmp_path):
     arch, out = arch_of("llama-yarn-ramp"), tmp_path / "run"
     flags = ["--model", arch.folder, "--data", arch.case.data, "--out", out, "--full", "--steps", 2]
