@@ -61,6 +61,18 @@ static bool is_blank_value(const json_t *value) {
     return !value || is_blank(json_string_value(value), json_string_length(value));
 }
 
+/* Of a list of parts: when all are of text, and blank. */
+static bool is_blank_content(const json_t *content) {
+    if (!json_is_array(content)) return is_blank_value(content);
+    size_t i;
+    const json_t *part;
+    json_array_foreach(content, i, part) {
+        const json_t *text = json_object_get(part, "text");
+        if (!text || !is_blank_value(text)) return false;
+    }
+    return true;
+}
+
 static hone_status get_text(const json_t **out, const json_t *row, const char *field) {
     *out = json_object_get(row, field);
     if (json_is_string(*out)) return HONE_OK;
@@ -186,25 +198,17 @@ static const char *role_of(const char *name) {
     return NULL;
 }
 
-/* A list of {"type": "text", "text": ...}: the texts in order. */
+/* A list of {"type": "text", "text": ...}, {"type": "image", ...} goes to the template as it is. */
 static hone_status add_parts(turns *t, const char *role, const json_t *parts) {
-    hone_buf joined = {0};
-    hone_status status = HONE_OK;
-    for (size_t i = 0; i < json_array_size(parts) && status == HONE_OK; i++) {
+    for (size_t i = 0; i < json_array_size(parts); i++) {
         const json_t *part = json_array_get(parts, i);
-        const json_t *text = json_object_get(part, "text");
-        const char *type = json_string_value(json_object_get(part, "type"));
-        if (!json_is_string(text) || (type && strcmp(type, "text") != 0)) {
-            status = hone_fail(HONE_ERR_UNSUPPORTED,
-                               "content part %zu is of type \"%.40s\"; only text is read", i + 1,
-                               type ? type : "");
-        } else {
-            status = hone_buf_append(&joined, json_string_value(text), json_string_length(text));
-        }
+        if (!json_is_object(part))
+            return hone_fail(HONE_ERR_DATA,
+                             "content part %zu is %s where an object is needed, as in {\"type\": "
+                             "\"text\", \"text\": \"...\"}",
+                             i + 1, hone_json_kind(part));
     }
-    if (status == HONE_OK) status = turns_add_joined(t, role, &joined);
-    hone_buf_free(&joined);
-    return status;
+    return turns_put(t, json_pack("{s:s, s:O}", "role", role, "content", parts));
 }
 
 /* A message that calls tools may have nothing else to say. */
@@ -258,7 +262,7 @@ static bool all_blank(const turns *t) {
     size_t i;
     json_t *message;
     json_array_foreach(t->messages, i, message) {
-        if (!is_blank_value(json_object_get(message, "content"))) return false;
+        if (!is_blank_content(json_object_get(message, "content"))) return false;
     }
     return true;
 }

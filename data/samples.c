@@ -9,9 +9,10 @@
 #include "base/alloc.h"
 #include "data/sample_build.h"
 #include "data/token_cache.h"
+#include "formats/json.h"
 
 /* Goes up when the same records, tokenizer and options would give other tokens. */
-enum { RENDERER_VERSION = 2, KEY_DIGITS = 16, SCAN = 1024 };
+enum { RENDERER_VERSION = 3, KEY_DIGITS = 16, SCAN = 1024 };
 
 struct hone_samples {
     const hone_tokenizer *tokenizer;
@@ -65,6 +66,8 @@ static hone_status make_key(char out[HONE_SHA256_TEXT], const hone_sample_recipe
         hone_datafile_generation(recipe->data), hone_tokenizer_hash(recipe->tokenizer), chat,
         hone_train_on_name(options->train_on), (long long)options->seq_len,
         options->seq_len > 0 ? hone_overlong_name(options->overlong) : "");
+    const json_t *named = hone_tokenizer_named(recipe->tokenizer); /* which templates may read */
+    if (status == HONE_OK && named) status = hone_json_append(&text, named, 0);
     if (status == HONE_OK) hone_sha256_bytes(out, text.data, text.length);
     hone_buf_free(&text);
     return status;

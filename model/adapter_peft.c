@@ -67,10 +67,11 @@ static bool parse_half(hone_half *half, const char *text) {
     return strcmp(text, "lora_B.weight") == 0 || strcmp(text, "lora_B.default.weight") == 0;
 }
 
-static bool parse_name(int64_t *layer, hone_role *role, hone_half *half, const char *name,
-                       const hone_family *family) {
+/* A name below the prefix, as the family has it. */
+static bool parse_below(int64_t *layer, hone_role *role, hone_half *half, const char *name,
+                        const hone_family *family) {
     char blocks[HONE_NAME];
-    int written = snprintf(blocks, sizeof blocks, "%s%s.", prefix, family->blocks);
+    int written = snprintf(blocks, sizeof blocks, "%s.", family->blocks);
     assert(written > 0 && written < HONE_NAME);
     if (!hone_factors_layer(layer, &name, blocks)) return false;
     for (*role = HONE_ROLE_LINEAR; *role < HONE_ROLES; (*role)++) {
@@ -80,6 +81,22 @@ static bool parse_name(int64_t *layer, hone_role *role, hone_half *half, const c
         if (strncmp(name, module, length) == 0 && name[length] == '.') {
             return parse_half(half, name + length + 1);
         }
+    }
+    return false;
+}
+
+/* Of this model, or of the same one with other parts or without; as it is called now, or was once. */
+static bool parse_name(int64_t *layer, hone_role *role, hone_half *half, const char *name,
+                       const hone_family *family) {
+    char now[HONE_NAME];
+    if (strncmp(name, prefix, strlen(prefix)) != 0) return false;
+    name += strlen(prefix);
+    const hone_family *other;
+    for (size_t i = 0; (other = hone_family_at(i)) != NULL; i++) {
+        if (hone_family_text(other) != hone_family_text(family)) continue;
+        if (parse_below(layer, role, half, name, other)) return true;
+        if (hone_name_now(now, other, name) && parse_below(layer, role, half, now, other))
+            return true;
     }
     return false;
 }

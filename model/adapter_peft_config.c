@@ -169,12 +169,14 @@ static void module_path(char out[HONE_NAME], const hone_arch *arch, int64_t laye
     out[to] = '\0';
 }
 
-/* Every layer of a role adapted, or none: then the short name says it all. */
+/* Every layer of a role adapted, or none: then the short name says it all, unless another part of the model has modules
+ * of that name. */
 static bool is_uniform(const hone_adapter *adapter, hone_role role, bool *used) {
     int64_t adapted = 0, layers = adapter->model->arch.layers;
     for (int64_t l = 0; l < layers; l++) adapted += hone_adapter_pair(adapter, l, role)->rank > 0;
     *used = adapted > 0;
-    return adapted == 0 || adapted == layers;
+    bool alone = adapter->model->arch.family->text_type == NULL;
+    return adapted == 0 || (adapted == layers && alone);
 }
 
 /* "q_proj"; "attn.c_proj" where the last word is another module's too. */

@@ -60,7 +60,7 @@ int64_t hone_arch_parameters(const hone_arch *arch) {
 hone_arch hone_arch_of(const hone_family *family) {
     hone_arch a = {
         .family = family,
-        .context = 2048,
+        .context = family->usual.context > 0 ? family->usual.context : 2048,
         .norm_epsilon = family->epsilon,
         .window = family->window,
         .attention_softcap = family->attention_softcap,

@@ -77,12 +77,13 @@ hone_arch hone_arch_of(const hone_family *family);
 /* Fails when sizes do not fit together. */
 HONE_MUST_USE hone_status hone_arch_check(const hone_arch *arch, const char *file);
 
-/* From config.json of Hugging Face (`file` for messages), as transformers 4 and 5 write it. HONE_ERR_UNSUPPORTED names what
- * is not supported: another model_type, activation, rope scaling. */
+/* From config.json of Hugging Face (`file` for messages), as transformers 4 and 5 write it; the text part of a model that
+ * takes images, too. HONE_ERR_UNSUPPORTED names what is not supported: another model_type, activation, rope scaling. */
 HONE_MUST_USE hone_status hone_arch_from_config(hone_arch *out, const json_t *config,
                                                 const char *file);
 
-/* config.json for this architecture, as transformers reads it; a new reference. dtype: "float32", … bos, eos: -1 = none. */
+/* config.json for this architecture, a text part by itself, as transformers reads it; a new reference. dtype: "float32",
+ * … bos, eos: -1 = none. */
 HONE_MUST_USE hone_status hone_arch_to_config(json_t **out, const hone_arch *arch,
                                               const char *dtype, int64_t bos, int64_t eos);
 

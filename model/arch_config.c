@@ -11,7 +11,8 @@ enum { MOST_WIDTH = 1 << 20, MOST_VOCABULARY = 1 << 24 };
 
 typedef struct reader {
     hone_arch *arch;
-    const json_t *config;
+    const json_t *config; /* of the text part, where there are others */
+    const json_t *whole;
     const char *file;
 } reader;
 
@@ -215,27 +216,33 @@ static hone_status read_layers(const reader *r) {
 
 /* --- Sizes and the rest --- */
 
+static hone_status read_size(const reader *r, int64_t *out, const char *key, int64_t usual,
+                             int64_t most) {
+    *out = usual;
+    return usual > 0 ? hone_json_opt_int(out, r->config, key, 1, most, r->file)
+                     : hone_json_get_int(out, r->config, key, 1, most, r->file);
+}
+
 static hone_status read_sizes(const reader *r) {
     hone_arch *a = r->arch;
     const hone_config_keys *keys = a->family->keys;
+    const hone_usual_sizes *usual = &a->family->usual;
     const json_t *c = r->config;
-    HONE_TRY(hone_json_get_int(&a->layers, c, keys->layers, 1, HONE_MOST_LAYERS, r->file));
-    HONE_TRY(hone_json_get_int(&a->width, c, keys->width, 1, MOST_WIDTH, r->file));
-    HONE_TRY(hone_json_get_int(&a->heads, c, keys->heads, 1, MOST_WIDTH, r->file));
-    HONE_TRY(hone_json_get_int(&a->vocabulary, c, "vocab_size", 1, MOST_VOCABULARY, r->file));
-    a->kv_heads = a->heads;
+    HONE_TRY(read_size(r, &a->layers, keys->layers, usual->layers, HONE_MOST_LAYERS));
+    HONE_TRY(read_size(r, &a->width, keys->width, usual->width, MOST_WIDTH));
+    HONE_TRY(read_size(r, &a->heads, keys->heads, usual->heads, MOST_WIDTH));
+    HONE_TRY(read_size(r, &a->vocabulary, "vocab_size", usual->vocabulary, MOST_VOCABULARY));
     a->head_size = a->family->head_size ? a->family->head_size : a->width / a->heads;
-    a->feed_forward = 4 * a->width; /* GPT-2 leaves it out */
-    HONE_TRY(
-        a->family->learned_positions
-            ? hone_json_opt_int(&a->feed_forward, c, keys->feed_forward, 1, MOST_WIDTH, r->file)
-            : hone_json_get_int(&a->feed_forward, c, keys->feed_forward, 1, MOST_WIDTH, r->file));
+    /* GPT-2 leaves it out */
+    int64_t wide = a->family->learned_positions ? 4 * a->width : usual->feed_forward;
+    HONE_TRY(read_size(r, &a->feed_forward, keys->feed_forward, wide, MOST_WIDTH));
+    a->kv_heads = usual->kv_heads > 0 ? usual->kv_heads : a->heads;
     HONE_TRY(hone_json_opt_int(&a->kv_heads, c, "num_key_value_heads", 1, a->heads, r->file));
     HONE_TRY(hone_json_opt_int(&a->head_size, c, "head_dim", 2, MOST_WIDTH, r->file));
     HONE_TRY(hone_json_opt_int(&a->context, c, keys->context, 1, INT32_MAX, r->file));
     HONE_TRY(hone_json_opt_number(&a->norm_epsilon, c, keys->epsilon, r->file));
     HONE_TRY(hone_json_opt_number(&a->initializer_range, c, "initializer_range", r->file));
-    return hone_json_opt_bool(&a->tied, c, "tie_word_embeddings", r->file);
+    return hone_json_opt_bool(&a->tied, r->whole, "tie_word_embeddings", r->file);
 }
 
 static hone_status read_biases(const reader *r) {
@@ -313,11 +320,26 @@ static hone_status find_family(const hone_family **out, const json_t *config, co
                      hone_family_list(false));
 }
 
+static hone_status find_text_part(const json_t **out, const json_t *config,
+                                  const hone_family *family, const char *file) {
+    const char *type = family->text_type;
+    *out = config;
+    if (!type) return HONE_OK;
+    HONE_TRY(hone_json_get_object(out, config, "text_config", file));
+    HONE_TRY(hone_json_opt_string(&type, *out, "model_type", file));
+    if (strcmp(type, family->text_type) == 0) return HONE_OK;
+    return hone_fail(HONE_ERR_UNSUPPORTED,
+                     "%s: text_config: architecture \"%s\" is not supported (supported: %s)", file,
+                     type, family->text_type);
+}
+
 hone_status hone_arch_from_config(hone_arch *out, const json_t *config, const char *file) {
     const hone_family *family;
+    const json_t *text;
     HONE_TRY(find_family(&family, config, file));
+    HONE_TRY(find_text_part(&text, config, family, file));
     *out = hone_arch_of(family);
-    reader r = {out, config, file};
+    reader r = {out, text, config, file};
     HONE_TRY(check_activation(&r, family->keys->activation));
     HONE_TRY(refuse_settings(&r));
     HONE_TRY(read_sizes(&r));

@@ -149,8 +149,9 @@ static void put_sizes(members *m, const hone_arch *a) {
 hone_status hone_arch_to_config(json_t **out, const hone_arch *a, const char *dtype, int64_t bos,
                                 int64_t eos) {
     members m = {.object = json_object()};
-    put(&m, "architectures", json_pack("[s]", a->family->class_name));
-    put(&m, "model_type", json_string(a->family->model_type));
+    const hone_family *family = hone_family_text(a->family);
+    put(&m, "architectures", json_pack("[s]", family->class_name));
+    put(&m, "model_type", json_string(family->model_type));
     put(&m, "torch_dtype", json_string(dtype));
     put_sizes(&m, a);
     put_scales(&m, a);

@@ -52,6 +52,20 @@ static const hone_config_keys gpt2_keys = {"n_layer",
     .blocks = "model.layers", .outer = OUTER, .keys = &(keys_), .theta = (theta_),                 \
     .epsilon = (epsilon_)
 
+/* (transformers, configuration_gemma3.py: files of the larger models leave out most of it) */
+#define GEMMA3_TEXT                                                                                \
+    .gguf = "gemma3", .keys = &gemma_keys, .roles = {BOTH_NORMS, QK_NORMS, LINEAR},                \
+    .qk_norm = HONE_QK_NORM_HEAD, .gelu = true, .scaled_rows = true, .norm_offset = 1,             \
+    .pattern = HONE_PATTERN_SIXTH, .local_rope = true, .gguf_window = true, .theta = 1000000,      \
+    .epsilon = 1e-6, .head_size = 256, .window = 4096, .tied = true,                               \
+    .usual = {.layers = 26,                                                                        \
+              .width = 2304,                                                                       \
+              .heads = 8,                                                                          \
+              .kv_heads = 4,                                                                       \
+              .feed_forward = 9216,                                                                \
+              .vocabulary = 262208,                                                                \
+              .context = 131072}
+
 static const hone_family families[] = {
     {LLAMA_LIKE(llama_keys, 10000, 1e-6), .model_type = "llama", .class_name = "LlamaForCausalLM",
      .gguf = "llama", .roles = {PRE_NORMS, LINEAR}, .permuted = true},
@@ -78,11 +92,16 @@ static const hone_family families[] = {
      .gguf = "gemma2", .roles = {BOTH_NORMS, LINEAR}, .gelu = true, .scaled_rows = true,
      .norm_offset = 1, .pattern = HONE_PATTERN_EVEN, .gguf_window = true, .head_size = 256,
      .window = 4096, .attention_softcap = 50, .logit_softcap = 30, .tied = true},
-    {LLAMA_LIKE(gemma_keys, 1000000, 1e-6), .model_type = "gemma3_text",
-     .class_name = "Gemma3ForCausalLM", .gguf = "gemma3", .roles = {BOTH_NORMS, QK_NORMS, LINEAR},
-     .qk_norm = HONE_QK_NORM_HEAD, .gelu = true, .scaled_rows = true, .norm_offset = 1,
-     .pattern = HONE_PATTERN_SIXTH, .local_rope = true, .gguf_window = true, .head_size = 256,
-     .window = 4096, .tied = true},
+    {GEMMA3_TEXT, .model_type = "gemma3_text", .class_name = "Gemma3ForCausalLM",
+     .blocks = "model.layers", .outer = OUTER},
+    {GEMMA3_TEXT, .model_type = "gemma3", .class_name = "Gemma3ForConditionalGeneration",
+     .blocks = "model.language_model.layers",
+     .spellings = {{"model.language_model.", "language_model.model."},
+                   {"lm_head.", "language_model.lm_head."}},
+     .text_type = "gemma3_text", .other_parts = {"vision_tower.", "multi_modal_projector."},
+     .outer = {[HONE_OUTER_EMBEDDING] = {"model.language_model.embed_tokens", "token_embd"},
+               [HONE_OUTER_NORM] = {"model.language_model.norm", "output_norm"},
+               [HONE_OUTER_HEAD] = {"lm_head", "output"}}},
     {LLAMA_LIKE(llama_keys, 10000, 1e-6), .model_type = "granite",
      .class_name = "GraniteForCausalLM", .gguf = "granite", .roles = {PRE_NORMS, LINEAR},
      .permuted = true},
@@ -92,6 +111,7 @@ static const hone_family families[] = {
      .class_name = "GPT2LMHeadModel",
      .gguf = "gpt2",
      .blocks = "transformer.h",
+     .spellings = {{"transformer.", ""}}, /* its first files, which are still the usual ones */
      .outer = {[HONE_OUTER_EMBEDDING] = {"transformer.wte", "token_embd"},
                [HONE_OUTER_POSITIONS] = {"transformer.wpe", "position_embd"},
                [HONE_OUTER_NORM] = {"transformer.ln_f", "output_norm"},
@@ -130,6 +150,10 @@ const hone_family *hone_family_of_gguf(hone_gguf_string architecture) {
         if (hone_gguf_string_is(architecture, families[i].gguf)) return &families[i];
     }
     return NULL;
+}
+
+const hone_family *hone_family_text(const hone_family *family) {
+    return family->text_type ? hone_family_of_config(family->text_type) : family;
 }
 
 const char *hone_family_list(bool gguf) {

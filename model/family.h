@@ -73,11 +73,25 @@ typedef struct hone_config_keys {
     const char *layers, *width, *heads, *feed_forward, *context, *epsilon, *activation;
 } hone_config_keys;
 
+/* Sizes that config.json may leave out; 0: it must say them. */
+typedef struct hone_usual_sizes {
+    int64_t layers, width, heads, kv_heads, feed_forward, vocabulary, context;
+} hone_usual_sizes;
+
+/* How the names of tensors and modules begin, now and in older files. */
+typedef struct hone_spelling {
+    const char *now, *older;
+} hone_spelling;
+
 typedef struct hone_family {
     const char *model_type; /* of config.json */
     const char *class_name; /* of config.json's "architectures" */
     const char *gguf;       /* GGUF's general.architecture */
     const char *blocks;     /* Hugging Face's name of the list of blocks, "model.layers" */
+    hone_spelling spellings[2];
+    /* Of a model that takes images, too: the family of its text part, which config.json describes under text_config, and
+     * how its other parts' tensors are called, below "model." or not. They are left out. */
+    const char *text_type, *other_parts[2];
     const hone_config_keys *keys;
     hone_role_names outer[HONE_OUTERS];
     hone_role_names roles[HONE_ROLES]; /* NULL: no such tensor in these files */
@@ -99,6 +113,7 @@ typedef struct hone_family {
     hone_layer_pattern pattern;
 
     /* What config.json may leave out. */
+    hone_usual_sizes usual;
     int64_t head_size; /* 0: width / heads */
     int64_t window;
     double theta, epsilon, attention_softcap, logit_softcap;
@@ -108,6 +123,9 @@ typedef struct hone_family {
 /* NULL when there is none. A GGUF name may stand for several: the first. */
 const hone_family *hone_family_of_config(const char *model_type);
 const hone_family *hone_family_of_gguf(hone_gguf_string architecture);
+
+/* The family of the text part by itself, which is the family where there is nothing else. */
+const hone_family *hone_family_text(const hone_family *family);
 
 /* "llama, mistral, …": model types, or GGUF architectures. */
 const char *hone_family_list(bool gguf);

@@ -15,6 +15,7 @@ typedef struct folder_out {
     const hone_export_options *options;
     const char *folder;
     hone_dtype type; /* of all tensors */
+    hone_arch arch;  /* of the text part by itself */
 } folder_out;
 
 /* As transformers calls a type; NULL for one that a folder cannot have. */
@@ -53,7 +54,7 @@ static hone_status to_safetensors(void *writer, const void *bytes, size_t length
 
 static hone_status declare(const folder_out *f, hone_safetensors_writer *writer) {
     HONE_TRY(hone_safetensors_set_metadata(writer, "format", "pt"));
-    const hone_arch *arch = &f->model->arch;
+    const hone_arch *arch = &f->arch;
     for (size_t i = 0; i < f->model->weight_count; i++) {
         const hone_weight *weight = &f->model->weights[i];
         const hone_tensor *tensor = weight->tensor;
@@ -151,9 +152,29 @@ static hone_status convert_tokenizer(const folder_out *f, const char *path, int6
 
 /* --- The config --- */
 
+/* A copy of the base's config; of the text part's alone, with the ids of the whole, where there are others. */
+static json_t *base_config(const folder_out *f) {
+    static const char *const ids[] = {"bos_token_id", "eos_token_id", "pad_token_id"};
+    const json_t *whole = f->model->config;
+    const hone_family *family = f->model->arch.family;
+    if (!family->text_type) return json_deep_copy(whole);
+    json_t *config = json_deep_copy(json_object_get(whole, "text_config"));
+    int failed = config ? 0 : -1;
+    for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
+        json_t *id = json_object_get(whole, ids[i]);
+        if (id) failed |= json_object_set(config, ids[i], id);
+    }
+    failed |= json_object_set_new(config, "model_type", json_string(family->text_type));
+    failed |=
+        json_object_set_new(config, "architectures", json_pack("[s]", f->arch.family->class_name));
+    if (!failed) return config;
+    json_decref(config);
+    return NULL;
+}
+
 /* The base's own config, with what has changed. transformers 5 calls the type "dtype", 4 "torch_dtype". */
 static hone_status changed_config(json_t **out, const folder_out *f) {
-    json_t *config = json_deep_copy(f->model->config);
+    json_t *config = base_config(f);
     const char *type = torch_name(f->type);
     bool newer = json_object_get(config, "dtype") != NULL;
     bool older = json_object_get(config, "torch_dtype") != NULL || !newer;
@@ -163,7 +184,7 @@ static hone_status changed_config(json_t **out, const folder_out *f) {
     failed |= json_object_set_new(config, "tie_word_embeddings", json_boolean(f->model->arch.tied));
     if (!failed && !json_object_get(config, "architectures")) {
         failed = json_object_set_new(config, "architectures",
-                                     json_pack("[s]", f->model->arch.family->class_name));
+                                     json_pack("[s]", f->arch.family->class_name));
     }
     *out = config;
     return failed ? hone_fail(HONE_ERR_MEMORY, "out of memory: cannot make a config.json")
@@ -205,7 +226,12 @@ static hone_status write_rest(const folder_out *f) {
 
 hone_status hone_model_export_safetensors(const hone_model *model, const hone_adapter *adapter,
                                           const char *folder, const hone_export_options *options) {
-    folder_out f = {.model = model, .adapter = adapter, .options = options, .folder = folder};
+    folder_out f = {.model = model,
+                    .adapter = adapter,
+                    .options = options,
+                    .folder = folder,
+                    .arch = model->arch};
+    f.arch.family = hone_family_text(model->arch.family);
     HONE_TRY(choose_type(&f));
     HONE_TRY(hone_dir_make(folder));
     char *path = hone_path_join(folder, "model.safetensors");

@@ -33,16 +33,11 @@ static hone_status find_gguf(found *out, const hone_model *model, const char *na
     return HONE_OK;
 }
 
-/* GPT-2's first files, which are still the usual ones, lack the name of the model inside. */
-static const char *short_name(const hone_model *model, const char *name) {
-    static const char outer[] = "transformer.";
-    bool has = model->arch.family->learned_positions && strncmp(name, outer, strlen(outer)) == 0;
-    return has ? name + strlen(outer) : name;
-}
-
 static hone_status find_safetensors(found *out, const hone_model *model, const char *name) {
     const hone_safetensors_tensor *tensor = hone_safetensors_find(model->safetensors, name);
-    if (!tensor) tensor = hone_safetensors_find(model->safetensors, short_name(model, name));
+    char older[HONE_NAME];
+    if (!tensor && hone_name_older(older, model->arch.family, name))
+        tensor = hone_safetensors_find(model->safetensors, older);
     if (!tensor) return is_missing(hone_safetensors_path(model->safetensors), name);
     HONE_TRY(hone_safetensors_dtype(&out->dtype, tensor));
     out->rows = tensor->shape[0];
@@ -159,23 +154,17 @@ static hone_status refuse_surplus(const hone_model *model, const char *name) {
         model->path, name, model->arch.family->model_type);
 }
 
-static bool is_known(const hone_model *model, const char *name) {
-    if (hone_weight_is_known(&model->arch, form_of(model), name)) return true;
-    if (!model->safetensors || !model->arch.family->learned_positions) return false;
-    char whole[2 * HONE_NAME];
-    snprintf(whole, sizeof whole, "transformer.%s", name);
-    return hone_weight_is_known(&model->arch, HONE_FORM_HF, whole);
-}
-
 /* A bias, say, that the description does not speak of. */
 static hone_status check_surplus(const hone_model *model) {
     for (size_t i = 0; model->gguf && i < hone_gguf_tensor_count(model->gguf); i++) {
         const char *name = hone_gguf_tensor_at(model->gguf, i)->name;
-        if (!is_known(model, name)) return refuse_surplus(model, name);
+        if (!hone_weight_is_known(&model->arch, form_of(model), name))
+            return refuse_surplus(model, name);
     }
     for (size_t i = 0; model->safetensors && i < hone_safetensors_count(model->safetensors); i++) {
         const char *name = hone_safetensors_at(model->safetensors, i)->name;
-        if (!is_known(model, name)) return refuse_surplus(model, name);
+        if (!hone_weight_is_known(&model->arch, form_of(model), name))
+            return refuse_surplus(model, name);
     }
     return HONE_OK;
 }

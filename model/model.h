@@ -126,7 +126,12 @@ void hone_module_name(char out[HONE_NAME], const hone_arch *arch, hone_form form
 void hone_weight_name(char out[HONE_NAME], const hone_arch *arch, hone_form form,
                       const hone_weight *weight);
 
-/* Whether a file's tensor is one that the model uses, or one that says nothing new (rope frequencies, masks). */
+/* The same tensor's or module's name in older files of the family, and back; false where it has no other. */
+bool hone_name_older(char out[HONE_NAME], const hone_family *family, const char *name);
+bool hone_name_now(char out[HONE_NAME], const hone_family *family, const char *older);
+
+/* Whether a file's tensor is one that the model uses, one that says nothing new (rope frequencies, masks), or one of a part
+ * that is left out; as it is called now, or was once. */
 bool hone_weight_is_known(const hone_arch *arch, hone_form form, const char *name);
 
 /* Bytes that all frozen weights take, where they lie. */

@@ -52,6 +52,28 @@ static const char *in_block(const char *name, const char *blocks, int64_t layers
     return strtoll(name, NULL, 10) < layers ? name + digits + 1 : NULL;
 }
 
+/* `name` with another beginning; false when it does not begin so, or becomes too long. */
+static bool begin_with(char out[HONE_NAME], const char *name, const char *from, const char *to) {
+    if (!from || !skip(&name, from)) return false;
+    return snprintf(out, HONE_NAME, "%s%s", to, name) < HONE_NAME;
+}
+
+bool hone_name_older(char out[HONE_NAME], const hone_family *family, const char *name) {
+    for (int i = 0; i < 2; i++) {
+        const hone_spelling *s = &family->spellings[i];
+        if (begin_with(out, name, s->now, s->older)) return true;
+    }
+    return false;
+}
+
+bool hone_name_now(char out[HONE_NAME], const hone_family *family, const char *older) {
+    for (int i = 0; i < 2; i++) {
+        const hone_spelling *s = &family->spellings[i];
+        if (begin_with(out, older, s->older, s->now)) return true;
+    }
+    return false;
+}
+
 /* "<module>.weight", or its bias where it has one. */
 static bool is_of(const char *name, const char *module, bool biased) {
     if (!module || !skip(&name, module)) return false;
@@ -71,7 +93,17 @@ static bool says_nothing(const hone_arch *arch, hone_form form, const char *name
            (strcmp(rest, "attn.bias") == 0 || strcmp(rest, "attn.masked_bias") == 0);
 }
 
-bool hone_weight_is_known(const hone_arch *arch, hone_form form, const char *name) {
+/* A tensor of the vision tower, say. */
+static bool is_left_out(const hone_family *family, const char *name) {
+    skip(&name, "model.");
+    for (int i = 0; i < 2; i++) {
+        const char *at = name;
+        if (family->other_parts[i] && skip(&at, family->other_parts[i])) return true;
+    }
+    return false;
+}
+
+static bool is_known_now(const hone_arch *arch, hone_form form, const char *name) {
     bool layer_norm = arch->family->norm == HONE_NORM_LAYER;
     for (int i = 0; i < HONE_OUTERS; i++) {
         bool biased = layer_norm && i == HONE_OUTER_NORM;
@@ -82,6 +114,14 @@ bool hone_weight_is_known(const hone_arch *arch, hone_form form, const char *nam
         if (is_of(rest, role_name(arch, form, role), arch->biased[role])) return true;
     }
     return says_nothing(arch, form, name);
+}
+
+bool hone_weight_is_known(const hone_arch *arch, hone_form form, const char *name) {
+    char now[HONE_NAME];
+    if (is_known_now(arch, form, name)) return true;
+    if (form == HONE_FORM_GGUF) return false;
+    return is_left_out(arch->family, name) ||
+           (hone_name_now(now, arch->family, name) && is_known_now(arch, form, now));
 }
 
 static const char *row_at(const void *rows, int64_t row, size_t row_bytes) {

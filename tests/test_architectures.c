@@ -155,6 +155,52 @@ START_TEST(arch_config_values_of_the_families) {
 }
 END_TEST
 
+/* As the files of the larger Gemma 3 models have it. */
+START_TEST(arch_config_of_a_text_part_is_filled_up) {
+    hone_arch a =
+        parse("{\"model_type\": \"gemma3\", \"tie_word_embeddings\": false, \"text_config\": {"
+              "\"hidden_size\": 2560, \"intermediate_size\": 10240, "
+              "\"model_type\": \"gemma3_text\", \"num_hidden_layers\": 34, "
+              "\"rope_scaling\": {\"factor\": 8.0, \"rope_type\": \"linear\"}, "
+              "\"sliding_window\": 1024}, \"vision_config\": {\"hidden_size\": 1152}}");
+    const int64_t found[] = {a.layers,    a.width,        a.heads,      a.kv_heads,
+                             a.head_size, a.feed_forward, a.vocabulary, a.context,
+                             a.window,    a.layer[0],     a.layer[5]};
+    const int64_t wanted[] = {34, 2560, 8, 4, 256, 10240, 262208, 131072, 1024, HONE_LAYER_LOCAL,
+                              0};
+    for (size_t i = 0; i < sizeof found / sizeof *found; i++) ck_assert_int_eq(found[i], wanted[i]);
+    ck_assert_int_eq(a.rope[HONE_ROPE_GLOBAL].scaling, HONE_ROPE_LINEAR);
+    ck_assert_double_eq(a.rope[HONE_ROPE_GLOBAL].theta, 1e6);
+    ck_assert_double_eq(a.rope[HONE_ROPE_LOCAL].theta, 1e4);
+    ck_assert_double_eq(a.attention_scale, 1.0 / 16);
+    ck_assert(!a.tied); /* which the whole says, not its text part */
+    hone_arch usual = parse("{\"model_type\": \"gemma3\", \"text_config\": {}}");
+    ck_assert_int_eq(usual.layers, 26);
+    ck_assert_int_eq(usual.width, 2304);
+    ck_assert_int_eq(usual.feed_forward, 9216);
+    ck_assert(usual.tied);
+}
+END_TEST
+
+START_TEST(arch_config_without_a_text_part_refused) {
+    static const char *const cases[][2] = {
+        {"{\"model_type\": \"gemma3\"}", "text_config"},
+        {"{\"model_type\": \"gemma3\", \"text_config\": 7}", "text_config"},
+        {"{\"model_type\": \"gemma3\", \"text_config\": {\"model_type\": \"gemma4_text\"}}",
+         "\"gemma4_text\" is not supported (supported: gemma3_text)"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        json_t *config;
+        hone_arch arch;
+        ck_ok(hone_json_parse(&config, cases[i][0], strlen(cases[i][0]), "config.json"));
+        hone_status status = hone_arch_from_config(&arch, config, "config.json");
+        ck_assert_int_ne(status, HONE_OK);
+        ck_assert_msg(strstr(hone_fail_message(), cases[i][1]), "%s", hone_fail_message());
+        json_decref(config);
+    }
+}
+END_TEST
+
 /* What transformers takes for granted when config.json does not say it. */
 START_TEST(arch_config_what_is_left_out_is_as_in_transformers) {
     hone_arch qwen2 = parse("{\"model_type\": \"qwen2\", \"sliding_window\": 16, "
@@ -332,6 +378,8 @@ int main(void) {
     tcase_add_loop_test(values, arch_config_old_and_new_spelling_are_the_same, 0, SPELLINGS);
     tcase_add_loop_test(values, arch_config_written_is_read_back, 0, SPELLINGS);
     tcase_add_test(values, arch_config_values_of_the_families);
+    tcase_add_test(values, arch_config_of_a_text_part_is_filled_up);
+    tcase_add_test(values, arch_config_without_a_text_part_refused);
     tcase_add_test(values, arch_config_what_is_left_out_is_as_in_transformers);
     tcase_add_test(values, model_open_missing_head_is_a_tied_one_unless_said_otherwise);
     tcase_add_test(values, arch_gguf_keys_are_read_as_llama_cpp_reads_them);

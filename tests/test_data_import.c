@@ -34,7 +34,18 @@ static const import_case cases[] = {
     {"a.json",
      "[{\"messages\":[{\"role\":\"user\",\"content\":\"p\"},"
      "{\"role\":\"assistant\",\"content\":[{\"type\":\"text\",\"text\":\"c\"}]}]}]",
-     "json", "messages", 1, 1, QA("p", "c")},
+     "json", "messages", 1, 1,
+     "{\"messages\":[{\"role\":\"user\",\"content\":\"p\"},"
+     "{\"role\":\"assistant\",\"content\":[{\"type\": \"text\", \"text\": \"c\"}]}]}"},
+    {"a.jsonl",
+     "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image\",\"image_url\":{\"url\":"
+     "\"x\"}},{\"type\":\"text\",\"text\":\"p\", \"cache\":null}]},"
+     "{\"role\":\"assistant\",\"content\":\"c\"}]}\n",
+     "jsonl", "messages", 1, 1,
+     "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\": \"image\", \"image_url\": "
+     "{\"url\": "
+     "\"x\"}}, {\"type\": \"text\", \"text\": \"p\", \"cache\": null}]},"
+     "{\"role\":\"assistant\",\"content\":\"c\"}]}"},
     {"a.json",
      "[\n {\"conversations\": [{\"from\":\"human\",\"value\":\"p]}\"},"
      "{\"from\":\"gpt\",\"value\":\"c\"}]}\n,\n{\"conversations\":[{\"from\":\"human\","
@@ -166,6 +177,11 @@ static const bad_case bad_cases[] = {
      "message 1: the role \"king\""},
     {"a.jsonl", "{\"messages\":[{\"role\":\"user\",\"content\":null}]}\n", HONE_ERR_DATA,
      "message 1: lacks \"content\""},
+    {"a.jsonl", "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\"},\"x\"]}]}\n",
+     HONE_ERR_DATA, "message 1: content part 2 is string where an object is needed"},
+    {"a.jsonl",
+     "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\" \"}]}]}",
+     HONE_ERR_DATA, "every row is empty"},
     {"a.jsonl", "{\"text\":\"\xff\"}\n", HONE_ERR_FORMAT, "row 1"},
     {"a.jsonl", "", HONE_ERR_DATA, "holds no rows"},
     {"a.jsonl", "\n \n", HONE_ERR_DATA, "holds no rows"},

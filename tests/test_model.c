@@ -234,6 +234,15 @@ START_TEST(weight_names_outside_of_the_description_are_unknown) {
     ck_assert(known("gpt2", HONE_FORM_HF, "transformer.h.0.attn.bias")); /* the mask */
     ck_assert(known("gpt2", HONE_FORM_HF, "transformer.h.0.attn.c_attn.bias"));
     ck_assert(known("gpt2", HONE_FORM_HF, "transformer.ln_f.bias"));
+    ck_assert(known("gpt2", HONE_FORM_HF, "ln_f.bias")); /* as the first files have it */
+    ck_assert(!known("llama", HONE_FORM_HF, "layers.0.mlp.down_proj.weight"));
+    ck_assert(known("gemma3", HONE_FORM_HF, "model.language_model.layers.0.mlp.up_proj.weight"));
+    ck_assert(known("gemma3", HONE_FORM_HF, "language_model.model.layers.0.mlp.up_proj.weight"));
+    ck_assert(known("gemma3", HONE_FORM_HF, "language_model.lm_head.weight"));
+    ck_assert(known("gemma3", HONE_FORM_HF, "model.vision_tower.head.weight")); /* left out */
+    ck_assert(known("gemma3", HONE_FORM_HF, "multi_modal_projector.mm_soft_emb_norm.weight"));
+    ck_assert(!known("gemma3", HONE_FORM_HF, "model.layers.0.mlp.up_proj.weight"));
+    ck_assert(!known("gemma3_text", HONE_FORM_HF, "model.vision_tower.head.weight"));
 }
 END_TEST
 

@@ -164,6 +164,9 @@ static hone_status gather(json_t *variables, const hone_chat_template *chat,
     int32_t bos = hone_tokenizer_bos(tokenizer), eos = hone_tokenizer_eos(tokenizer);
     HONE_TRY(set_given(variables, "tools", conversation->tools));
     HONE_TRY(set_given(variables, "documents", conversation->documents));
+    const json_t *named = hone_tokenizer_named(tokenizer);
+    if (named && json_object_update(variables, (json_t *)(uintptr_t)named) != 0)
+        return HONE_ERR_MEMORY;
     HONE_TRY(set_token(variables, "bos_token", tokenizer, bos));
     HONE_TRY(set_token(variables, "eos_token", tokenizer, eos));
     /* for the template named plain: where the tokenizer puts one by itself */
@@ -190,7 +193,8 @@ hone_status hone_chat_render(hone_jinja_output *out, const hone_chat_template *c
                                     .now = &chat->now};
     if (status == HONE_OK) status = hone_jinja_render(out, chat->jinja, &input);
     json_decref(variables);
-    return status;
+    if (status != HONE_OK) return hone_chat_blame_parts(status, conversation, call->count);
+    return hone_chat_check_parts(out, chat, conversation, call->count);
 }
 
 /* --- samples --------------------------------------------------------------------------------------------------- */

@@ -67,6 +67,9 @@ typedef struct hone_conversation {
 /* {"role": ..., "content": ...}; a new reference, NULL when memory is out or `content` is not UTF-8. */
 json_t *hone_message_new(const char *role, const char *content, size_t length);
 
+/* Appends what a message says, as people read it: its content; of a list of parts, the texts one after the other. */
+HONE_MUST_USE hone_status hone_message_text(hone_buf *out, const json_t *message);
+
 /* A text with two lists of spans over it, each sorted and apart. */
 typedef struct hone_rendering {
     hone_buf text;

@@ -28,6 +28,19 @@ HONE_MUST_USE hone_status hone_chat_render(hone_jinja_output *out, const hone_ch
                                            const hone_conversation *conversation,
                                            const hone_chat_call *call);
 
+/* Whether a message's content is more than white space; of parts, those of text count. */
+bool hone_message_says(const json_t *message);
+
+/* HONE_ERR_DATA when the rendering of the first `count` messages shows that the template does not look into contents that
+ * are lists of parts. */
+HONE_MUST_USE hone_status hone_chat_check_parts(const hone_jinja_output *output,
+                                                const hone_chat_template *chat,
+                                                const hone_conversation *conversation,
+                                                size_t count);
+/* Says of a rendering that failed that such a list may be why. */
+hone_status hone_chat_blame_parts(hone_status status, const hone_conversation *conversation,
+                                  size_t count);
+
 /* Bytes of text[from..] up to the end of the token that ends a turn: the first at which generation ends, else the first
  * control token, else the text without white space at its end (all of it when there is nothing else). */
 HONE_MUST_USE hone_status hone_chat_turn_end(size_t *out, const hone_tokenizer *tokenizer,

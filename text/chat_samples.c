@@ -57,17 +57,6 @@ static found find_message(const hone_jinja_output *output, size_t message) {
     return f;
 }
 
-static bool has_text(const char *text) {
-    return text && text[strspn(text, " \t\r\n")] != '\0';
-}
-
-/* Whether the message's content is more than white space; lists are taken as such. */
-static bool has_content(const json_t *message) {
-    const json_t *content = json_object_get(message, "content");
-    return json_is_array(content) ? json_array_size(content) > 0
-                                  : has_text(json_string_value(content));
-}
-
 static hone_status untracked(const maker *m, size_t i) {
     return hone_fail(
         HONE_ERR_UNSUPPORTED,
@@ -146,7 +135,7 @@ static hone_status find_turn(maker *m, size_t i) {
     HONE_TRY(render(&m->through, m, &(hone_chat_call){.count = i + 1}));
     found f = find_message(&m->through, i);
     const json_t *message = json_array_get(m->conversation->messages, i);
-    if (has_content(message) && !f.any) return untracked(m, i);
+    if (hone_message_says(message) && !f.any) return untracked(m, i);
     turn *t = &m->turns[i];
     bool asked = render(&m->before, m, &(hone_chat_call){.count = i, .prompt = true}) == HONE_OK;
     bool prompted = asked && starts_with(&m->through.text, &m->before.text) &&

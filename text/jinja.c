@@ -120,6 +120,7 @@ static hone_status render(hone_jinja_output *out, hone_jvm *vm) {
     HONE_TRY(hone_j_take_input(vm));
     HONE_TRY(hone_j_scope_new(&vm->scope, vm, NULL));
     HONE_TRY(hone_j_run(vm, vm->jinja->body));
+    out->spelled_part_of = vm->spelled_part_of;
     return hand_over(out, &builder);
 }
 

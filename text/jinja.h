@@ -57,6 +57,9 @@ typedef struct hone_jinja_output {
     hone_buf text;
     hone_jinja_run *runs; /* [count], owned */
     size_t count, capacity;
+    /* 1 + the first message with a part of its content that was made a text as Python spells it ("{'type': 'text', ..."):
+     * the template takes parts for what they are not; 0: none. */
+    size_t spelled_part_of;
 } hone_jinja_output;
 
 void hone_jinja_output_free(hone_jinja_output *output); /* takes a zeroed one */

@@ -24,8 +24,12 @@ static hone_status take_text(hone_jvalue *out, hone_jvm *vm, const char *data, s
 static hone_status take_list(hone_jvalue *out, hone_jvm *vm, const json_t *json, origin from) {
     hone_jlist *list;
     HONE_TRY(hone_j_list_new(&list, vm, json_array_size(json)));
-    for (size_t i = 0; i < json_array_size(json); i++)
-        HONE_TRY(take_value(&list->items[list->count++], vm, json_array_get(json, i), from));
+    for (size_t i = 0; i < json_array_size(json); i++) {
+        hone_jvalue *item = &list->items[list->count++];
+        HONE_TRY(take_value(item, vm, json_array_get(json, i), from));
+        if (from.field == HONE_JINJA_CONTENT && item->kind == HONE_J_DICT)
+            item->as.dict->part_of = (size_t)from.message + 1;
+    }
     *out = hone_j_list(HONE_J_LIST, list);
     return HONE_OK;
 }

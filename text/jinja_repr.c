@@ -182,6 +182,7 @@ static hone_status put_container(hone_jbuilder *out, hone_jvm *vm, hone_jvalue v
     case HONE_J_VIEW:
         return put_view(out, vm, value.as.list);
     case HONE_J_DICT:
+        if (vm->spelled_part_of == 0) vm->spelled_part_of = value.as.dict->part_of;
         return put_dict(out, vm, value.as.dict);
     case HONE_J_NAMESPACE:
         return put_namespace(out, vm, value.as.dict);

@@ -59,6 +59,7 @@ typedef struct hone_jlist {
 typedef struct hone_jdict {
     hone_jvalue *keys, *values; /* [count], in order of insertion */
     size_t count, key_capacity, value_capacity;
+    size_t part_of; /* 1 + the message whose content it is a part of; 0: none */
 } hone_jdict;
 
 typedef struct hone_jmacro {

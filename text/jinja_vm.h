@@ -48,6 +48,7 @@ struct hone_jvm {
     int64_t steps; /* left */
     int depth;
     int64_t output_limit;
+    size_t spelled_part_of; /* as in hone_jinja_output */
 };
 
 /* HONE_ERR_DATA (or another code) with the template's name, line and column. */

@@ -1,5 +1,6 @@
 #include "text/tokenizer.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -49,6 +50,7 @@ void hone_tokenizer_free(hone_tokenizer *tokenizer) {
     hone_free(tokenizer->prefix.items);
     hone_free(tokenizer->suffix.items);
     hone_free(tokenizer->ends.items);
+    json_decref(tokenizer->named);
     hone_free(tokenizer->path);
     hone_free(tokenizer);
 }
@@ -161,6 +163,10 @@ int32_t hone_tokenizer_size(const hone_tokenizer *tokenizer) {
 int32_t hone_tokenizer_find(const hone_tokenizer *tokenizer, const char *token) {
     int32_t id = hone_vocab_find(&tokenizer->vocab, token, strlen(token));
     return id < tokenizer->size ? id : -1;
+}
+
+const json_t *hone_tokenizer_named(const hone_tokenizer *tokenizer) {
+    return tokenizer->named;
 }
 
 int32_t hone_tokenizer_bos(const hone_tokenizer *tokenizer) {

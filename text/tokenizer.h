@@ -86,6 +86,13 @@ int32_t hone_tokenizer_find(const hone_tokenizer *tokenizer,
                             const char *token);              /* id of a token's own text, or -1 */
 int32_t hone_tokenizer_bos(const hone_tokenizer *tokenizer); /* -1: none */
 int32_t hone_tokenizer_eos(const hone_tokenizer *tokenizer); /* -1: none */
+
+struct json_t;
+
+/* The texts of the special tokens that a folder's tokenizer_config.json names, an object: {"bos_token": "<s>",
+ * "pad_token": ..., "image_token": ...}, as chat templates find them; NULL: none. */
+const struct json_t *hone_tokenizer_named(const hone_tokenizer *tokenizer);
+
 bool hone_tokenizer_adds_bos(const hone_tokenizer *tokenizer);
 bool hone_tokenizer_adds_eos(const hone_tokenizer *tokenizer);
 

@@ -62,6 +62,32 @@ static hone_status named_token(int32_t *out, const hone_tokenizer *tokenizer, co
                      path, key, text);
 }
 
+static hone_status name_token(hone_tokenizer *tokenizer, const char *name, const json_t *token) {
+    const json_t *text = json_is_object(token) ? json_object_get(token, "content") : token;
+    if (!json_is_string(text) || json_object_get(tokenizer->named, name)) return HONE_OK;
+    if (!tokenizer->named) tokenizer->named = json_object();
+    int failed = json_object_set(tokenizer->named, name, (json_t *)(uintptr_t)text);
+    return failed ? HONE_ERR_MEMORY : HONE_OK;
+}
+
+/* Special tokens by name: every ..._token, and those of a model's own, whatever they are called. */
+static hone_status name_tokens(hone_tokenizer *tokenizer, const json_t *config) {
+    static const char *const own[] = {"model_specific_special_tokens", "extra_special_tokens"};
+    const char *key;
+    json_t *value;
+    for (int i = 0; i < 2; i++) {
+        json_object_foreach(json_object_get(config, own[i]), key, value) {
+            HONE_TRY(name_token(tokenizer, key, value));
+        }
+    }
+    json_object_foreach((json_t *)(uintptr_t)config, key, value) {
+        size_t length = strlen(key);
+        if (length > 6 && strcmp(key + length - 6, "_token") == 0)
+            HONE_TRY(name_token(tokenizer, key, value));
+    }
+    return HONE_OK;
+}
+
 /* eos_token_id: a number, a list, or null; bos_token_id where nothing else says it. */
 static hone_status model_ends(hone_tokenizer *tokenizer, const json_t *config, const char *path) {
     const json_t *eos = json_object_get(config, "eos_token_id");
@@ -202,6 +228,7 @@ static hone_status read_older_files(hone_tokenizer *tokenizer, const char *folde
     if (status == HONE_OK) status = read_special(tokenizer, special, special_path);
     if (status == HONE_OK) status = make_named_special(tokenizer, config, path);
     if (status == HONE_OK) status = make_named_special(tokenizer, special, special_path);
+    if (status == HONE_OK) status = name_tokens(tokenizer, special);
     if (status == HONE_OK && name && strcmp(name, "/vocab.json") == 0)
         status = put_around(tokenizer, config, path);
     if (status == HONE_OK) status = rehash(tokenizer, added);
@@ -217,6 +244,7 @@ static hone_status read_tokenizer_config(hone_tokenizer *tokenizer, const json_t
     HONE_TRY(add_tokens(tokenizer, config, path));
     HONE_TRY(named_token(&tokenizer->bos, tokenizer, config, "bos_token", path));
     HONE_TRY(named_token(&tokenizer->eos, tokenizer, config, "eos_token", path));
+    HONE_TRY(name_tokens(tokenizer, config));
     return rehash(tokenizer, config);
 }
 

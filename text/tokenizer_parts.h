@@ -38,6 +38,7 @@ struct hone_tokenizer {
     int32_t size; /* highest id + 1; vocab ids from here on are no tokens */
     int32_t bos, eos;
     hone_ids ends;
+    struct json_t *named; /* owned, NULL or an object: what hone_tokenizer_named gives */
     char hash[65];
     /* What past calls worked with, for the next ones: remembered pieces are worth keeping. NULL: empty or in use. */
     _Atomic(hone_encode_scratch *) spare[HONE_SPARE_SCRATCHES];

@@ -46,10 +46,13 @@ static hone_status answer(const char **out, asker *a, hone_generator *generator)
     return status;
 }
 
-static char *content_of(const json_t *message) {
-    const json_t *content = json_object_get(message, "content");
-    const char *text = json_string_value(content);
-    return hone_strndup(text ? text : "", json_string_length(content));
+/* The caller frees it with hone_free, also when this fails. */
+static hone_status content_of(const char **out, const json_t *message) {
+    hone_buf text = {0};
+    hone_status status = hone_buf_puts(&text, "");
+    if (status == HONE_OK) status = hone_message_text(&text, message);
+    *out = text.data;
+    return status;
 }
 
 /* A question of several turns may be longer than the first sample of its record. */
@@ -60,9 +63,8 @@ static hone_status ask(hone_report_sample *out, bool *fits, asker *a, const hone
     HONE_TRY(hone_chat_prompt(&a->prompt, a->session->chat, a->session->tokenizer, &asked));
     *fits = (int64_t)a->prompt.encoding.count < a->longest;
     if (!*fits) return HONE_OK;
-    out->prompt = content_of(question);
-    out->reference = content_of(reply);
-    if (!out->prompt || !out->reference) return HONE_ERR_MEMORY;
+    HONE_TRY(content_of(&out->prompt, question));
+    HONE_TRY(content_of(&out->reference, reply));
     HONE_TRY(answer(&out->before, a, a->before));
     return answer(&out->after, a, a->after);
 }

@@ -155,6 +155,18 @@ static hone_status open_data(hone_run *run) {
     return HONE_OK;
 }
 
+/* What hone export says too: now it is not too late for shorter rows. */
+static void warn_of_window(const hone_run *run) {
+    int64_t window = hone_arch_gguf_lost_window(&run->session.model->arch);
+    int64_t longest = run->options->seq_len;
+    if (window == 0 || longest <= window) return;
+    hone_run_say(run,
+                 "the model's layers see %lld tokens back, which llama.cpp does not do for this "
+                 "architecture: of texts longer than that, as rows of %lld tokens may be, it will "
+                 "say something else (--seq-len %lld)",
+                 (long long)window, (long long)longest, (long long)window);
+}
+
 /* Everything a step needs, in memory. */
 static hone_status open_engine(hone_run *run) {
     const hone_train_options *o = run->options;
@@ -191,5 +203,6 @@ hone_status hone_run_open(hone_run *run, bool resume) {
     HONE_TRY(hone_run_check_files(run));
     HONE_TRY(settle_compute(run));
     HONE_TRY(open_data(run));
+    warn_of_window(run);
     return open_engine(run);
 }

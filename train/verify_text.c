@@ -160,14 +160,16 @@ static hone_status try_vocabulary(duel *d) {
 
 static hone_status try_message(duel *d, const hone_record *record) {
     if (record->text) return encode_both(d, record->text, record->text_length, false);
-    for (size_t i = 0; i < record->conversation.count; i++) {
-        const json_t *content =
-            json_object_get(json_array_get(record->conversation.messages, i), "content");
-        if (json_is_string(content))
-            HONE_TRY(
-                encode_both(d, json_string_value(content), json_string_length(content), false));
+    hone_buf text = {0};
+    hone_status status = HONE_OK;
+    for (size_t i = 0; i < record->conversation.count && status == HONE_OK; i++) {
+        hone_buf_clear(&text);
+        status = hone_message_text(&text, json_array_get(record->conversation.messages, i));
+        if (status == HONE_OK && text.length > 0)
+            status = encode_both(d, text.data, text.length, false);
     }
-    return HONE_OK;
+    hone_buf_free(&text);
+    return status;
 }
 
 /* Calls `visit` for records from all over the data, at most MOST of them. */

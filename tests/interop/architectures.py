@@ -25,6 +25,7 @@ class Architecture:
     settings: dict
     targets: list = dataclasses.field(default_factory=lambda: LINEARS)
     gguf_says_all: bool = True
+    images: bool = False  # a model that takes them, too; `config` is that of its text part
 
     def make_config(self):
         shared = {
@@ -42,7 +43,11 @@ class Architecture:
         }
         if self.config == "GPT2Config":
             shared = {name: shared[name] for name in ("vocab_size", "bos_token_id", "eos_token_id", "pad_token_id")}
-        return getattr(transformers, self.config)(**{**shared, **self.settings})
+        config = getattr(transformers, self.config)(**{**shared, **self.settings})
+        if not self.images:
+            return config
+        ids = {name: shared[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+        return transformers.Gemma3Config(text_config=config.to_dict(), vision_config=VISION, mm_tokens_per_image=4, **ids)
 
 
 def rope(kind, theta=10000.0, **settings):
@@ -65,6 +70,15 @@ GEMMA3_ROPES = {
     "full_attention": rope("linear", 1000000.0, factor=8.0),
     "sliding_attention": rope("default"),
 }
+VISION = {
+    "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 28, "patch_size": 14
+}  # fmt: skip
+IN_TEXT_PART = [
+    f"language_model.layers.{layer}.{block}.{name}"
+    for layer in range(7)
+    for block, names in (("self_attn", LINEARS[:4]), ("mlp", LINEARS[4:]))
+    for name in names
+]
 PHI3_WIDE = {"original_max_position_embeddings": 1024, "tie_word_embeddings": False}
 
 ARCHITECTURES = {
@@ -102,6 +116,9 @@ ARCHITECTURES = {
         "Gemma2Config", {**GEMMA, "attn_logit_softcapping": 3.0, "final_logit_softcapping": 5.0, "num_hidden_layers": 3}
     ),
     "gemma3": Architecture("Gemma3TextConfig", {**GEMMA, "num_hidden_layers": 7, "rope_parameters": GEMMA3_ROPES}),
+    "gemma3-images": Architecture(
+        "Gemma3TextConfig", {**GEMMA, "num_hidden_layers": 7, "rope_parameters": GEMMA3_ROPES}, IN_TEXT_PART, images=True
+    ),
     "granite": Architecture(
         "GraniteConfig",
         {

@@ -22,7 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 import export_matrix  # noqa: E402
 
 ALL = list(architectures.ARCHITECTURES)
-IN_GGUF = [name for name in ALL if architectures.ARCHITECTURES[name].gguf_says_all]
+IMAGES = "gemma3-images"  # in GGUF it is another model: that of its text part
+IN_GGUF = [name for name in ALL if architectures.ARCHITECTURES[name].gguf_says_all and name != IMAGES]
 FAMILIES = list(export_matrix.FAMILIES)
 PROVEN = set()  # (family, base, target) of the exports that passed
 
@@ -94,7 +95,7 @@ def test_lora_step_matches_peft(hone, arch_of, tmp_path, two_samples, name):  # 
         ck_step(found, to_hugging_face(tensors, arch), model, two_samples, "base_model.model.")
 
 
-@pytest.mark.parametrize("name", [*FAMILIES, "llama-biases"])
+@pytest.mark.parametrize("name", [*FAMILIES, "llama-biases", IMAGES])
 def test_full_step_matches_pytorch(hone, arch_of, tmp_path, two_samples, name):  # noqa: F811
     arch = arch_of(name)
     model = oracle.load_model(arch.folder)
@@ -245,6 +246,16 @@ def test_export_says_which_window_llama_cpp_does_not_know(hone, arch_of, tmp_pat
     assert ("of up to 24 tokens only" in said) == lost
 
 
+@pytest.mark.parametrize(("name", "seq_len", "lost"), [("mistral-window", 128, True), ("mistral-window", 24, False),
+                                                       ("qwen2-window", 128, True), ("gemma2", 128, False)])
+def test_training_says_first_which_window_llama_cpp_does_not_know(hone, arch_of, tmp_path, name, seq_len, lost):
+    arch = arch_of(name)
+    flags = ["--model", arch.folder, "--data", arch.case.data, "--out", tmp_path / "run", "--steps", 1]
+    said = hone("train", *flags, "--batch-size", 1, "--seq-len", seq_len, "--set", "too_long=split").stderr
+    assert ("layers see 24 tokens back" in said) == lost
+    assert not lost or said.index("layers see 24 tokens back") < said.index("step 1/1")
+
+
 def test_full_training_of_what_gguf_cannot_say_leaves_it_out(hone, arch_of, tmp_path):
     arch, out = arch_of("llama-yarn-ramp"), tmp_path / "run"
     flags = ["--model", arch.folder, "--data", arch.case.data, "--out", out, "--full", "--steps", 2]
@@ -260,6 +271,57 @@ def test_targets_within_a_fused_matrix_are_refused(hone, arch_of, tmp_path, name
     sets = ["--set", f"targets={targets}"]
     done = hone("train", "--model", arch.folder, "--data", arch.case.data, "--out", tmp_path / "run", *sets, status=2)
     assert "choose all of these targets or none" in done.stderr or "none of the chosen targets" in done.stderr
+
+
+# --- The text part of a model that takes images ---
+
+
+def test_text_part_is_exported_for_the_whole_and_by_itself(hone, arch_of, tmp_path):
+    arch = arch_of(IMAGES)
+    model = oracle.load_adapted(arch.folder, arch.export("HF", "peft", "peft"))
+    near(oracle.evaluate(model, arch.case.samples), arch.loss, HUGGING_FACE, "PEFT")
+    adapted = [name for name, _ in model.named_parameters() if "lora_A" in name]
+    assert len(adapted) == 49 and not any("vision_tower" in name for name in adapted)
+    ck_llama(arch, arch.gguf, arch.export("HF", "adapter.gguf", "gguf-adapter"))
+    merged = arch.export("HF", "merged.gguf", "gguf")
+    near(arch.case.loss(merged), arch.loss, LOSS, "hone eval")
+    ck_llama(arch, merged)
+    out = arch.export("HF", "merged", "safetensors")
+    model = transformers.AutoModelForCausalLM.from_pretrained(out, local_files_only=True, attn_implementation="eager")
+    assert type(model).__name__ == "Gemma3ForCausalLM"
+    near(oracle.evaluate(model.eval(), arch.case.samples), arch.loss, HUGGING_FACE, "transformers")
+    hone("verify", "--model", arch.folder, "--adapter", arch.adapter, "--merged", out)
+
+
+def test_text_part_trains_to_an_adapter_of_the_whole(hone, arch_of, tmp_path):
+    arch = arch_of(IMAGES)
+    hone("train", "--model", arch.folder, "--data", arch.case.data, "--out", tmp_path / "run", "--steps", 2)
+    said = hone.json("eval", "--model", arch.folder, "--adapter", tmp_path / "run", "--data", arch.case.data)["loss"]
+    model = oracle.load_adapted(arch.folder, tmp_path / "run/adapter")
+    near(oracle.evaluate(model, arch.case.samples), said, HUGGING_FACE, "PEFT")
+    ck_names = {name.split(".lora_")[0] for name in load_file(tmp_path / "run/adapter/adapter_model.safetensors")}
+    assert "base_model.model.model.language_model.layers.0.self_attn.q_proj" in ck_names and len(ck_names) == 49
+    hone("verify", "--model", arch.folder, "--adapter", tmp_path / "run")
+
+
+def test_text_part_is_found_under_every_name_it_had(hone, arch_of, tmp_path, two_samples):  # noqa: F811
+    """Files and adapters of several versions of transformers, and adapters of the text part by itself."""
+    arch = arch_of(IMAGES)
+    wanted = oracle.gradients(arch.model, two_samples)[0]
+    whole, older, alone = "model.language_model.", "language_model.model.", "model."
+    base = shutil.copytree(arch.folder, tmp_path / "base")
+    tensors = load_file(base / "model.safetensors")
+    assert any(name.startswith(older) for name in tensors) and any(name.startswith("vision_tower.") for name in tensors)
+    named = {name.replace(older, whole).replace("vision_tower.", "model.vision_tower."): t for name, t in tensors.items()}
+    save_file(named, base / "model.safetensors")
+    tensors = load_file(arch.adapter / "adapter_model.safetensors")
+    for beginning in (whole, older, alone):
+        adapter = shutil.copytree(arch.adapter, tmp_path / beginning)
+        named = {name.replace(whole, beginning): t for name, t in tensors.items()}
+        save_file(named, adapter / "adapter_model.safetensors")
+        found, _ = runs.dump_step(hone, tmp_path, base, adapter, two_samples)
+        ck_near(found, wanted, LOSS, beginning)
+    near(arch.case.loss(arch.gguf, arch.adapter), arch.loss, LOSS, "hone eval")
 
 
 # --- Ready-made files ---

@@ -115,3 +115,80 @@ def test_template_files_and_refusals(hone, model, tmp_path):
     assert "too many steps" in said
     said = hone("tokenize", "--model", folder, "--messages", path, "--template", "nosuch", status=2).stderr
     assert "known: chatml" in said
+
+
+# --- Contents in parts ---
+
+IMAGE = {"type": "image", "url": "shop.png"}
+
+
+def in_parts(*texts):
+    return [{"type": "text", "text": text} for text in texts]
+
+
+PARTS = [
+    {"role": "user", "content": [IMAGE, *in_parts("hel", "lo <|im_end|>")]},
+    {"role": "assistant", "content": in_parts(" a loaf ")},
+    {"role": "user", "content": "and two"},
+    {"role": "assistant", "content": [*in_parts("two"), {"type": "chart", "points": [1, None]}, *in_parts(" loaves")]},
+]
+WRITTEN = """{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' }}{% if m.content is string %}{{ m.content }}
+{%- else %}{% for p in m.content %}{% if p['type'] == 'text' %}{{ p.text }}{% elif p.points %}{{ p.points | tojson }}
+{%- else %}[{{ p.type }} {{ p.url }}]{% endif %}{% endfor %}{% endif %}{{ '<|im_end|>\\n' }}{% endfor %}"""
+
+
+def test_parts_reach_the_template_and_are_learned(hone, model, tmp_path):
+    folder = model("classic/zephyr.jinja")
+    (folder / "chat_template.jinja").write_text(WRITTEN)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    wanted = tokenizer.apply_chat_template(PARTS, tokenize=False)
+    assert "[image shop.png]hello <|im_end|><|im_end|>\n" in wanted and "two[1, null] loaves<|im_end|>" in wanted
+    data = add_data(hone, tmp_path, [{"messages": PARTS}, {"messages": PARTS}])
+    (sample,) = show(hone, data, folder)
+    assert sample["text"] == wanted
+    assert learned(sample, tokenizer) == " a loaf <|im_end|>two[1, null] loaves<|im_end|>"
+    path = tmp_path / "m.json"
+    path.write_text(json.dumps(PARTS))
+    found = hone.json("tokenize", "--model", folder, "--messages", path)
+    assert (found["ids"], found["mask"]) == (sample["ids"], sample["mask"])
+    train(hone, tmp_path / "run", model=folder, data=data, steps=2, seq_len=256, sets=PLAIN)
+    for flags in ([], ["--adapter", tmp_path / "run"]):
+        assert hone.json("eval", "--model", folder, "--data", data, *flags)["tokens"] == sum(sample["mask"])
+
+
+def test_shared_templates_take_parts_as_transformers_or_refuse(hone, model, test_data, tmp_path):
+    """What transformers renders from parts as it would from texts, hone renders too; a Python list or an omission is refused."""
+    messages = [{**turn, "content": in_parts(turn["content"])} for turn in TURNS]
+    path, data = tmp_path / "m.json", add_data(hone, tmp_path, [{"messages": messages}])
+    path.write_text(json.dumps(messages))
+    taken = []
+    for file in sorted((test_data / "templates").rglob("*.jinja")):
+        folder = model(file.relative_to(test_data / "templates"))
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        try:
+            wanted = tokenizer.apply_chat_template(messages, tokenize=False)
+        except Exception:
+            wanted = ""
+        if wanted and wanted == tokenizer.apply_chat_template(TURNS, tokenize=False):
+            assert show(hone, data, folder)[-1]["text"] == wanted, file
+            taken.append(file.stem)
+        else:
+            said = hone("data", "show", data, "--model", folder, status=1).stderr
+            assert "record 0" in said and "message 1" in said and "write content as one text" in said, file
+    assert "gemma-3" in taken
+
+
+def test_special_tokens_are_variables_by_name(hone, model, tmp_path):
+    folder = model("classic/zephyr.jinja")
+    names = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token", "image_token", "boi"]
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    eos = config["eos_token"]
+    config.update(unk_token=eos, pad_token=eos, cls_token=None, image_token=eos, extra_special_tokens={"boi": eos})
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    (folder / "chat_template.jinja").write_text("".join(f"{name}={{{{ {name} }}}};" for name in names) + "{{ messages[0].content }}")
+    path = tmp_path / "m.json"
+    path.write_text(json.dumps(TURNS[:1]))
+    found = hone.json("tokenize", "--model", folder, "--messages", path, "--generation")
+    wanted = AutoTokenizer.from_pretrained(folder).apply_chat_template(TURNS[:1], tokenize=False)
+    assert "".join(found["pieces"]) == wanted
+    assert f"pad_token={eos};cls_token=;mask_token=;image_token={eos};boi={eos};" in wanted
