@@ -139,17 +139,23 @@ static void pack_panels(void *context, int64_t begin, int64_t end, int thread) {
 
 /* --- The inner loops --- */
 
-/* tile[ROWS][32] += scale[row] times the int8 product of one block. */
+/* tile[ROWS][32] = scale[row] factor times the int8 product of one block; added to it unless this is the first. */
 HONE_INLINE void add_block(float *tile, const int8_t *q, const int32_t *sum, const float *scale,
-                           float factor, const int8_t *panel) {
+                           float factor, const int8_t *panel, bool first) {
     vi total[ROWS][VECTORS];
+    float by[ROWS];
 #pragma GCC unroll 16
     for (int r = 0; r < ROWS; r++) {
+        by[r] = scale[r] * factor;
 #pragma GCC unroll 8
         for (int v = 0; v < VECTORS; v++) total[r][v] = -WEIGHT_OFFSET * sum[r] - (vi){0};
     }
 #pragma GCC unroll 1
     for (int step = 0; step < STEPS; step++) {
+        /* The next block, of which one line of activations and two of weights are first touched at once. */
+        __builtin_prefetch(q + (TILE + step) * BLOCK);
+        __builtin_prefetch(panel + PANEL_BLOCK + step * PANEL * 4);
+        __builtin_prefetch(panel + PANEL_BLOCK + step * PANEL * 4 + 64);
         vb4 weights[VECTORS];
 #pragma GCC unroll 8
         for (int v = 0; v < VECTORS; v++)
@@ -164,11 +170,11 @@ HONE_INLINE void add_block(float *tile, const int8_t *q, const int32_t *sum, con
     }
 #pragma GCC unroll 16
     for (int r = 0; r < ROWS; r++) {
-        vf by = vf_set(scale[r] * factor);
 #pragma GCC unroll 8
         for (int v = 0; v < VECTORS; v++) {
             float *at = tile + r * PANEL + v * VW;
-            vf_store(at, vf_load(at) + __builtin_convertvector(total[r][v], vf) * by);
+            vf value = __builtin_convertvector(total[r][v], vf) * by[r];
+            vf_store(at, first ? value : vf_load(at) + value);
         }
     }
 }
@@ -190,64 +196,75 @@ static void add_blocks(float *tile, const product_call *call, int64_t number, co
         for (int64_t r = 0; r < TILE; r += ROWS) {
             int64_t row = at * TILE + r;
             add_block(tile + r * PANEL, rows->q + row * BLOCK, rows->sum + row, rows->scale + row,
-                      scale, panel);
+                      scale, panel, b == 0);
             if (!rows->marked[at]) continue;
             add_block(tile + r * PANEL, rows->residual + row * BLOCK, rows->residual_sum + row,
-                      rows->scale + row, scale / (float)HONE_INT8_FINE, panel);
+                      rows->scale + row, scale / (float)HONE_INT8_FINE, panel, false);
         }
     }
 }
 
-/* tile += t b^T of `count` tokens. */
-static void add_low_rank(float *tile, const hone_low_rank *low, int64_t token, int64_t count,
-                         const float *panel) {
-    const float *t = low->t + token * low->rank;
-    for (int64_t i = 0; i < count; i++, t += low->rank, tile += PANEL) {
-        vf sum[VECTORS];
-        for (int v = 0; v < VECTORS; v++) sum[v] = vf_load(tile + v * VW);
-        for (int64_t r = 0; r < low->rank; r++) {
-            for (int v = 0; v < VECTORS; v++) sum[v] += t[r] * vf_load(panel + r * PANEL + v * VW);
+/* tile[ROWS][32] times the factors of its columns, plus t b^T; rows from `count` on are not used. */
+HONE_INLINE void finish_rows(float *tile, const float *factor, const float *t, int64_t rank,
+                             int64_t count, const float *panel) {
+    vf sum[ROWS][VECTORS];
+    const float *row[ROWS];
+#pragma GCC unroll 16
+    for (int r = 0; r < ROWS; r++) {
+        row[r] = t + (r < count ? r : 0) * rank;
+#pragma GCC unroll 8
+        for (int v = 0; v < VECTORS; v++)
+            sum[r][v] = vf_load(tile + r * PANEL + v * VW) * vf_load(factor + v * VW);
+    }
+    for (int64_t k = 0; k < rank; k++, panel += PANEL) {
+#pragma GCC unroll 16
+        for (int r = 0; r < ROWS; r++) {
+#pragma GCC unroll 8
+            for (int v = 0; v < VECTORS; v++) sum[r][v] += row[r][k] * vf_load(panel + v * VW);
         }
-        for (int v = 0; v < VECTORS; v++) vf_store(tile + v * VW, sum[v]);
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < ROWS; r++) {
+#pragma GCC unroll 8
+        for (int v = 0; v < VECTORS; v++) vf_store(tile + r * PANEL + v * VW, sum[r][v]);
     }
 }
 
-static void scale_columns(float *tile, const product_call *call, int64_t column, int64_t width) {
+static void finish_tile(float *tile, const product_call *call, int64_t token, int64_t count,
+                        int64_t p, int64_t width) {
     float factor[PANEL] = {0};
-    memcpy(factor, call->factor + call->begin + column, (size_t)width * sizeof *factor);
-    for (int64_t i = 0; i < TILE; i++, tile += PANEL) {
-        for (int v = 0; v < PANEL; v += VW)
-            vf_store(tile + v, vf_load(tile + v) * vf_load(factor + v));
+    memcpy(factor, call->factor + call->begin + p * PANEL, (size_t)width * sizeof *factor);
+    int64_t rank = call->low ? call->low->rank : 0;
+    for (int64_t r = 0; r < count; r += ROWS) {
+        finish_rows(tile + r * PANEL, factor, rank ? call->low->t + (token + r) * rank : NULL, rank,
+                    count - r, call->low_panels + p * rank * PANEL);
     }
 }
 
-static void write_tile(const product_call *call, const float *tile, int64_t token, int64_t count,
-                       int64_t column, int64_t width) {
-    float *to = call->result + token * call->stride + call->begin + column;
-    for (int64_t i = 0; i < count; i++, to += call->stride, tile += PANEL) {
-        for (int64_t n = 0; n < width; n += VW) {
-            int64_t left = width - n;
-            vf value = vf_load(tile + n);
-            if (left >= VW) {
-                vf_store(to + n, call->beta != 0.0f ? value + call->beta * vf_load(to + n) : value);
-            } else {
-                if (call->beta != 0.0f) value += call->beta * vf_load_part(to + n, left);
-                vf_store_part(to + n, value, left);
-            }
-        }
+HONE_INLINE void write_part(float *to, vf value, int64_t n, float beta) {
+    if (n >= VW) {
+        vf_store(to, beta != 0.0f ? value + beta * vf_load(to) : value);
+    } else {
+        vf_store_part(to, beta != 0.0f ? value + beta * vf_load_part(to, n) : value, n);
     }
 }
 
 static void run_tile(const product_call *call, int64_t number, int64_t p) {
-    _Alignas(64) float tile[TILE * PANEL] = {0};
+    _Alignas(64) float tile[TILE * PANEL];
     int64_t column = p * PANEL, token = number * TILE;
     int64_t left = call->columns - column, width = left < PANEL ? left : (int64_t)PANEL;
     int64_t tokens = call->rows.tokens - token, count = tokens < TILE ? tokens : (int64_t)TILE;
+    float *to = call->result + token * call->stride + call->begin + column;
+    for (int64_t i = 0; i < count; i++) { /* the lines arrive while the sums are taken */
+        __builtin_prefetch(to + i * call->stride, 1);
+        __builtin_prefetch(to + i * call->stride + width - 1, 1);
+    }
     add_blocks(tile, call, number, call->panels + p * call->blocks * PANEL_BLOCK, column);
-    scale_columns(tile, call, column, width);
-    if (call->low)
-        add_low_rank(tile, call->low, token, count, call->low_panels + p * call->low->rank * PANEL);
-    write_tile(call, tile, token, count, column, width);
+    finish_tile(tile, call, token, count, p, width);
+    for (int64_t i = 0; i < count; i++, to += call->stride) {
+        for (int64_t n = 0; n < width; n += VW)
+            write_part(to + n, vf_load(tile + i * PANEL + n), width - n, call->beta);
+    }
 }
 
 /* As many tiles at a time as stay near go through all panels. */

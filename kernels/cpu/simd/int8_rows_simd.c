@@ -51,31 +51,33 @@ HONE_INLINE vf nearest(vf x) {
     return (x + 0x1.8p23f) - 0x1.8p23f;
 }
 
-/* Writes 64 values as q, and when `residual` is given what rounding left of them. */
+/* Whole numbers of 127 at most, as bytes. */
+HONE_INLINE void store_bytes(int8_t *to, vf whole) {
+    vb bytes = __builtin_convertvector(__builtin_convertvector(whole, vi), vb);
+    memcpy(to, &bytes, sizeof bytes);
+}
+
+HONE_INLINE vf within_127(vf x) {
+    return vf_min(vf_max(x, vf_set(-127.0f)), vf_set(127.0f));
+}
+
+/* Writes 64 values as q and, when `residual` is given, what rounding left of them; sums are of both. */
 HONE_INLINE void write_block(int8_t *q, int8_t *residual, int32_t sums[2], const float *values,
                              float scale) {
     float inverse = scale > 0.0f ? 1.0f / scale : 0.0f;
-    vi sum = {0}, residual_sum = {0};
+    vf sum = {0}, residual_sum = {0}; /* exact: whole numbers below 2^24 */
     for (int i = 0; i < BLOCK; i += VW) {
         vf exact = vf_load(values + i) * inverse;
-        vf whole = vf_min(vf_max(nearest(exact), vf_set(-127.0f)), vf_set(127.0f));
-        vi number = __builtin_convertvector(whole, vi);
-        vb bytes = __builtin_convertvector(number, vb);
-        memcpy(q + i, &bytes, sizeof bytes);
-        sum += number;
+        vf whole = within_127(nearest(exact));
+        store_bytes(q + i, whole);
+        sum += whole;
         if (!residual) continue;
-        vf fine = nearest((exact - whole) * (float)HONE_INT8_FINE);
-        fine = vf_min(vf_max(fine, vf_set(-127.0f)), vf_set(127.0f));
-        number = __builtin_convertvector(fine, vi);
-        bytes = __builtin_convertvector(number, vb);
-        memcpy(residual + i, &bytes, sizeof bytes);
-        residual_sum += number;
+        vf fine = within_127(nearest((exact - whole) * (float)HONE_INT8_FINE));
+        store_bytes(residual + i, fine);
+        residual_sum += fine;
     }
-    sums[0] = sums[1] = 0;
-    for (int i = 0; i < VW; i++) {
-        sums[0] += sum[i];
-        sums[1] += residual_sum[i];
-    }
+    sums[0] = (int32_t)vf_sum(sum);
+    sums[1] = residual ? (int32_t)vf_sum(residual_sum) : 0;
 }
 
 static void quantize_tile_block(const rows_call *call, int64_t tile, int64_t b) {
