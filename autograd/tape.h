@@ -11,8 +11,8 @@
  *            hone_tape_reserve(tape);
  *     run:   hone_tape_begin(tape);       build(tape); hone_tape_backward(tape);
  *
- * Recomputation. Nodes between hone_tape_segment_begin and _end keep nothing but what enters and leaves the segment;
- * backward replays those of its nodes whose values it needs. Replaying changes no bit.
+ * Recomputation. hone_tape_keep says what is kept of the nodes that follow; backward computes a value that was not kept
+ * again when it first needs it, from what was. That changes no bit.
  */
 #ifndef HONE_AUTOGRAD_TAPE_H
 #define HONE_AUTOGRAD_TAPE_H
@@ -40,6 +40,13 @@ typedef struct hone_pass {
     bool stolen;            /* backward: input 0 took over the memory of output 0's gradient */
 } hone_pass;
 
+/* What of the recorded values backward finds where forward put them. */
+typedef enum hone_keep {
+    HONE_KEEP_ALL,
+    HONE_KEEP_PRODUCTS, /* all but what cheap operations made, whose inputs are kept in any case */
+    HONE_KEEP_NOTHING,
+} hone_keep;
+
 /* An operation. One file each; all of them stand in ops.h. */
 typedef struct hone_op {
     const char *name;
@@ -58,6 +65,8 @@ typedef struct hone_op {
     bool grads_of_all;
     /* Backward starts here: there is no gradient of the output. */
     bool is_loss;
+    /* Elementwise or by rows, of inputs that backward reads anyway: computed again in next to no time. */
+    bool cheap;
 } hone_op;
 
 struct hone_node {
@@ -66,7 +75,7 @@ struct hone_node {
     hone_tensor *out[HONE_NODE_OUTPUTS];
     uint32_t saved_in, saved_out; /* bit i: backward reads the data of in[i], out[i] */
     bool in_place;                /* out[0] lies where in[0] does */
-    bool replayed;
+    bool dropped;                 /* backward finds no values of the outputs */
     _Alignas(16) unsigned char attributes[HONE_NODE_ATTRIBUTES];
 };
 
@@ -89,8 +98,9 @@ void hone_tape_begin(hone_tape *tape);
  * there and are added to. */
 HONE_MUST_USE hone_status hone_tape_backward(hone_tape *tape);
 
-HONE_MUST_USE hone_status hone_tape_segment_begin(hone_tape *tape);
-void hone_tape_segment_end(hone_tape *tape);
+/* What is kept of the nodes recorded from here on; a step begins with all. What is changed in place is kept like that
+ * which it was made of. */
+void hone_tape_keep(hone_tape *tape, hone_keep keep);
 
 /* The arena of the last plan, in bytes, and its itemisation: what lives when it is fullest, summed by name. */
 size_t hone_tape_bytes(const hone_tape *tape);
