@@ -114,6 +114,13 @@ static hone_status project(hone_tensor **q, hone_tensor **k, hone_tensor **v, co
     return rotate(k, b, arch_of(b)->kv_heads);
 }
 
+/* What is kept of a part of the block that is computed again at `level` and above. */
+static void keep_below(const block *b, hone_recompute level) {
+    hone_recompute chosen = b->f->recompute;
+    hone_keep kept = chosen >= HONE_RECOMPUTE_SELECTIVE ? HONE_KEEP_PRODUCTS : HONE_KEEP_ALL;
+    hone_tape_keep(b->tape, chosen >= level ? HONE_KEEP_NOTHING : kept);
+}
+
 static hone_status attend(hone_tensor **y, const block *b, hone_tensor *x) {
     const hone_arch *arch = arch_of(b);
     const hone_tokens *tokens = b->f->tokens;
@@ -157,13 +164,6 @@ static hone_status mlp(hone_tensor **y, const block *b, hone_tensor *x) {
     /* Backward reads what comes out of this product only where a norm follows. */
     keep_below(b, has(b, HONE_ROLE_POST_MLP_NORM) ? HONE_RECOMPUTE_FULL : HONE_RECOMPUTES);
     return linear(y, b, act, HONE_ROLE_DOWN);
-}
-
-/* What is kept of a part of the block that is computed again at `level` and above. */
-static void keep_below(const block *b, hone_recompute level) {
-    hone_recompute chosen = b->f->recompute;
-    hone_keep kept = chosen >= HONE_RECOMPUTE_SELECTIVE ? HONE_KEEP_PRODUCTS : HONE_KEEP_ALL;
-    hone_tape_keep(b->tape, chosen >= level ? HONE_KEEP_NOTHING : kept);
 }
 
 /* x += y, which may be scaled first. */

@@ -28,7 +28,7 @@ static int64_t weight_bytes(const hone_model *model) {
 
 /* Plans a step of `batch` rows of `seq_len` tokens on `tape`, without taking its memory. */
 static hone_status plan_step(int64_t *bytes, hone_run *run, hone_tape *tape, int64_t batch,
-                             int64_t seq_len, bool recompute) {
+                             int64_t seq_len, hone_recompute recompute) {
     hone_device_batch shapes = run->batch;
     shapes.capacity = batch * seq_len;
     shapes.longest = seq_len;
@@ -45,7 +45,7 @@ static hone_status plan_step(int64_t *bytes, hone_run *run, hone_tape *tape, int
 }
 
 static hone_status plan_memory(memory_plan *out, hone_run *run, hone_tape *tape, int64_t batch,
-                               int64_t seq_len, bool recompute) {
+                               int64_t seq_len, hone_recompute recompute) {
     int64_t copies = run->best.base ? 9 : 7; /* values, gradients, two moments, and what is saved */
     *out = (memory_plan){
         .model = weight_bytes(run->session.model),
@@ -63,13 +63,13 @@ static hone_status refuse_with_remedy(hone_run *run, const memory_plan *plan, in
     hone_tape *tape;
     HONE_TRY(hone_tape_new(&tape, &run->session.device));
     int64_t batch = o->batch_size, seq_len = o->seq_len;
-    bool recompute = o->recompute == HONE_RECOMPUTE_FULL, fits = false;
+    hone_recompute recompute = (hone_recompute)(o->recompute % HONE_RECOMPUTES); bool fits = false;
     hone_status status = HONE_OK;
     while (status == HONE_OK && !fits && seq_len >= 16) {
         if (batch > 1) {
             batch /= 2;
         } else if (!recompute) {
-            recompute = true;
+            recompute = HONE_RECOMPUTE_FULL;
         } else {
             seq_len /= 2;
         }
@@ -166,7 +166,7 @@ hone_status hone_run_write_plan(const hone_run *run) {
 hone_status hone_run_plan(hone_run *run) {
     const hone_train_options *o = run->options;
     memory_plan plan;
-    bool recompute = o->recompute == HONE_RECOMPUTE_FULL;
+    hone_recompute recompute = (hone_recompute)(o->recompute % HONE_RECOMPUTES);
     HONE_TRY(plan_memory(&plan, run, run->tape, o->batch_size, o->seq_len, recompute));
     hone_machine machine;
     HONE_TRY(hone_machine_look(&machine));

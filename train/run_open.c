@@ -167,7 +167,7 @@ static hone_status open_engine(hone_run *run) {
         .adapter = s->adapter,
         .tokens = &run->batch.tokens,
         .dropout_key = s->adapter && s->adapter->dropout > 0 ? run->dropout_key.base : NULL,
-        .recompute = o->recompute == HONE_RECOMPUTE_FULL,
+        .recompute = (hone_recompute)(o->recompute % HONE_RECOMPUTES),
     };
     if (o->early_stop > 0) {
         size_t bytes = (size_t)run->params->elements * sizeof(hone_real);
