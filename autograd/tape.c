@@ -27,7 +27,8 @@ struct hone_tape {
     hone_layout layout;
     size_t next_block; /* ordinal of the next request */
     int64_t clock;     /* passes so far: the time axis of the plan */
-    hone_buffer arena;
+    void *base;        /* of the arena */
+    hone_buffer arena; /* the tape's own; none when it is shared */
 };
 
 static hone_status pool_take(void **out, pool *p) {
@@ -95,7 +96,15 @@ hone_status hone_tape_plan_done(hone_tape *tape) {
 
 hone_status hone_tape_reserve(hone_tape *tape) {
     hone_buffer_free(&tape->arena);
-    return hone_buffer_new(&tape->arena, tape->device, tape->layout.bytes);
+    HONE_TRY(hone_buffer_new(&tape->arena, tape->device, tape->layout.bytes));
+    tape->base = tape->arena.base;
+    return HONE_OK;
+}
+
+void hone_tape_share(hone_tape *tape, const hone_buffer *arena) {
+    assert(arena->bytes >= tape->layout.bytes);
+    hone_buffer_free(&tape->arena);
+    tape->base = arena->base;
 }
 
 void hone_tape_begin(hone_tape *tape) {
@@ -104,6 +113,10 @@ void hone_tape_begin(hone_tape *tape) {
 
 size_t hone_tape_bytes(const hone_tape *tape) {
     return tape->layout.bytes;
+}
+
+size_t hone_tape_least_bytes(const hone_tape *tape) {
+    return hone_layout_least(&tape->layout);
 }
 
 void hone_tape_itemise(const hone_tape *tape, hone_tape_item_fn item, void *context) {
@@ -118,7 +131,7 @@ static hone_status take_block(int32_t *block, void **data, hone_tape *tape, cons
     *data = NULL;
     if (tape->mode == TAPE_PLAN) return hone_layout_add(&tape->layout, name, bytes, tape->clock);
     assert(ordinal < tape->layout.count && bytes <= tape->layout.blocks[ordinal].bytes);
-    *data = (unsigned char *)tape->arena.base + tape->layout.blocks[ordinal].offset;
+    *data = (unsigned char *)tape->base + tape->layout.blocks[ordinal].offset;
     return HONE_OK;
 }
 

@@ -91,6 +91,9 @@ HONE_MUST_USE hone_status hone_tape_plan_done(hone_tape *tape);
 /* Takes the planned memory from the device. */
 HONE_MUST_USE hone_status hone_tape_reserve(hone_tape *tape);
 
+/* Or works in memory that others work in too, at other times: borrowed, of hone_tape_bytes() at least. */
+void hone_tape_share(hone_tape *tape, const hone_buffer *arena);
+
 /* Starts a step in the planned memory; what the last one built is gone. */
 void hone_tape_begin(hone_tape *tape);
 
@@ -104,6 +107,8 @@ void hone_tape_keep(hone_tape *tape, hone_keep keep);
 
 /* The arena of the last plan, in bytes, and its itemisation: what lives when it is fullest, summed by name. */
 size_t hone_tape_bytes(const hone_tape *tape);
+/* What lives when the plan is fullest: the arena is never smaller, and known before hone_tape_plan_done. */
+size_t hone_tape_least_bytes(const hone_tape *tape);
 typedef void (*hone_tape_item_fn)(void *context, const char *name, size_t bytes);
 void hone_tape_itemise(const hone_tape *tape, hone_tape_item_fn item, void *context);
 

@@ -19,7 +19,7 @@ typedef struct hone_tensor {
     void *data;               /* device address; NULL while a tape is planned */
     struct hone_tensor *grad; /* same shape, dtype HONE_REAL; NULL until something flows into it */
     bool needs_grad;
-    int32_t block; /* the tape's memory it lies in; -1: memory from outside the tape */
+    int32_t block;           /* the tape's memory it lies in; -1: memory from outside the tape */
     struct hone_node *maker; /* the node whose output it is; NULL: none of the tape's */
 } hone_tensor;
 

@@ -63,7 +63,7 @@ typedef struct hone_train_options {
     double beta1, beta2, epsilon;
     double clip; /* 0: off */
 
-    int64_t batch_size; /* rows of seq_len tokens that go through the model at once, at most */
+    int64_t batch_size;   /* rows of seq_len tokens that go through the model at once, at most */
     int64_t accumulation; /* a step takes batch_size x accumulation rows */
     int64_t seq_len;
     int64_t seed;

@@ -83,7 +83,8 @@ static const hone_train_option table[] = {
     {AT(memory), .flag = "memory", .type = HONE_OPTION_SIZE, .maximum = MANY, .unit = "SIZE",
      .text = "most memory the run may take, as in 6G; 0: what the machine has free"},
     {AT(recompute), .flag = NULL, .type = HONE_OPTION_CHOICE, .words = recomputes,
-     .text = "what backward computes again, for less memory and more time, with the same bits; auto: as "
+     .text = "what backward computes again, for less memory and more time, with the same bits; "
+             "auto: as "
              "much as --memory asks for"},
     {AT(template), .flag = NULL, .type = HONE_OPTION_TEXT, .unit = "NAME",
      .text = "chat template; auto: the model's own; or the path of a .jinja file"},

@@ -1,0 +1,56 @@
+#include "train/memory.h"
+
+#include "base/machine.h"
+#include "base/parallel.h"
+#include "train/device_batch.h"
+
+static int64_t weight_bytes(const hone_tensor *w) {
+    return w->shape[0] * (int64_t)hone_dtype_row_bytes(w->dtype, w->shape[1]);
+}
+
+int64_t hone_memory_weights(const hone_model *model) {
+    return model->params.count ? 0 : hone_model_weight_bytes(model);
+}
+
+int64_t hone_memory_program(const hone_model *model, const hone_params *params) {
+    int64_t bytes = hone_resident_now().all;
+    for (size_t i = 0; i < model->weight_count && model->params.count == 0; i++) {
+        const hone_tensor *w = model->weights[i].tensor;
+        bytes -= hone_resident_within(w->data, weight_bytes(w));
+    }
+    bytes -= hone_resident_within(params->values.base, (int64_t)params->values.bytes);
+    bytes -= hone_resident_within(params->grads.base, (int64_t)params->grads.bytes);
+    return bytes;
+}
+
+/* Builds the step on the tape, for a batch that is as full as can be. */
+static hone_status build(hone_tape *tape, const hone_forward *forward, int64_t rows,
+                         int64_t seq_len) {
+    hone_device_batch shapes = {.capacity = rows * seq_len, .longest = seq_len};
+    hone_device_batch_fill_up(&shapes);
+    hone_forward step = *forward;
+    step.tokens = &shapes.tokens;
+    hone_tape_plan(tape, true);
+    HONE_TRY(hone_transformer_loss(tape, &step, &shapes.loss));
+    return hone_tape_backward(tape);
+}
+
+static void add_up(hone_memory *m) {
+    int64_t arena = m->step > m->evaluation ? m->step : m->evaluation;
+    m->total = m->program + m->weights + m->trained + arena + m->batches + m->libraries;
+}
+
+hone_status hone_memory_plan(hone_memory *out, hone_tape *tape, const hone_memory *fixed,
+                             const hone_forward *forward, int64_t rows, int64_t seq_len,
+                             int64_t limit) {
+    *out = *fixed;
+    HONE_TRY(build(tape, forward, rows, seq_len));
+    out->step = (int64_t)hone_tape_least_bytes(tape);
+    out->batches += 2 * (int64_t)hone_device_batch_bytes(rows * seq_len); /* host and device */
+    add_up(out);
+    if (out->total > limit) return HONE_OK;
+    HONE_TRY(hone_tape_plan_done(tape));
+    out->step = (int64_t)hone_tape_bytes(tape);
+    add_up(out);
+    return HONE_OK;
+}
