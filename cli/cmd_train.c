@@ -87,8 +87,8 @@ static json_t *result_object(const char *out, const hone_train_result *r,
                      "planned_steps", (json_int_t)r->planned_steps, "losses", losses(r), "seconds",
                      r->seconds, "tokens", (json_int_t)r->tokens, "tokens_per_second",
                      r->tokens_per_second, "peak_bytes", (json_int_t)r->peak_bytes, "planned_bytes",
-                     (json_int_t)r->planned_bytes, "stopped_early",
-                     (int)r->stopped_early, "files", files(out), "verified", verified(check));
+                     (json_int_t)r->planned_bytes, "stopped_early", (int)r->stopped_early, "files",
+                     files(out), "verified", verified(check));
 }
 
 static void say_result(const char *out, const hone_train_result *r, const hone_self_check *check,

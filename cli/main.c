@@ -11,6 +11,7 @@
 static const hone_command *const commands[] = {
     &hone_command_doctor,
     &hone_command_data,
+    &hone_command_plan,
     &hone_command_train,
     &hone_command_eval,
     &hone_command_chat,

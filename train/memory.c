@@ -4,6 +4,10 @@
 #include "base/parallel.h"
 #include "train/device_batch.h"
 
+/* What a run takes after it was planned that no plan of its own says, as measured: code that was not read yet, the code
+ * that oneDNN writes and what it packs matrices into, HDF5's buffers; and for each thread a stack and a share of these. */
+enum { LIBRARY_BYTES = 10 << 20, THREAD_BYTES = 1 << 20 };
+
 static int64_t weight_bytes(const hone_tensor *w) {
     return w->shape[0] * (int64_t)hone_dtype_row_bytes(w->dtype, w->shape[1]);
 }
@@ -46,6 +50,7 @@ hone_status hone_memory_plan(hone_memory *out, hone_tape *tape, const hone_memor
     *out = *fixed;
     HONE_TRY(build(tape, forward, rows, seq_len));
     out->step = (int64_t)hone_tape_least_bytes(tape);
+    out->libraries = LIBRARY_BYTES + (int64_t)hone_threads() * THREAD_BYTES;
     out->batches += 2 * (int64_t)hone_device_batch_bytes(rows * seq_len); /* host and device */
     add_up(out);
     if (out->total > limit) return HONE_OK;

@@ -14,7 +14,7 @@
 
 /* All in bytes. */
 typedef struct hone_memory {
-    int64_t program; /* code, tokenizer, tables of the data, and a margin */
+    int64_t program; /* code, tokenizer, tables of the data */
     int64_t weights; /* frozen, mapped */
     int64_t trained; /* parameters, gradients, moments; with early stopping the best parameters */
     int64_t step;    /* arena of a step: activations, their gradients, workspaces */
@@ -33,7 +33,7 @@ HONE_MUST_USE hone_status hone_memory_plan(hone_memory *out, hone_tape *tape,
 /* Frozen weights of a model: those that are trained are no part of it. */
 int64_t hone_memory_weights(const hone_model *model);
 
-/* What the process holds now besides the weights and parameters, and what it will yet take for itself. */
+/* What the process holds now besides the weights and parameters. */
 int64_t hone_memory_program(const hone_model *model, const hone_params *params);
 
 #endif

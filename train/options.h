@@ -142,6 +142,8 @@ HONE_MUST_USE hone_status hone_train_option_format(hone_buf *out, const hone_tra
 
 /* What no single key can show: model, data and out are given, options that exclude each other. HONE_ERR_USAGE. */
 HONE_MUST_USE hone_status hone_train_options_check(hone_train_options *options);
+/* As above for a plan: out may be missing. */
+HONE_MUST_USE hone_status hone_train_options_check_plan(hone_train_options *options);
 
 /* Reads a YAML config: a flat mapping of scalars, and lists of scalars for WORDS. Keys given twice, unknown keys, nested
  * values and wrong types are errors with file and line. The key `plan` (what an earlier run resolved) is skipped, so that
