@@ -132,6 +132,13 @@ void hone_weight_shape(const hone_arch *arch, const hone_weight *weight, int64_t
                        int64_t *columns);
 bool hone_weight_is_vector(const hone_weight *weight);
 
+/* Makes a weight's tensor one of its shape without data; matrices are of `type`. */
+void hone_weight_give_shape(const hone_arch *arch, const hone_weight *weight, hone_dtype type);
+
+/* A model without data, for plans: tapes are planned on it, and never run. */
+HONE_MUST_USE hone_status hone_model_outline(hone_model **out, const hone_arch *arch,
+                                             hone_dtype type, const hone_device *device);
+
 /* Points the parts of fused weights into them; again when those have moved. */
 void hone_model_divide(hone_model *model);
 
