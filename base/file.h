@@ -22,6 +22,9 @@ typedef struct hone_map {
 HONE_MUST_USE hone_status hone_map_open(hone_map *out, const char *path);
 void hone_map_close(hone_map *map); /* takes a zeroed one */
 
+/* Gives back the memory of what was read so far; it is read again when needed. Takes a zeroed one. */
+void hone_map_drop(const hone_map *map);
+
 /* A file being written beside its final place: `path` + ".partial" until hone_file_commit. Mode 0600. */
 typedef struct hone_file {
     FILE *stream;    /* owned; NULL when the content is written by another library to `temporary` */

@@ -55,7 +55,7 @@ enum { SHAPES = sizeof shapes / sizeof *shapes, STORAGES = sizeof storages / siz
 
 static const char formula[] =
     "as `hone plan` says it for a model: weights, 16 bytes per factor of the adapter, the "
-    "planned arena of a step, and 52 MiB and a MiB per thread for the program";
+    "planned arena of a step, and 52 MiB for the program";
 
 typedef struct examination {
     hone_machine machine;

@@ -34,6 +34,8 @@ hone_status hone_model_train_all(hone_model *model) {
                                            frozen[i].dtype, hone_tensor_count(&frozen[i]));
     }
     hone_free(frozen);
+    if (model->gguf) hone_gguf_drop(model->gguf);
+    if (model->safetensors) hone_safetensors_drop(model->safetensors);
     hone_model_divide(model);
     return status;
 }

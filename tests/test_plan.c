@@ -126,7 +126,7 @@ static hone_plan_report plan_of(const hone_train_options *o) {
 static hone_train_options wide_options(const char *out) {
     hone_train_options o = options_for(out);
     static const char *const wide[] = {"batch_size=64", "accumulation=1", "recompute=auto",
-                                       "steps=4"};
+                                       "steps=3"};
     for (size_t i = 0; i < sizeof wide / sizeof *wide; i++) set(&o, wide[i]);
     return o;
 }

@@ -5,8 +5,8 @@
 #include "train/device_batch.h"
 
 /* What a run takes after it was planned that no plan of its own says, as measured: code that was not read yet, the code
- * that oneDNN writes and what it packs matrices into, HDF5's buffers; and for each thread a stack and a share of these. */
-enum { LIBRARY_BYTES = 10 << 20, THREAD_BYTES = 1 << 20 };
+ * that oneDNN writes, HDF5's buffers; and of each thread a part of a matrix that is packed. */
+enum { LIBRARY_BYTES = 7 << 20, MOST_PACKED = 5 << 19 };
 
 static int64_t weight_bytes(const hone_tensor *w) {
     return w->shape[0] * (int64_t)hone_dtype_row_bytes(w->dtype, w->shape[1]);
@@ -39,6 +39,15 @@ static hone_status build(hone_tape *tape, const hone_forward *forward, int64_t r
     return hone_tape_backward(tape);
 }
 
+static int64_t packed_bytes(const hone_model *model) {
+    int64_t most = 0;
+    for (size_t i = 0; i < model->weight_count; i++) {
+        int64_t bytes = hone_tensor_count(model->weights[i].tensor) * (int64_t)sizeof(hone_real);
+        if (bytes > most) most = bytes;
+    }
+    return most < MOST_PACKED ? most : MOST_PACKED;
+}
+
 static void add_up(hone_memory *m) {
     int64_t arena = m->step > m->evaluation ? m->step : m->evaluation;
     m->total = m->program + m->weights + m->trained + arena + m->batches + m->libraries;
@@ -50,7 +59,7 @@ hone_status hone_memory_plan(hone_memory *out, hone_tape *tape, const hone_memor
     *out = *fixed;
     HONE_TRY(build(tape, forward, rows, seq_len));
     out->step = (int64_t)hone_tape_least_bytes(tape);
-    out->libraries = LIBRARY_BYTES + (int64_t)hone_threads() * THREAD_BYTES;
+    out->libraries = LIBRARY_BYTES + hone_threads() * packed_bytes(forward->model);
     out->batches += 2 * (int64_t)hone_device_batch_bytes(rows * seq_len); /* host and device */
     add_up(out);
     if (out->total > limit) return HONE_OK;
