@@ -106,7 +106,7 @@ static void open_step(step *s, char **argv, bool full, bool recompute) {
         .model = s->model,
         .adapter = s->adapter,
         .tokens = &s->batch.tokens,
-        .recompute = recompute,
+        .recompute = recompute ? HONE_RECOMPUTE_FULL : HONE_RECOMPUTE_NONE,
     };
     must(hone_tape_new(&s->tape, &s->device));
 }
