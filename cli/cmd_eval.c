@@ -60,7 +60,8 @@ static hone_status evaluate(hone_session *session, const settings *s) {
         .eval_fraction = s->eval_fraction,
     };
     HONE_TRY(hone_session_open_data(session, s->data, NULL, &how));
-    if (s->compute == COMPUTE_INT8) HONE_TRY(hone_model_int8(session->model));
+    if (s->compute == COMPUTE_INT8)
+        HONE_TRY(hone_model_int8(session->model, session->model->arch.layers));
     hone_evaluator *evaluator;
     HONE_TRY(hone_evaluator_new(&evaluator, session->model, session->adapter, session->samples,
                                 (hone_split)s->split));

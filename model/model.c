@@ -287,8 +287,7 @@ void hone_model_close(hone_model *model) {
     for (size_t i = 0; i < model->weight_count; i++) hone_buffer_free(&model->turned[i]);
     hone_buffer_free(&model->vectors);
     hone_buffer_free(&model->rope);
-    hone_buffer_free(&model->int8_memory);
-    hone_free(model->int8);
+    hone_model_int8_free(model);
     hone_params_free(&model->params);
     hone_free(model->layers);
     hone_free(model->weights);

@@ -90,9 +90,11 @@ HONE_MUST_USE hone_status hone_model_create(hone_model **out, const char *config
 /* Gives every weight memory of its own and a gradient. */
 HONE_MUST_USE hone_status hone_model_train_all(hone_model *model);
 
-/* From here on, products with the frozen matrices are taken in int8 (kernels/int8.h). Those of types of a byte or more for a
- * weight are copied, and the memory of their file is let go; smaller ones are converted while they are used. */
-HONE_MUST_USE hone_status hone_model_int8(hone_model *model);
+/* From here on, products with the frozen matrices of the first `blocks` blocks and of the head are taken in int8
+ * (kernels/int8.h). Those of types of a byte or more for a weight are copied, and the memory of their file is let go;
+ * smaller ones are converted while they are used. */
+HONE_MUST_USE hone_status hone_model_int8(hone_model *model, int64_t blocks);
+void hone_model_int8_free(hone_model *model); /* products are in f32 again */
 
 /* Whether an int8 copy is read in a weight's place; the embedding is read as well. */
 bool hone_model_int8_replaces(const hone_model *model, const hone_weight *weight);

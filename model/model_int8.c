@@ -5,22 +5,24 @@
 #include "base/file.h"
 #include "model/model.h"
 
-enum { LINE = 64, MATRICES = HONE_TARGETS + 1 };
+enum { LINE = 64 };
 
-/* Matrices that the forward pass multiplies by: those of a block, fused ones by their parts; of "block" L the head. */
-static int matrices_of(hone_tensor *out[MATRICES], hone_model *model, int64_t layer) {
+/* The matrices that the first `blocks` blocks multiply by, fused ones by their parts, and the head; to be freed. */
+static hone_status collect(hone_tensor ***out, int64_t *count, hone_model *model, int64_t blocks) {
     const hone_family *family = model->arch.family;
-    int count = 0;
-    if (layer == model->arch.layers) {
-        out[count++] = hone_model_head(model);
-        return count;
+    hone_tensor **list = hone_alloc((size_t)blocks * HONE_TARGETS + 1, sizeof *list);
+    if (!list) return HONE_ERR_MEMORY;
+    *count = 0;
+    for (int64_t l = 0; l < blocks; l++) {
+        for (int i = 0; i < HONE_TARGETS; i++) {
+            hone_role role = (hone_role)(HONE_ROLE_LINEAR + i);
+            if (hone_family_has(family, hone_family_whole(family, role)))
+                list[(*count)++] = &model->layers[l].weight[role];
+        }
     }
-    for (int i = 0; i < HONE_TARGETS; i++) {
-        hone_role role = (hone_role)(HONE_ROLE_LINEAR + i);
-        if (!hone_family_has(family, hone_family_whole(family, role))) continue;
-        out[count++] = &model->layers[layer].weight[role];
-    }
-    return count;
+    list[(*count)++] = hone_model_head(model);
+    *out = list;
+    return HONE_OK;
 }
 
 /* Small types are not copied: their int8 form would be larger than they are. */
@@ -56,30 +58,6 @@ static parts divide(size_t *used, void *memory, const hone_tensor *w) {
     return p;
 }
 
-static size_t bytes_of_all(hone_model *model) {
-    size_t bytes = 0;
-    for (int64_t l = 0; l <= model->arch.layers; l++) {
-        hone_tensor *w[MATRICES];
-        int count = matrices_of(w, model, l);
-        for (int i = 0; i < count; i++) (void)divide(&bytes, NULL, w[i]);
-    }
-    return bytes;
-}
-
-/* The longest side of any matrix. */
-static int64_t longest_side(hone_model *model) {
-    int64_t longest = 0;
-    for (int64_t l = 0; l <= model->arch.layers; l++) {
-        hone_tensor *w[MATRICES];
-        int count = matrices_of(w, model, l);
-        for (int i = 0; i < count; i++) {
-            for (int side = 0; side < 2; side++)
-                longest = w[i]->shape[side] > longest ? w[i]->shape[side] : longest;
-        }
-    }
-    return longest;
-}
-
 bool hone_model_int8_replaces(const hone_model *model, const hone_weight *weight) {
     bool matrix = weight->layer >= 0 || weight->which == HONE_OUTER_HEAD;
     return model->int8 && matrix && !hone_weight_is_vector(weight) && is_copied(weight->tensor);
@@ -96,44 +74,73 @@ static void quantise(hone_int8_weight *weight, const parts *p, const hone_kernel
     if (p->q) kernels->int8_quantize_weight(p->q, p->block_scale, weight, 0, out);
 }
 
-/* The file's pages of a block need not stay in memory once they are copied. */
-static void let_go(const hone_model *model, int64_t layer) {
+/* The file's pages of what was copied need not stay in memory. */
+static void let_go(const hone_model *model) {
     for (size_t i = 0; i < model->weight_count; i++) {
-        const hone_weight *weight = &model->weights[i];
-        const hone_tensor *w = weight->tensor;
-        bool here = weight->layer == layer || (weight->layer < 0 && layer == model->arch.layers);
-        if (!here || hone_weight_is_vector(weight) || model->turned[i].base) continue;
+        const hone_tensor *w = model->weights[i].tensor;
+        if (!hone_model_int8_replaces(model, &model->weights[i]) || model->turned[i].base) continue;
         hone_map_let_go(w->data, (size_t)w->shape[0] * hone_dtype_row_bytes(w->dtype, w->shape[1]));
     }
 }
 
-hone_status hone_model_int8(hone_model *model) {
-    const hone_kernels *kernels = model->device->kernels;
-    int64_t layers = model->arch.layers;
-    size_t used = 0, next = 0;
-    double *squares = hone_alloc((size_t)longest_side(model), sizeof *squares);
-    model->int8 = hone_alloc((size_t)layers * HONE_TARGETS + 1, sizeof *model->int8);
-    hone_status status = squares && model->int8 ? HONE_OK : HONE_ERR_MEMORY;
-    if (status == HONE_OK) {
-        size_t bytes = LINE + bytes_of_all(model);
-        status = hone_buffer_new(&model->int8_memory, model->device, bytes);
+/* Memory for the weights of a list, and for the sums that measuring one of them takes. */
+static hone_status allocate(double **squares, hone_model *model, hone_tensor *const *list,
+                            int64_t count) {
+    size_t bytes = LINE;
+    int64_t longest = 0;
+    for (int64_t i = 0; i < count; i++) {
+        (void)divide(&bytes, NULL, list[i]);
+        for (int side = 0; side < 2; side++)
+            longest = list[i]->shape[side] > longest ? list[i]->shape[side] : longest;
     }
-    if (status == HONE_OK) model->int8_counts = cut(&used, model->int8_memory.base, LINE);
-    for (int64_t l = 0; l <= layers && status == HONE_OK; l++) {
-        hone_tensor *w[MATRICES];
-        int count = matrices_of(w, model, l);
-        for (int i = 0; i < count; i++) {
-            parts p = divide(&used, model->int8_memory.base, w[i]);
-            hone_int8_weight *weight = &model->int8[next++];
-            *weight =
-                (hone_int8_weight){w[i]->shape[0],    w[i]->shape[1],  w[i]->data, w[i]->dtype,
-                                   p.row_factor,      p.column_factor, p.q,        p.block_scale,
-                                   model->int8_counts};
-            quantise(weight, &p, kernels, squares);
-            w[i]->int8 = weight;
-        }
-        let_go(model, l);
+    *squares = hone_alloc((size_t)longest, sizeof **squares);
+    model->int8 = hone_alloc((size_t)count, sizeof *model->int8);
+    if (!*squares || !model->int8) return HONE_ERR_MEMORY;
+    return hone_buffer_new(&model->int8_memory, model->device, bytes);
+}
+
+static void convert(hone_model *model, hone_tensor *const *list, int64_t count, double *squares) {
+    size_t used = 0;
+    model->int8_counts = cut(&used, model->int8_memory.base, LINE);
+    for (int64_t i = 0; i < count; i++) {
+        parts p = divide(&used, model->int8_memory.base, list[i]);
+        model->int8[i] = (hone_int8_weight){
+            .out = list[i]->shape[0],
+            .in = list[i]->shape[1],
+            .source = list[i]->data,
+            .type = list[i]->dtype,
+            .row_factor = p.row_factor,
+            .column_factor = p.column_factor,
+            .q = p.q,
+            .block_scale = p.block_scale,
+            .counts = model->int8_counts,
+        };
+        quantise(&model->int8[i], &p, model->device->kernels, squares);
+        list[i]->int8 = &model->int8[i];
+        if (i % HONE_TARGETS == 0) let_go(model); /* now and then: the peak stays low */
     }
+    let_go(model);
+}
+
+hone_status hone_model_int8(hone_model *model, int64_t blocks) {
+    hone_tensor **list;
+    double *squares = NULL;
+    int64_t count;
+    HONE_TRY(collect(&list, &count, model, blocks));
+    hone_status status = allocate(&squares, model, list, count);
+    if (status == HONE_OK) convert(model, list, count, squares);
     hone_free(squares);
+    hone_free(list);
     return status;
+}
+
+void hone_model_int8_free(hone_model *model) {
+    for (int64_t l = 0; model->int8 && l < model->arch.layers; l++) {
+        for (int role = 0; role < HONE_ROLES; role++) model->layers[l].weight[role].int8 = NULL;
+    }
+    if (model->int8) hone_model_head(model)->int8 = NULL;
+    hone_buffer_free(&model->int8_memory);
+    hone_free(model->int8);
+    model->int8 = NULL;
+    model->int8_counts = NULL;
 }

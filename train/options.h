@@ -18,7 +18,13 @@
 #include "model/transformer.h"
 #include "train/schedule.h"
 
-typedef enum hone_compute { HONE_COMPUTE_AUTO, HONE_COMPUTE_F32, HONE_COMPUTE_INT8 } hone_compute;
+typedef enum hone_compute {
+    HONE_COMPUTE_AUTO,
+    HONE_COMPUTE_F32,
+    HONE_COMPUTE_INT8,
+    HONE_COMPUTES
+} hone_compute;
+extern const char *const hone_compute_names[HONE_COMPUTES + 1]; /* "auto", "f32", "int8", NULL */
 enum { HONE_RECOMPUTE_AUTO = HONE_RECOMPUTES }; /* the plan chooses one of hone_recompute */
 /* Projections that take LoRA factors, as bits of hone_train_options.targets. */
 enum {

@@ -217,6 +217,7 @@ static hone_status report(hone_plan_report *out, hone_run *run, hone_tape_item_f
     HONE_TRY(hone_run_open(run, false));
     const hone_train_options *o = run->options;
     *out = (hone_plan_report){.plan = run->plan,
+                              .compute = run->compute,
                               .limit = run->limit,
                               .steps = run->steps,
                               .rows_per_step = o->batch_size * o->accumulation,

@@ -42,7 +42,8 @@ HONE_MUST_USE hone_status hone_plan_choose(hone_plan *out, hone_tape *tape,
 /* What `hone plan` shows of a run that is not made. */
 typedef struct hone_plan_report {
     hone_plan plan;
-    int64_t limit; /* bytes that the run may take */
+    hone_compute compute; /* f32 or int8 */
+    int64_t limit;        /* bytes that the run may take */
     int64_t steps, rows_per_step, seq_len;
     double tokens_per_step;  /* real ones: rows are not quite full */
     double seconds_per_step; /* measured on a part of the model */

@@ -55,7 +55,7 @@ hone_status hone_run_describe(hone_run *run) {
     snprintf(rows, sizeof rows, "%lld", (long long)(o->batch_size * o->accumulation));
     snprintf(micro_batch, sizeof micro_batch, "%lld", (long long)run->plan.micro_batch);
     const hone_plan_entry entries[] = {
-        {"compute", run->compute == HONE_COMPUTE_INT8 ? "int8" : "f32"},
+        {"compute", hone_compute_names[run->compute]},
         {"kernels", run->session.device.kernels->name},
         {"threads", threads},
         {"recompute", recompute_names[run->plan.recompute]},
@@ -91,25 +91,37 @@ static const char *recorded(const char *plan, const char *name) {
     return NULL;
 }
 
-hone_status hone_run_recorded_plan(hone_recompute *recompute, int64_t *micro_batch,
-                                   const hone_run *run) {
-    const hone_train_options *o = run->options;
-    const char *word = recorded(run->found.plan, "recompute");
-    const char *rows = recorded(run->found.plan, "micro_batch");
-    int level = HONE_RECOMPUTES;
-    for (int i = 0; word && i < HONE_RECOMPUTES; i++) {
-        if (strcspn(word, "\n") == strlen(recompute_names[i]) &&
-            strncmp(word, recompute_names[i], strlen(recompute_names[i])) == 0)
-            level = i;
+/* Which of the words a plan has recorded under a name; -1 for none of them. */
+static int recorded_word(const char *plan, const char *name, const char *const *words, int count) {
+    const char *word = recorded(plan, name);
+    size_t length = word ? strcspn(word, "\n") : 0;
+    for (int i = 0; i < count; i++) {
+        if (word && length == strlen(words[i]) && strncmp(word, words[i], length) == 0) return i;
     }
-    *micro_batch = rows ? strtoll(rows, NULL, 10) : 0;
-    *recompute = (hone_recompute)level;
-    if (level < HONE_RECOMPUTES && *micro_batch >= 1 && *micro_batch <= o->batch_size)
-        return HONE_OK;
+    return -1;
+}
+
+static hone_status refuse_recorded(const hone_run *run) {
     return hone_fail(HONE_ERR_USAGE,
                      "%s: its plan does not go with these options, so the result would differ; "
                      "resume with what the run began with, or start a new run",
                      run->found_path);
+}
+
+hone_status hone_run_recorded_plan(hone_recompute *recompute, int64_t *micro_batch,
+                                   const hone_run *run) {
+    const char *plan = run->found.plan, *rows = recorded(plan, "micro_batch");
+    int level = recorded_word(plan, "recompute", recompute_names, HONE_RECOMPUTES);
+    *micro_batch = rows ? strtoll(rows, NULL, 10) : 0;
+    *recompute = (hone_recompute)level;
+    bool fits = level >= 0 && *micro_batch >= 1 && *micro_batch <= run->options->batch_size;
+    return fits ? HONE_OK : refuse_recorded(run);
+}
+
+hone_status hone_run_recorded_compute(hone_compute *out, const hone_run *run) {
+    int way = recorded_word(run->found.plan, "compute", hone_compute_names, HONE_COMPUTES);
+    *out = (hone_compute)way;
+    return way > HONE_COMPUTE_AUTO ? HONE_OK : refuse_recorded(run);
 }
 
 hone_status hone_run_write_plan(const hone_run *run) {

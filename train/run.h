@@ -76,6 +76,7 @@ HONE_MUST_USE hone_status hone_run_describe(hone_run *run);
 /* What the checkpoint that was found was planned with. */
 HONE_MUST_USE hone_status hone_run_recorded_plan(hone_recompute *recompute, int64_t *micro_batch,
                                                  const hone_run *run);
+HONE_MUST_USE hone_status hone_run_recorded_compute(hone_compute *out, const hone_run *run);
 /* Writes run.yaml. */
 HONE_MUST_USE hone_status hone_run_write_plan(const hone_run *run);
 

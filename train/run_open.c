@@ -2,7 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/file.h"
-#include "train/run.h"
+#include "train/compute.h"
 
 static hone_status make_folders(hone_run *run, bool resume) {
     const char *out = run->options->out;
@@ -100,14 +100,6 @@ static hone_status open_parameters(hone_run *run) {
     return HONE_OK;
 }
 
-/* Settles how products with frozen weights are taken, for the whole run. */
-static hone_status settle_compute(hone_run *run) {
-    run->compute = HONE_COMPUTE_F32;
-    if (run->options->compute != HONE_COMPUTE_INT8) return HONE_OK;
-    run->compute = HONE_COMPUTE_INT8;
-    return hone_model_int8(run->session.model);
-}
-
 static int64_t at_most(int64_t n, int64_t limit) {
     return n < limit ? n : limit;
 }
@@ -203,7 +195,7 @@ hone_status hone_run_open(hone_run *run, bool resume) {
     HONE_TRY(open_session(run));
     HONE_TRY(open_parameters(run));
     HONE_TRY(hone_run_check_files(run));
-    HONE_TRY(settle_compute(run));
+    HONE_TRY(hone_run_settle_compute(run));
     HONE_TRY(open_data(run));
     warn_of_window(run);
     return open_engine(run);
