@@ -196,6 +196,26 @@ def test_merged_gguf_runs_in_llama_cpp(arch_of, name, base):
     PROVEN.add((arch.family, base, "merged GGUF"))
 
 
+MLX = {
+    "gpt2": "model.h.1.attn.c_attn",
+    "phi3": "model.layers.1.self_attn.qkv_proj",
+    IMAGES: "language_model.model.layers.1.self_attn.q_proj",
+}
+
+
+@pytest.mark.parametrize("name", MLX)
+def test_mlx_folder_names_modules_as_mlx_lm_does(arch_of, name):
+    """Factors as PEFT's, transposed; read back on the folder and, under the same names, on the GGUF."""
+    arch = arch_of(name)
+    out = arch.export("HF", "mlx", "mlx")
+    tensors, peft = load_file(out / "adapters.safetensors"), load_file(arch.adapter / "adapter_model.safetensors")
+    assert len(tensors) == len(peft)
+    (wanted,) = [t for n, t in peft.items() if ".1." in n and MLX[name].split(".1.")[1] + ".lora_A.weight" in n]
+    assert torch.equal(tensors[f"{MLX[name]}.lora_a"], wanted.T)
+    for base in (arch.folder, arch.gguf):
+        near(arch.case.loss(base, out), arch.loss, LOSS, "hone eval")
+
+
 @pytest.mark.parametrize("name", sorted(set(ALL) - set(IN_GGUF)))
 def test_eval_of_a_long_text_matches_pytorch(arch_of, name):
     """Longer than windows, of which a token sees little, and than contexts that a rope scaling stretches."""
