@@ -1,5 +1,7 @@
 #include "formats/gguf.h"
 
+#include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -499,4 +501,46 @@ const hone_gguf_tensor *hone_gguf_tensor_find(const hone_gguf *gguf, const char 
     const hone_gguf_tensor **found = bsearch(name, gguf->tensors_by_name, gguf->tensor_count,
                                              sizeof(hone_gguf_tensor *), name_order);
     return found ? *found : NULL;
+}
+
+/* --- Cutting --- */
+
+/* Rows begin … begin + rows of `whole`; of a vector, elements. */
+static void rows_of(hone_gguf_tensor *part, const hone_gguf_tensor *whole, const char *name,
+                    int64_t begin, int64_t rows) {
+    int64_t all = whole->n_dims == 1 ? whole->cols : whole->rows;
+    uint64_t each = whole->bytes / (uint64_t)all;
+    *part = *whole;
+    snprintf(part->name, sizeof part->name, "%s", name);
+    part->sizes[whole->n_dims - 1] = rows;
+    *(whole->n_dims == 1 ? &part->cols : &part->rows) = rows;
+    part->offset += (uint64_t)begin * each;
+    part->data += (uint64_t)begin * each;
+    part->bytes = (uint64_t)rows * each;
+}
+
+hone_status hone_gguf_cut(hone_gguf *gguf, const char *name, size_t count, const char *const *names,
+                          const int64_t *rows) {
+    const hone_gguf_tensor *found = hone_gguf_tensor_find(gguf, name);
+    assert(found);
+    hone_gguf_tensor whole = *found;
+    size_t at = (size_t)(found - gguf->tensors), after = gguf->tensor_count - at - 1;
+    int64_t sum = 0;
+    for (size_t i = 0; i < count; i++) sum += rows[i];
+    if (whole.n_dims > 2 || sum != (whole.n_dims == 1 ? whole.cols : whole.rows)) {
+        return bad_tensor(gguf, &whole, "another number of rows than its parts have");
+    }
+    hone_gguf_tensor *all = hone_alloc(gguf->tensor_count + count - 1, sizeof *all);
+    if (!all) return HONE_ERR_MEMORY;
+    memcpy(all, gguf->tensors, at * sizeof *all);
+    memcpy(all + at + count, gguf->tensors + at + 1, after * sizeof *all);
+    for (size_t i = 0, begin = 0; i < count; begin += (size_t)rows[i++]) {
+        rows_of(&all[at + i], &whole, names[i], (int64_t)begin, rows[i]);
+    }
+    hone_free(gguf->tensors);
+    hone_free(gguf->tensors_by_name);
+    gguf->tensors = all;
+    gguf->tensors_by_name = NULL;
+    gguf->tensor_count += count - 1;
+    return index_tensors(gguf);
 }

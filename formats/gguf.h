@@ -163,6 +163,11 @@ const hone_gguf_tensor *hone_gguf_tensor_at(const hone_gguf *gguf, size_t index)
 /* NULL when there is no such tensor. */
 const hone_gguf_tensor *hone_gguf_tensor_find(const hone_gguf *gguf, const char *name);
 
+/* Takes a vector or matrix apart: from then on the file has `count` tensors instead of `name`, which are its rows one after
+ * the other, so many each. HONE_ERR_FORMAT when they do not add up. Tensors that were looked up before are no longer valid. */
+HONE_MUST_USE hone_status hone_gguf_cut(hone_gguf *gguf, const char *name, size_t count,
+                                        const char *const *names, const int64_t *rows);
+
 /* The dtype hone computes with; HONE_ERR_UNSUPPORTED names tensor, type and the supported ones otherwise. */
 HONE_MUST_USE hone_status hone_gguf_tensor_dtype(hone_dtype *out, const hone_gguf *gguf,
                                                  const hone_gguf_tensor *tensor);

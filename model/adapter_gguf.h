@@ -18,6 +18,10 @@
 HONE_MUST_USE hone_status hone_adapter_open_gguf(hone_adapter **out, const hone_model *model,
                                                  const char *path, const hone_adapter_info *use);
 
+/* HONE_ERR_UNSUPPORTED when llama.cpp could not load a file beside the base: it adapts q, k or v apart, and the base's GGUF has
+ * them in one matrix. */
+HONE_MUST_USE hone_status hone_adapter_check_gguf(const hone_adapter *adapter);
+
 /* Writes a file, F32. Where the pairs' alphas differ (or are 0), B is multiplied by its scale and no alpha is written.
  * Same adapter and info, same bytes. `info` may be NULL. */
 HONE_MUST_USE hone_status hone_adapter_write_gguf(const hone_adapter *adapter, const char *path,

@@ -94,10 +94,26 @@ static hone_status put(const output *to, int64_t layer, hone_role role, hone_hal
     return status;
 }
 
+hone_status hone_adapter_check_gguf(const hone_adapter *adapter) {
+    const hone_model *model = adapter->model;
+    for (int64_t i = 0; model->qkv_as_one && i < 3 * model->arch.layers; i++) {
+        hone_role role = HONE_ROLE_Q + (hone_role)(i % 3);
+        if (hone_adapter_pair(adapter, i / 3, role)->rank == 0) continue;
+        return hone_fail(
+            HONE_ERR_UNSUPPORTED,
+            "%s: its q, k and v are one matrix (attn_qkv), for whose parts a GGUF adapter "
+            "has no names; use the PEFT folder, merge into a GGUF, or convert the model "
+            "again without --fuse-qkv",
+            model->path);
+    }
+    return HONE_OK;
+}
+
 hone_status hone_adapter_write_gguf(const hone_adapter *adapter, const char *path,
                                     const hone_adapter_info *info) {
     static const hone_adapter_info nothing = {0};
     if (adapter->params.count == 0) return hone_fail(HONE_ERR_USAGE, "the adapter adapts no layer");
+    HONE_TRY(hone_adapter_check_gguf(adapter));
     double alpha = common_alpha(adapter);
     output to = {.adapter = adapter, .fold = alpha == 0};
     HONE_TRY(hone_gguf_writer_new(&to.writer));

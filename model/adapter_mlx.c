@@ -1,6 +1,7 @@
 #include "model/adapter_mlx.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -9,16 +10,11 @@
 #include "formats/safetensors.h"
 #include "model/adapter_factors.h"
 
-static const char blocks[] = "model.layers.";
+static const char of_whole[] = "language_model.";
 
-hone_status hone_mlx_check_family(const hone_model *model, const char *file) {
-    const hone_family *family = model->arch.family;
-    size_t length = strlen(family->blocks);
-    if (strncmp(blocks, family->blocks, length) == 0 && blocks[length] == '.') return HONE_OK;
-    return hone_fail(HONE_ERR_UNSUPPORTED,
-                     "%s: MLX adapters of %s models are not supported, since their modules have "
-                     "other names there; use PEFT's form or a GGUF adapter",
-                     file, family->model_type);
+void hone_mlx_blocks(char out[HONE_NAME], const hone_family *family) {
+    snprintf(out, HONE_NAME, "%smodel%s.", family->text_type ? of_whole : "",
+             strrchr(family->blocks, '.'));
 }
 
 /* An MLX folder while it is read. */
@@ -100,13 +96,18 @@ static hone_status refuse_tensor(const hone_safetensors_tensor *tensor) {
         "is not a LoRA factor of a linear layer of this model (expected names such as "
         "model.layers.0.self_attn.q_proj.lora_a)";
     if (end && strcmp(end, ".m") == 0) why = "DoRA is not supported";
-    if (strstr(name, "embed_tokens")) why = "LoRA on embeddings is not supported";
+    if (strstr(name, "embed_tokens") || strstr(name, ".wte."))
+        why = "LoRA on embeddings is not supported";
     if (strstr(name, "lm_head")) why = "LoRA on the output head is not supported";
     return hone_fail(HONE_ERR_UNSUPPORTED, "%s: tensor %s: %s", tensor->file, name, why);
 }
 
 static bool parse_name(int64_t *layer, hone_role *role, hone_half *half, const char *name,
                        const hone_family *family) {
+    char blocks[HONE_NAME];
+    size_t before = sizeof of_whole - 1;
+    if (strncmp(name, of_whole, before) == 0) name += before; /* for the text part, too */
+    hone_mlx_blocks(blocks, hone_family_text(family));
     if (!hone_factors_layer(layer, &name, blocks)) return false;
     for (*role = HONE_ROLE_LINEAR; *role < HONE_ROLES; (*role)++) {
         if (!hone_family_has(family, *role)) continue;
@@ -184,7 +185,7 @@ static hone_status open_tensors(reader *r, const char *folder) {
     char *path = hone_path_join(folder, "adapters.safetensors");
     hone_status status = path ? hone_safetensors_open(&r->tensors, path) : HONE_ERR_MEMORY;
     hone_free(path);
-    return status == HONE_OK ? hone_mlx_check_family(r->model, folder) : status;
+    return status;
 }
 
 /* --- The adapter --- */

@@ -20,13 +20,14 @@ HONE_MUST_USE hone_status hone_adapter_open_mlx(hone_adapter **out, const hone_m
 
 /* Writes both files into `folder`, made when it is not there: F32. Pairs of a smaller rank than the largest get columns of
  * zeros; where scales differ, B is multiplied by its own and the file's is 1. Both change nothing of what the adapter
- * does. HONE_ERR_UNSUPPORTED for families whose modules have other names there. `info` may be NULL. */
+ * does. `info` may be NULL. */
 HONE_MUST_USE hone_status hone_adapter_write_mlx(const hone_adapter *adapter, const char *folder,
                                                  const hone_adapter_info *info);
 
 /* --- Between the files of this module --- */
 
-/* HONE_ERR_UNSUPPORTED when the family's blocks are not called model.layers there. */
-HONE_MUST_USE hone_status hone_mlx_check_family(const hone_model *model, const char *file);
+/* How the names of the blocks' modules begin there: "model.layers.", "model.h." for GPT-2, "language_model.model.layers." for a
+ * model that takes images, too. (ml-explore/mlx-lm, mlx_lm/models) */
+void hone_mlx_blocks(char out[HONE_NAME], const hone_family *family);
 
 #endif

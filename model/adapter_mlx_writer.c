@@ -53,9 +53,11 @@ static hone_status visit_factors(const output *to, factor_visitor visit) {
 
 static hone_status declare(const output *to, int64_t layer, hone_role role, hone_half half) {
     const hone_lora_pair *pair = hone_adapter_pair(to->adapter, layer, role);
-    char module[HONE_NAME], name[HONE_NAME + 8];
-    hone_module_name(module, &to->adapter->model->arch, HONE_FORM_HF, layer, (int)role);
-    snprintf(name, sizeof name, "%s.lora_%c", module, half == HONE_HALF_A ? 'a' : 'b');
+    const hone_family *family = to->adapter->model->arch.family;
+    char blocks[HONE_NAME], name[2 * HONE_NAME];
+    hone_mlx_blocks(blocks, family);
+    snprintf(name, sizeof name, "%s%lld.%s.lora_%c", blocks, (long long)layer,
+             family->roles[role].hf, half == HONE_HALF_A ? 'a' : 'b');
     int64_t of_a[2] = {pair->a.shape[1], to->rank}, of_b[2] = {to->rank, pair->b.shape[0]};
     return hone_safetensors_add_tensor(to->writer, name, HONE_F32, 2,
                                        half == HONE_HALF_A ? of_a : of_b);
@@ -133,7 +135,6 @@ hone_status hone_adapter_write_mlx(const hone_adapter *adapter, const char *fold
     static const hone_adapter_info nothing = {0};
     output to = {.adapter = adapter};
     if (!info) info = &nothing;
-    HONE_TRY(hone_mlx_check_family(adapter->model, folder));
     HONE_TRY(survey(&to));
     char *tensors = hone_path_join(folder, "adapters.safetensors");
     char *settings = hone_path_join(folder, "adapter_config.json");

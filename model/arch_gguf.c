@@ -236,6 +236,10 @@ static void find_biases(const reader *r) {
         snprintf(name, sizeof name, "blk.0.%s.bias", a->family->roles[role].gguf);
         a->biased[role] = hone_gguf_tensor_find(r->gguf, name) != NULL;
     }
+    bool fused = hone_gguf_tensor_find(r->gguf, "blk.0.attn_qkv.bias") != NULL;
+    for (hone_role role = HONE_ROLE_Q; role <= HONE_ROLE_V; role++) {
+        if (hone_family_has(a->family, role)) a->biased[role] |= fused;
+    }
 }
 
 static hone_status find_family(const hone_family **out, const hone_gguf *gguf) {

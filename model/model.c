@@ -244,7 +244,8 @@ static hone_status open_files(hone_model *model, const char *path) {
     }
     if (hone_path_ends(path, ".gguf")) {
         HONE_TRY(hone_gguf_open(&model->gguf, path));
-        return hone_arch_from_gguf(&model->arch, model->gguf);
+        HONE_TRY(hone_arch_from_gguf(&model->arch, model->gguf));
+        return hone_model_part_qkv(model);
     }
     if (hone_path_is_dir(path) || hone_path_ends(path, ".safetensors") ||
         hone_path_ends(path, ".json")) {

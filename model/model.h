@@ -54,6 +54,8 @@ typedef struct hone_model {
     const hone_device *device; /* borrowed */
     char *path;                /* owned: as it was asked for */
     hone_gguf *gguf;           /* one of the two is there */
+    bool
+        qkv_as_one; /* the GGUF has q, k and v of a layer in one matrix, which the family has apart */
     hone_safetensors *safetensors;
     json_t *config; /* config.json; NULL for GGUF */
     hone_tensor
@@ -159,6 +161,9 @@ HONE_MUST_USE hone_status hone_model_outline(hone_model **out, const hone_arch *
 
 /* Points the parts of fused weights into them; again when those have moved. */
 void hone_model_divide(hone_model *model);
+
+/* llama.cpp's converter can write q, k and v of any family as one matrix (--fuse-qkv). In model->gguf they are taken apart. */
+HONE_MUST_USE hone_status hone_model_part_qkv(hone_model *model);
 
 /* Some rows of a tensor, without its gradient. */
 hone_tensor hone_tensor_rows(const hone_tensor *whole, int64_t begin, int64_t rows);

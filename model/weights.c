@@ -1,6 +1,8 @@
 /*
  * The list of a model's weights, their shapes, and the parts of fused ones.
  */
+#include <stdio.h>
+
 #include "base/alloc.h"
 #include "model/model.h"
 
@@ -83,6 +85,28 @@ hone_status hone_model_list_weights(hone_model *model) {
         add(model, -1, HONE_OUTER_NORM, true, &model->norm_bias);
     }
     if (!arch->tied) add(model, -1, HONE_OUTER_HEAD, false, &model->outer[HONE_OUTER_HEAD]);
+    return HONE_OK;
+}
+
+hone_status hone_model_part_qkv(hone_model *model) {
+    const hone_arch *arch = &model->arch;
+    if (!hone_family_has(arch->family, HONE_ROLE_Q)) return HONE_OK;
+    for (int64_t i = 0; i < 2 * arch->layers; i++) {
+        char whole[HONE_NAME], names[3][HONE_NAME];
+        const char *pointers[3];
+        int64_t rows[3], columns;
+        snprintf(whole, sizeof whole, "blk.%lld.attn_qkv.%s", (long long)(i / 2),
+                 i % 2 ? "bias" : "weight");
+        if (!hone_gguf_tensor_find(model->gguf, whole)) continue;
+        for (int part = 0; part < 3; part++) {
+            hone_weight weight = {i / 2, HONE_ROLE_Q + part, i % 2, NULL};
+            hone_weight_name(names[part], arch, HONE_FORM_GGUF, &weight);
+            hone_arch_linear(arch, HONE_ROLE_Q + part, &rows[part], &columns);
+            pointers[part] = names[part];
+        }
+        HONE_TRY(hone_gguf_cut(model->gguf, whole, 3, pointers, rows));
+        model->qkv_as_one = true;
+    }
     return HONE_OK;
 }
 

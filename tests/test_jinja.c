@@ -189,7 +189,8 @@ START_TEST(render_endless_template_is_stopped) {
              "writes more");
     const hone_jinja_limits narrow = {.steps = 1 << 30, .memory = 1 << 20, .output = 1 << 30};
     ck_fails(render(&out, "{% set x = 'abcdefgh' * 100000000 %}", NULL, NULL, &narrow),
-             HONE_ERR_DATA, "MB of memory");
+             HONE_ERR_DATA,
+             "t.jinja: line 1, column 23: the template needs more than 1 MB of memory");
     ck_fails(render(&out,
                     "{% set ns = namespace(x='a') %}{% for i in range(64) %}{% set ns.x = ns.x ~ "
                     "ns.x %}{% endfor %}",

@@ -106,6 +106,7 @@ static bool strips(const hone_added_token *token, int32_t code) {
 void hone_added_strip(size_t *begin, size_t *end, const hone_added_token *token, const char *text,
                       size_t length, size_t least) {
     int32_t code;
+    if (token->lstrip && *begin < least) *begin = least;
     while (token->lstrip && *begin > least) {
         size_t at = hone_utf8_before(&code, text, *begin);
         if (!strips(token, code) || at < least) break;

@@ -43,7 +43,8 @@ const hone_added_token *hone_added_find(size_t *begin, const hone_added *added, 
 bool hone_added_fits(const hone_added_token *token, const char *text, size_t length, size_t begin,
                      size_t end);
 
-/* Widens *begin, not below `least`, and *end by the white space that lstrip and rstrip ask for. */
+/* Widens *begin, not below `least`, and *end by the white space that lstrip and rstrip ask for. *begin == *end: the token was
+ * white space that the one before took. */
 void hone_added_strip(size_t *begin, size_t *end, const hone_added_token *token, const char *text,
                       size_t length, size_t least);
 

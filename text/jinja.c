@@ -135,6 +135,10 @@ hone_status hone_jinja_render(hone_jinja_output *out, const hone_jinja *jinja,
                    .steps = limits->steps,
                    .output_limit = limits->output};
     hone_status status = render(out, &vm);
+    if (status != HONE_OK && vm.arena.exceeded) {
+        status = hone_j_fail(&vm, "the template needs more than %lld MB of memory",
+                             (long long)(limits->memory >> 20));
+    }
     hone_jarena_free(&vm.arena);
     return status;
 }

@@ -17,7 +17,8 @@ static char *bytes_of(hone_jarena_block *block) {
     return (char *)block + (size_t)2 * ALIGNMENT;
 }
 
-static hone_status too_much(const hone_jarena *arena) {
+static hone_status too_much(hone_jarena *arena) {
+    arena->exceeded = true;
     return hone_fail(HONE_ERR_DATA, "the template needs more than %lld MB of memory",
                      (long long)(arena->limit >> 20));
 }

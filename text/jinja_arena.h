@@ -4,6 +4,7 @@
 #ifndef HONE_TEXT_JINJA_ARENA_H
 #define HONE_TEXT_JINJA_ARENA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,6 +15,7 @@ typedef struct hone_jarena_block hone_jarena_block;
 typedef struct hone_jarena {
     hone_jarena_block *blocks; /* newest first */
     int64_t total, limit;      /* bytes of all blocks; 0: no limit */
+    bool exceeded;             /* something was refused */
 } hone_jarena;
 
 /* Zeroed memory for `count` items of `size` bytes, aligned for any type. HONE_ERR_DATA beyond the limit. */

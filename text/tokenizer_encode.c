@@ -146,6 +146,7 @@ static hone_status cut_normalized(run *r) {
         if (!hone_added_fits(token, work->data, work->length, begin, end)) continue;
         if (!allowed(r, token, hone_work_origin(work, begin, end))) continue;
         hone_added_strip(&begin, &end, token, work->data, work->length, done);
+        if (begin >= end) continue; /* white space that the one before took */
         if (begin > done) HONE_TRY(hone_pieces_add(&work->spare, done, begin, -1));
         HONE_TRY(hone_pieces_add(&work->spare, begin, end, token->id));
         done = end;
@@ -183,6 +184,7 @@ static hone_status encode_text(run *r) {
         if (!hone_added_fits(token, r->text, r->length, begin, end)) continue;
         if (!allowed(r, token, origin_of(r, begin, end))) continue;
         hone_added_strip(&begin, &end, token, r->text, r->length, done);
+        if (begin >= end) continue;
         HONE_TRY(encode_stretch(r, done, begin));
         HONE_TRY(put(r->out, token->id, origin_of(r, begin, end)));
         done =

@@ -1,6 +1,9 @@
 /*
  * The model of a tokenizer.json: BPE, Unigram, WordPiece, WordLevel.
  */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -174,6 +177,27 @@ static hone_status load_bpe(hone_tokenizer *tokenizer, const json_t *model) {
 
 /* --- Unigram --- */
 
+/* A score as the tokenizers library reads it: the digits as a whole number, then a power of ten, each of which rounds. The last
+ * bit decides between cuts of the same pieces in another order, as in a row of dots. `value` has the digits of the file, or
+ * the fewest that read back as it, which is what all programs write. */
+static double library_score(double value) {
+    char text[40], power[16];
+    int digits = 14; /* behind the point; zeros at the end make no difference */
+    double back;
+    do {
+        snprintf(text, sizeof text, "%.*e", digits, fabs(value));
+        back = strtod(text, NULL);
+    } while ((back < fabs(value) || back > fabs(value)) && ++digits < 17);
+    char *end;
+    text[1] = text[0]; /* without its point */
+    double whole = (double)strtoull(text + 1, &end, 10);
+    int exponent = *end == 'e' ? (int)strtol(end + 1, NULL, 10) - digits : 0;
+    snprintf(power, sizeof power, "1e%d", abs(exponent));
+    double scale = strtod(power, NULL);
+    if (isinf(scale)) return value;
+    return copysign(exponent < 0 ? whole / scale : whole * scale, value);
+}
+
 static hone_status add_scored(hone_tokenizer *tokenizer, const json_t *item, size_t id) {
     hone_unigram *unigram = &tokenizer->unigram;
     const json_t *text = json_array_get(item, 0), *score = json_array_get(item, 1);
@@ -183,7 +207,7 @@ static hone_status add_scored(hone_tokenizer *tokenizer, const json_t *item, siz
     }
     const char *data = json_string_value(text);
     size_t length = json_string_length(text);
-    unigram->scores[id] = json_number_value(score);
+    unigram->scores[id] = library_score(json_number_value(score));
     HONE_TRY(hone_tokenizer_put(tokenizer, (int32_t)id, data, length, HONE_TOKEN_NORMAL));
     return hone_trie_put(&unigram->trie, data, length, (int32_t)id);
 }

@@ -45,8 +45,8 @@ typedef struct hone_run {
     int64_t steps;    /* of the whole run */
     bool made_folder; /* by this process; removed again when the run cannot start */
     bool started;     /* everything is open: the folder stays */
-    bool no_gguf; /* GGUF cannot say the model that is trained in full: model/ alone is written */
-    double saved_at; /* clock of the last checkpoint */
+    bool no_gguf;     /* GGUF cannot say what is trained: model/ or adapter/ alone is written */
+    double saved_at;  /* clock of the last checkpoint */
     hone_train_result result;
 } hone_run;
 

@@ -48,6 +48,7 @@ static hone_status write_adapter(hone_run *run) {
     hone_adapter_info info;
     HONE_TRY(hone_session_info(&info, &run->session));
     HONE_TRY(write_peft(run, &info));
+    if (run->no_gguf) return HONE_OK;
     HONE_TRY(write_gguf(run, &info));
     return write_modelfile(run);
 }
@@ -58,12 +59,16 @@ static hone_export_options whole_model(const hone_run *run) {
 }
 
 hone_status hone_run_check_files(hone_run *run) {
-    if (run->session.adapter) return HONE_OK;
+    const hone_adapter *adapter = run->session.adapter;
     hone_export_options how = whole_model(run);
-    hone_status status = hone_model_check_gguf(run->session.model, &how);
+    hone_status status = adapter ? hone_adapter_check_gguf(adapter)
+                                 : hone_model_check_gguf(run->session.model, &how);
     if (status == HONE_ERR_MEMORY) return status;
     run->no_gguf = status != HONE_OK;
-    if (run->no_gguf) hone_run_say(run, "there will be no model.gguf: %s", hone_fail_message());
+    if (run->no_gguf) {
+        hone_run_say(run, "there will be no %s.gguf: %s", adapter ? "adapter" : "model",
+                     hone_fail_message());
+    }
     return HONE_OK;
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/file.h"
+#include "model/adapter_gguf.h"
 #include "model/chat_choice.h"
 #include "model/merge.h"
 #include "train/verify_parts.h"
@@ -156,8 +157,9 @@ static hone_status add_model(hone_verify *v, const char *path) {
     return hone_verify_coarsest(&side->coarsest, side->model);
 }
 
-/* A run leaves model.gguf out where GGUF cannot say the model. */
+/* A run leaves model.gguf or adapter.gguf out where GGUF cannot say what it holds. */
 static bool can_be_gguf(const hone_verify *v) {
+    if (v->session.adapter) return hone_adapter_check_gguf(v->session.adapter) == HONE_OK;
     hone_export_options how = {.tokenizer_path = v->session.base};
     return hone_model_check_gguf(v->session.model, &how) == HONE_OK;
 }
@@ -169,7 +171,7 @@ static hone_status add_exports(hone_verify *v, const char *run) {
     for (size_t i = 0; i < 2; i++) {
         char *path = hone_path_join(run, names[whole][i]);
         if (!path) return HONE_ERR_MEMORY;
-        bool left_out = whole && i == 1 && !hone_path_exists(path) && !can_be_gguf(v);
+        bool left_out = i == 1 && !hone_path_exists(path) && !can_be_gguf(v);
         hone_status status = left_out ? HONE_OK : whole ? add_model(v, path) : add_adapter(v, path);
         hone_free(path);
         HONE_TRY(status);

@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import architectures
+import gguf
 import llama
+import numpy as np
 import oracle
 import pytest
 import runs
@@ -196,6 +198,26 @@ def test_merged_gguf_runs_in_llama_cpp(arch_of, name, base):
     PROVEN.add((arch.family, base, "merged GGUF"))
 
 
+MLX = {
+    "gpt2": "model.h.1.attn.c_attn",
+    "phi3": "model.layers.1.self_attn.qkv_proj",
+    IMAGES: "language_model.model.layers.1.self_attn.q_proj",
+}
+
+
+@pytest.mark.parametrize("name", MLX)
+def test_mlx_folder_names_modules_as_mlx_lm_does(arch_of, name):
+    """Factors as PEFT's, transposed; read back on the folder and, under the same names, on the GGUF."""
+    arch = arch_of(name)
+    out = arch.export("HF", "mlx", "mlx")
+    tensors, peft = load_file(out / "adapters.safetensors"), load_file(arch.adapter / "adapter_model.safetensors")
+    assert len(tensors) == len(peft)
+    (wanted,) = [t for n, t in peft.items() if ".1." in n and MLX[name].split(".1.")[1] + ".lora_A.weight" in n]
+    assert torch.equal(tensors[f"{MLX[name]}.lora_a"], wanted.T)
+    for base in (arch.folder, arch.gguf):
+        near(arch.case.loss(base, out), arch.loss, LOSS, "hone eval")
+
+
 @pytest.mark.parametrize("name", sorted(set(ALL) - set(IN_GGUF)))
 def test_eval_of_a_long_text_matches_pytorch(arch_of, name):
     """Longer than windows, of which a token sees little, and than contexts that a rope scaling stretches."""
@@ -271,6 +293,64 @@ def test_targets_within_a_fused_matrix_are_refused(hone, arch_of, tmp_path, name
     sets = ["--set", f"targets={targets}"]
     done = hone("train", "--model", arch.folder, "--data", arch.case.data, "--out", tmp_path / "run", *sets, status=2)
     assert "choose all of these targets or none" in done.stderr or "none of the chosen targets" in done.stderr
+
+
+# --- Files of the converter's --fuse-qkv ---
+
+
+def fuse_qkv(source, target):
+    """The file with q, k and v of each block in one tensor."""
+    reader = gguf.GGUFReader(source)
+    writer = gguf.GGUFWriter(target, reader.fields["general.architecture"].contents())
+    for field in reader.fields.values():
+        if field.name.startswith("GGUF.") or field.name == "general.architecture":
+            continue
+        part = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
+        writer.add_key_value(field.name, field.contents(), field.types[0], part)
+    tensors = {tensor.name: tensor for tensor in reader.tensors}
+    for name, tensor in tensors.items():
+        if ".attn_k." in name or ".attn_v." in name:
+            continue
+        parts = [tensors[name.replace(".attn_q.", f".attn_{part}.")].data for part in "qkv"] if ".attn_q." in name else [tensor.data]
+        writer.add_tensor(name.replace(".attn_q.", ".attn_qkv."), np.concatenate(parts), raw_dtype=tensor.tensor_type)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return target
+
+
+@pytest.mark.parametrize("name", ["llama-biases", "qwen2", "gemma3"])
+def test_gguf_with_q_k_and_v_in_one_is_used_and_merged(hone, arch_of, tmp_path, name):
+    arch = arch_of(name)
+    base, adapter = fuse_qkv(arch.gguf, tmp_path / "fused.gguf"), ["--adapter", arch.adapter]
+    wanted = arch.case.loss(arch.gguf)
+    near(arch.case.loss(base), wanted, LOSS, "hone eval")
+    with llama.Runtime(base) as runtime:
+        near(llama.masked_mean_nll(runtime, arch.case.samples), wanted, EXACT, "llama.cpp")
+    near(arch.case.loss(base, arch.adapter), arch.loss, LOSS, "hone eval")
+    hone("export", "--model", base, *adapter, "--out", tmp_path / "merged.gguf")
+    ck_llama(arch, tmp_path / "merged.gguf")
+    out = tmp_path / "adapter.gguf"
+    said = hone("export", "--model", base, *adapter, "--out", out, "--format", "gguf-adapter", status=1).stderr
+    assert "attn_qkv" in said and "without --fuse-qkv" in said and not out.exists()
+
+
+def test_training_on_q_k_and_v_in_one_leaves_the_gguf_adapter_out(hone, arch_of, tmp_path):
+    arch, run = arch_of("qwen2"), tmp_path / "run"
+    base = fuse_qkv(arch.gguf, tmp_path / "fused.gguf")
+    flags = ["--model", base, "--data", arch.case.data, "--steps", 2, "--batch-size", 1]
+    said = hone("train", *flags, "--out", run).stderr
+    assert said.index("there will be no adapter.gguf") < said.index("step 2/2")
+    assert (run / "adapter").exists() and not (run / "adapter.gguf").exists() and not (run / "Modelfile").exists()
+    hone("verify", "--model", base, "--adapter", run)
+    found = hone.json("eval", "--model", base, "--adapter", run, "--data", arch.case.data)["loss"]
+    model = oracle.load_adapted(arch.folder, run / "adapter")
+    near(oracle.evaluate(model, arch.case.samples), found, HUGGING_FACE, "PEFT")
+    hone("train", *flags, "--out", tmp_path / "rest", "--set", "targets=o,gate,up,down")
+    with llama.Runtime(base, tmp_path / "rest/adapter.gguf") as runtime:
+        found = hone.json("eval", "--model", base, "--adapter", tmp_path / "rest", "--data", arch.case.data)["loss"]
+        near(llama.masked_mean_nll(runtime, arch.case.samples), found, EXACT, "llama.cpp")
 
 
 # --- The text part of a model that takes images ---

@@ -245,6 +245,7 @@ def test_random_parts_same_ids_and_text(tokenize, charsmap, tmp_path, root, bloc
             continue
         path = tmp_path / f"{seed}.json"
         tokenizer.save(str(path))
+        tokenizer = Tokenizer.from_file(str(path))  # it reads some scores with another last bit than it wrote
         got = tokenize(path, texts, "add")
         for text, mine in zip(texts, got, strict=True):
             if (theirs := outcome(lambda text=text: tokenizer.encode(text))) is None:
