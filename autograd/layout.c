@@ -105,6 +105,10 @@ static int64_t fullest_moment(const hone_layout *layout) {
     return when;
 }
 
+size_t hone_layout_least(const hone_layout *layout) {
+    return bytes_at(layout, fullest_moment(layout));
+}
+
 static size_t bytes_of_name(const hone_layout *layout, int64_t clock, const char *name) {
     size_t sum = 0;
     for (size_t i = 0; i < layout->count; i++) {

@@ -37,6 +37,9 @@ void hone_layout_touch(hone_layout *layout, size_t block, int64_t clock);
 
 HONE_MUST_USE hone_status hone_layout_solve(hone_layout *layout);
 
+/* The most bytes that live at once: no layout is smaller. */
+size_t hone_layout_least(const hone_layout *layout);
+
 /* What lives when most bytes do, summed by name, in order of first appearance. */
 typedef void (*hone_layout_item_fn)(void *context, const char *name, size_t bytes);
 void hone_layout_itemise(const hone_layout *layout, hone_layout_item_fn item, void *context);

@@ -32,6 +32,7 @@ const hone_op hone_op_activation = {
     .forward = forward,
     .backward = backward,
     .steals = true,
+    .cheap = true,
 };
 
 hone_status hone_activation(hone_tensor **y, hone_tape *tape, hone_tensor *x,

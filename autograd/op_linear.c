@@ -30,13 +30,6 @@ static hone_status shape(hone_tape *tape, hone_node *node) {
     return hone_node_output(tape, node, OUT_T, "lora", tokens, node->in[IN_A]->shape[0]);
 }
 
-/* Few tokens, as in generation, are not worth quantising: reading the weights is what takes the time. */
-enum { FEW_TOKENS = 8 };
-
-static const hone_int8_weight *int8_of(const hone_node *node) {
-    return node->in[IN_X]->shape[0] > FEW_TOKENS ? node->in[IN_W]->int8 : NULL;
-}
-
 /* The scratch of a pass: that of the product with w; activations in int8; dropout's [T,in]; the gradient of t [T,R]. */
 typedef struct scratch {
     void *product;
@@ -56,7 +49,7 @@ static void *cut(scratch *s, void *workspace, size_t bytes) {
 static scratch divide(const hone_node *node, const hone_kernels *kernels, bool backward,
                       void *workspace) {
     const hone_tensor *w = node->in[IN_W];
-    const hone_int8_weight *int8 = int8_of(node);
+    const hone_int8_weight *int8 = node->in[IN_W]->int8;
     int64_t tokens = node->in[IN_X]->shape[0], in = w->shape[1], out = w->shape[0];
     int64_t rank = has_lora(node) ? node->in[IN_A]->shape[0] : 0;
     scratch s = {0};
@@ -88,7 +81,7 @@ static void product(const hone_node *node, const hone_pass *pass, const scratch 
                     const hone_low_rank *low) {
     const hone_kernels *kernels = pass->kernels;
     const hone_tensor *x = node->in[IN_X], *w = node->in[IN_W];
-    const hone_int8_weight *int8 = int8_of(node);
+    const hone_int8_weight *int8 = node->in[IN_W]->int8;
     hone_real *y = node->out[OUT_Y]->data;
     int64_t tokens = x->shape[0], in = w->shape[1], out = w->shape[0];
     if (int8) {
@@ -123,7 +116,7 @@ static void product_bwd(const hone_node *node, const hone_pass *pass, const scra
                         const hone_low_rank *low) {
     const hone_kernels *kernels = pass->kernels;
     const hone_tensor *w = node->in[IN_W];
-    const hone_int8_weight *int8 = int8_of(node);
+    const hone_int8_weight *int8 = node->in[IN_W]->int8;
     const hone_real *dy = node->out[OUT_Y]->grad->data;
     hone_real *dx = node->in[IN_X]->grad->data, beta = pass->beta[IN_X];
     int64_t tokens = node->in[IN_X]->shape[0], in = w->shape[1], out = w->shape[0];

@@ -46,6 +46,7 @@ const hone_op hone_op_rmsnorm = {
     .forward = forward,
     .backward = backward,
     .steals = true,
+    .cheap = true,
 };
 
 hone_status hone_rmsnorm(hone_tensor **y, hone_tape *tape, hone_tensor *x, hone_tensor *w,

@@ -84,7 +84,7 @@ HONE_MUST_USE hone_status hone_add(hone_tensor **y, hone_tape *tape, hone_tensor
                                    hone_tensor *b);
 
 /* The next three change x in place: it must not be used again, no operation may need its value for backward (see
- * saved_in, saved_out), and in a segment that is replayed it must be made there. */
+ * saved_in, saved_out). */
 
 /* y = x + b, x [T,C], b [C] HONE_REAL. */
 HONE_MUST_USE hone_status hone_bias(hone_tensor **y, hone_tape *tape, hone_tensor *x,

@@ -8,10 +8,6 @@
 
 typedef enum tape_mode { TAPE_IDLE, TAPE_PLAN, TAPE_RUN } tape_mode;
 
-typedef struct segment {
-    size_t begin, end; /* nodes */
-} segment;
-
 /* Tensors and nodes live in chunks so that their addresses hold while the tape grows; they are reused every step. */
 enum { CHUNK = 256 };
 
@@ -27,13 +23,12 @@ struct hone_tape {
     tape_mode mode;
     bool grad;
     pool nodes, tensors;
-    segment *segments;
-    size_t segment_count, segment_capacity;
-    bool segment_open;
+    hone_keep keep;
     hone_layout layout;
     size_t next_block; /* ordinal of the next request */
     int64_t clock;     /* passes so far: the time axis of the plan */
-    hone_buffer arena;
+    void *base;        /* of the arena */
+    hone_buffer arena; /* the tape's own; none when it is shared */
     hone_observer observer;
 };
 
@@ -74,7 +69,6 @@ void hone_tape_free(hone_tape *tape) {
     if (!tape) return;
     pool_free(&tape->nodes);
     pool_free(&tape->tensors);
-    hone_free(tape->segments);
     hone_layout_free(&tape->layout);
     hone_buffer_free(&tape->arena);
     hone_free(tape);
@@ -84,8 +78,7 @@ static void restart(hone_tape *tape, tape_mode mode) {
     tape->mode = mode;
     tape->nodes.used = 0;
     tape->tensors.used = 0;
-    tape->segment_count = 0;
-    tape->segment_open = false;
+    tape->keep = HONE_KEEP_ALL;
     tape->next_block = 0;
     tape->clock = 0;
 }
@@ -104,7 +97,15 @@ hone_status hone_tape_plan_done(hone_tape *tape) {
 
 hone_status hone_tape_reserve(hone_tape *tape) {
     hone_buffer_free(&tape->arena);
-    return hone_buffer_new(&tape->arena, tape->device, tape->layout.bytes);
+    HONE_TRY(hone_buffer_new(&tape->arena, tape->device, tape->layout.bytes));
+    tape->base = tape->arena.base;
+    return HONE_OK;
+}
+
+void hone_tape_share(hone_tape *tape, const hone_buffer *arena) {
+    assert(arena->bytes >= tape->layout.bytes);
+    hone_buffer_free(&tape->arena);
+    tape->base = arena->base;
 }
 
 void hone_tape_begin(hone_tape *tape) {
@@ -119,6 +120,10 @@ size_t hone_tape_bytes(const hone_tape *tape) {
     return tape->layout.bytes;
 }
 
+size_t hone_tape_least_bytes(const hone_tape *tape) {
+    return hone_layout_least(&tape->layout);
+}
+
 void hone_tape_itemise(const hone_tape *tape, hone_tape_item_fn item, void *context) {
     hone_layout_itemise(&tape->layout, item, context);
 }
@@ -131,7 +136,7 @@ static hone_status take_block(int32_t *block, void **data, hone_tape *tape, cons
     *data = NULL;
     if (tape->mode == TAPE_PLAN) return hone_layout_add(&tape->layout, name, bytes, tape->clock);
     assert(ordinal < tape->layout.count && bytes <= tape->layout.blocks[ordinal].bytes);
-    *data = (unsigned char *)tape->arena.base + tape->layout.blocks[ordinal].offset;
+    *data = (unsigned char *)tape->base + tape->layout.blocks[ordinal].offset;
     return HONE_OK;
 }
 
@@ -175,6 +180,7 @@ hone_status hone_node_output(hone_tape *tape, hone_node *node, int i, const char
                              int64_t rows, int64_t columns) {
     const int64_t shape[HONE_DIMS] = {rows, columns, 1, 1};
     HONE_TRY(new_tensor(&node->out[i], tape, name, shape, 2));
+    node->out[i]->maker = node;
     node->out[i]->needs_grad = i == 0 && tape->grad && any_input_needs_grad(node);
     return place_output(tape, node, i);
 }
@@ -194,6 +200,7 @@ void hone_node_pass_grad(const hone_node *node, const hone_pass *pass, int i) {
 hone_status hone_node_output_in_place(hone_tape *tape, hone_node *node, const char *name) {
     const hone_tensor *in = node->in[0];
     HONE_TRY(new_tensor(&node->out[0], tape, name, in->shape, in->dims));
+    node->out[0]->maker = node;
     node->out[0]->needs_grad = tape->grad && any_input_needs_grad(node);
     node->in_place = true;
     return place_output(tape, node, 0);
@@ -233,6 +240,15 @@ static hone_status run_forward(hone_tape *tape, hone_node *node, hone_phase phas
     return HONE_OK;
 }
 
+void hone_tape_keep(hone_tape *tape, hone_keep keep) {
+    tape->keep = keep;
+}
+
+static bool is_dropped(const hone_tape *tape, const hone_node *node) {
+    if (node->in_place) return node->in[0]->maker && node->in[0]->maker->dropped;
+    return tape->keep == HONE_KEEP_NOTHING || (tape->keep == HONE_KEEP_PRODUCTS && node->op->cheap);
+}
+
 hone_status hone_tape_record(hone_node **out, hone_tape *tape, const hone_op *op,
                              hone_tensor *const in[HONE_NODE_INPUTS], const void *attributes,
                              size_t attribute_bytes) {
@@ -244,53 +260,30 @@ hone_status hone_tape_record(hone_node **out, hone_tape *tape, const hone_op *op
     memcpy(node->in, in, sizeof node->in);
     if (attribute_bytes) memcpy(node->attributes, attributes, attribute_bytes);
     HONE_TRY(op->shape(tape, node));
+    node->dropped = is_dropped(tape, node);
     HONE_TRY(run_forward(tape, node, HONE_FORWARD));
     *out = node;
     return HONE_OK;
 }
 
-hone_status hone_tape_segment_begin(hone_tape *tape) {
-    assert(!tape->segment_open);
-    HONE_TRY(hone_grow(&tape->segments, &tape->segment_capacity, tape->segment_count + 1,
-                       sizeof(segment)));
-    tape->segments[tape->segment_count].begin = tape->nodes.used;
-    tape->segment_open = true;
-    return HONE_OK;
-}
-
-void hone_tape_segment_end(hone_tape *tape) {
-    assert(tape->segment_open);
-    tape->segment_open = false;
-    tape->segments[tape->segment_count++].end = tape->nodes.used;
-}
-
-/* Marks the node of the segment that makes `tensor`, if there is one. */
-static void mark_replayed(const hone_tape *tape, const segment *part, const hone_tensor *tensor) {
-    for (size_t n = part->begin; tensor && n < part->end; n++) {
-        hone_node *node = node_at(tape, n);
-        for (int i = 0; i < HONE_NODE_OUTPUTS; i++) {
-            if (node->out[i] == tensor) node->replayed = true;
-        }
+/* Computes a value that was not kept again, into new memory, and first those that it is made of. */
+static hone_status restore(hone_tape *tape, const hone_tensor *tensor) {
+    hone_node *node = tensor ? tensor->maker : NULL;
+    if (!node || !node->dropped) return HONE_OK;
+    node->dropped = false;
+    for (int i = 0; i < HONE_NODE_INPUTS; i++) HONE_TRY(restore(tape, node->in[i]));
+    for (int i = 0; i < HONE_NODE_OUTPUTS; i++) {
+        if (node->out[i]) HONE_TRY(place_output(tape, node, i));
     }
+    return run_forward(tape, node, HONE_REPLAY);
 }
 
-/* Runs again those nodes of a segment whose values backward reads, into new memory. */
-static hone_status replay(hone_tape *tape, const segment *part) {
-    for (size_t n = part->end; n-- > part->begin;) {
-        hone_node *node = node_at(tape, n);
-        node->replayed = node->replayed || node->saved_out != 0;
-        for (int i = 0; i < HONE_NODE_INPUTS; i++) {
-            if (node->replayed || (node->saved_in >> i & 1u))
-                mark_replayed(tape, part, node->in[i]);
-        }
+static hone_status restore_saved(hone_tape *tape, const hone_node *node) {
+    for (int i = 0; i < HONE_NODE_INPUTS; i++) {
+        if (node->saved_in >> i & 1u) HONE_TRY(restore(tape, node->in[i]));
     }
-    for (size_t n = part->begin; n < part->end; n++) {
-        hone_node *node = node_at(tape, n);
-        if (!node->replayed) continue;
-        for (int i = 0; i < HONE_NODE_OUTPUTS; i++) {
-            if (node->out[i]) HONE_TRY(place_output(tape, node, i));
-        }
-        HONE_TRY(run_forward(tape, node, HONE_REPLAY));
+    for (int i = 0; i < HONE_NODE_OUTPUTS; i++) {
+        if (node->saved_out >> i & 1u) HONE_TRY(restore(tape, node->out[i]));
     }
     return HONE_OK;
 }
@@ -316,6 +309,7 @@ static hone_status prepare_grad(hone_pass *pass, hone_tape *tape, hone_node *nod
 
 static hone_status run_backward(hone_tape *tape, hone_node *node) {
     hone_pass pass;
+    HONE_TRY(restore_saved(tape, node));
     HONE_TRY(take_workspace(&pass, tape, node, true));
     for (int i = 0; i < HONE_NODE_INPUTS; i++) {
         bool written = node->op->grads_of_all && node->in[i];
@@ -334,11 +328,8 @@ static hone_status run_backward(hone_tape *tape, hone_node *node) {
 }
 
 hone_status hone_tape_backward(hone_tape *tape) {
-    assert(tape->grad && !tape->segment_open);
-    size_t left = tape->segment_count;
+    assert(tape->grad);
     for (size_t n = tape->nodes.used; n-- > 0;) {
-        if (left > 0 && tape->segments[left - 1].end == n + 1)
-            HONE_TRY(replay(tape, &tape->segments[--left]));
         hone_node *node = node_at(tape, n);
         const hone_tensor *out = node->out[0];
         if (out && out->needs_grad && (out->grad || node->op->is_loss))

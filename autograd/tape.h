@@ -11,8 +11,8 @@
  *            hone_tape_reserve(tape);
  *     run:   hone_tape_begin(tape);       build(tape); hone_tape_backward(tape);
  *
- * Recomputation. Nodes between hone_tape_segment_begin and _end keep nothing but what enters and leaves the segment;
- * backward replays those of its nodes whose values it needs. Replaying changes no bit.
+ * Recomputation. hone_tape_keep says what is kept of the nodes that follow; backward computes a value that was not kept
+ * again when it first needs it, from what was. That changes no bit.
  */
 #ifndef HONE_AUTOGRAD_TAPE_H
 #define HONE_AUTOGRAD_TAPE_H
@@ -48,6 +48,13 @@ typedef struct hone_pass {
     hone_watch *watch;      /* NULL: nobody observes */
 } hone_pass;
 
+/* What of the recorded values backward finds where forward put them. */
+typedef enum hone_keep {
+    HONE_KEEP_ALL,
+    HONE_KEEP_PRODUCTS, /* all but what cheap operations made, whose inputs are kept in any case */
+    HONE_KEEP_NOTHING,
+} hone_keep;
+
 /* An operation. One file each; all of them stand in ops.h. */
 typedef struct hone_op {
     const char *name;
@@ -70,6 +77,8 @@ typedef struct hone_op {
     bool grads_of_all;
     /* Backward starts here: there is no gradient of the output. */
     bool is_loss;
+    /* Elementwise or by rows, of inputs that backward reads anyway: computed again in next to no time. */
+    bool cheap;
 } hone_op;
 
 struct hone_node {
@@ -78,7 +87,7 @@ struct hone_node {
     hone_tensor *out[HONE_NODE_OUTPUTS];
     uint32_t saved_in, saved_out; /* bit i: backward reads the data of in[i], out[i] */
     bool in_place;                /* out[0] lies where in[0] does */
-    bool replayed;
+    bool dropped;                 /* backward finds no values of the outputs */
     _Alignas(16) unsigned char attributes[HONE_NODE_ATTRIBUTES];
 };
 
@@ -94,6 +103,9 @@ HONE_MUST_USE hone_status hone_tape_plan_done(hone_tape *tape);
 /* Takes the planned memory from the device. */
 HONE_MUST_USE hone_status hone_tape_reserve(hone_tape *tape);
 
+/* Or works in memory that others work in too, at other times: borrowed, of hone_tape_bytes() at least. */
+void hone_tape_share(hone_tape *tape, const hone_buffer *arena);
+
 /* Starts a step in the planned memory; what the last one built is gone. */
 void hone_tape_begin(hone_tape *tape);
 
@@ -104,11 +116,14 @@ HONE_MUST_USE hone_status hone_tape_backward(hone_tape *tape);
 /* From now on tells `observer` of every pass that runs (not of planned ones). */
 void hone_tape_observe(hone_tape *tape, hone_observer observer);
 
-HONE_MUST_USE hone_status hone_tape_segment_begin(hone_tape *tape);
-void hone_tape_segment_end(hone_tape *tape);
+/* What is kept of the nodes recorded from here on; a step begins with all. What is changed in place is kept like that
+ * which it was made of. */
+void hone_tape_keep(hone_tape *tape, hone_keep keep);
 
 /* The arena of the last plan, in bytes, and its itemisation: what lives when it is fullest, summed by name. */
 size_t hone_tape_bytes(const hone_tape *tape);
+/* What lives when the plan is fullest: the arena is never smaller, and known before hone_tape_plan_done. */
+size_t hone_tape_least_bytes(const hone_tape *tape);
 typedef void (*hone_tape_item_fn)(void *context, const char *name, size_t bytes);
 void hone_tape_itemise(const hone_tape *tape, hone_tape_item_fn item, void *context);
 

@@ -22,7 +22,8 @@ typedef struct hone_tensor {
     struct hone_tensor *grad; /* same shape, dtype HONE_REAL; NULL until something flows into it */
     bool needs_grad;
     const hone_int8_weight *int8; /* of a frozen weight whose products are taken in int8 */
-    int32_t block; /* the tape's memory it lies in; -1: memory from outside the tape */
+    int32_t block;           /* the tape's memory it lies in; -1: memory from outside the tape */
+    struct hone_node *maker; /* the node whose output it is; NULL: none of the tape's */
 } hone_tensor;
 
 static inline int64_t hone_tensor_count(const hone_tensor *t) {

@@ -1,6 +1,9 @@
 #include "base/alloc.h"
 
 #include <stdlib.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <string.h>
 
 static _Atomic int64_t fail_countdown;
@@ -60,6 +63,12 @@ char *hone_strdup(const char *text) {
 
 void hone_free(void *block) {
     free(block);
+}
+
+void hone_alloc_trim(void) {
+#ifdef __GLIBC__
+    (void)malloc_trim(0);
+#endif
 }
 
 void hone_alloc_fail_at(int64_t n) {

@@ -26,6 +26,9 @@ char *hone_strndup(const char *text, size_t length);
 /* Takes NULL. */
 void hone_free(void *block);
 
+/* Gives memory that was freed back to the system, as far as it goes. */
+void hone_alloc_trim(void);
+
 /* For tests: the n-th allocation from now (1 = the next) fails; 0 turns it off. */
 void hone_alloc_fail_at(int64_t n);
 

@@ -47,6 +47,10 @@ void hone_map_close(hone_map *map) {
     *map = (hone_map){0};
 }
 
+void hone_map_drop(const hone_map *map) {
+    if (map->data) (void)madvise((void *)(uintptr_t)map->data, map->length, MADV_DONTNEED);
+}
+
 hone_status hone_file_reserve(hone_file *out, const char *path) {
     *out = (hone_file){.path = hone_strdup(path)};
     hone_buf temporary = {0};

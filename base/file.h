@@ -25,6 +25,9 @@ void hone_map_close(hone_map *map); /* takes a zeroed one */
 /* Lets the memory of whole pages within [data, data + bytes) of a mapped file go; they are read again when touched. */
 void hone_map_let_go(const void *data, size_t bytes);
 
+/* Gives back the memory of what was read so far; it is read again when needed. Takes a zeroed one. */
+void hone_map_drop(const hone_map *map);
+
 /* A file being written beside its final place: `path` + ".partial" until hone_file_commit. Mode 0600. */
 typedef struct hone_file {
     FILE *stream;    /* owned; NULL when the content is written by another library to `temporary` */

@@ -1,8 +1,11 @@
 #include "base/machine.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/file.h"
@@ -93,4 +96,53 @@ hone_status hone_machine_look(hone_machine *out) {
     if (status == HONE_OK) read_memory(out, text.data);
     hone_buf_free(&text);
     return status;
+}
+
+hone_resident hone_resident_now(void) {
+    long long pages = 0, mapped = 0, page = sysconf(_SC_PAGESIZE);
+    FILE *stream = fopen("/proc/self/statm", "re");
+    if (!stream) return (hone_resident){0};
+    if (fscanf(stream, "%*d %lld %lld", &pages, &mapped) != 2) pages = mapped = 0;
+    fclose(stream);
+    return (hone_resident){pages * page, mapped * page};
+}
+
+/* Of [begin, end), the part that lies in page `index`. */
+static int64_t bytes_in_page(int64_t begin, int64_t end, int64_t index, int64_t page) {
+    int64_t from = index * page > begin ? index * page : begin;
+    int64_t to = (index + 1) * page < end ? (index + 1) * page : end;
+    return to - from;
+}
+
+/* /proc/self/pagemap holds a word for each page of addresses; its highest bit says that the page is there. */
+int64_t hone_resident_within(const void *base, int64_t bytes) {
+    enum { WORDS = 1024 };
+    uint64_t words[WORDS];
+    int64_t page = sysconf(_SC_PAGESIZE), begin = (int64_t)(uintptr_t)base, end = begin + bytes;
+    int64_t index = begin / page, sum = 0, last = (end + page - 1) / page;
+    int file = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    while (file >= 0 && index < last) {
+        size_t wanted = last - index < WORDS ? (size_t)(last - index) : WORDS;
+        ssize_t got = pread(file, words, wanted * sizeof *words, index * (int64_t)sizeof *words);
+        if (got < (ssize_t)sizeof *words) break;
+        for (ssize_t i = 0; i < got / (ssize_t)sizeof *words; i++, index++) {
+            if (words[i] >> 63) sum += bytes_in_page(begin, end, index, page);
+        }
+    }
+    if (file >= 0) close(file);
+    return sum;
+}
+
+/* getrusage would count what the process had in memory before it became this program, too. */
+int64_t hone_resident_peak(void) {
+    struct rusage usage;
+    char text[4096];
+    FILE *stream = fopen("/proc/self/status", "re");
+    size_t length = stream ? fread(text, 1, sizeof text - 1, stream) : 0;
+    text[length] = 0;
+    if (stream) fclose(stream);
+    int64_t peak = kilobytes(text, "VmHWM");
+    if (peak > 0) return peak;
+    getrusage(RUSAGE_SELF, &usage);
+    return (int64_t)usage.ru_maxrss * 1024;
 }

@@ -22,4 +22,16 @@ typedef struct hone_machine {
 /* Unknown numbers are 0. */
 HONE_MUST_USE hone_status hone_machine_look(hone_machine *out);
 
+/* Bytes of this process that are in memory now: `mapped` of them are pages of files, which the system can drop. */
+typedef struct hone_resident {
+    int64_t all, mapped;
+} hone_resident;
+hone_resident hone_resident_now(void);
+
+/* How many of the bytes from `base` on are in memory for this process; 0 where the system does not say. */
+int64_t hone_resident_within(const void *base, int64_t bytes);
+
+/* The most bytes that this process has had in memory at once. */
+int64_t hone_resident_peak(void);
+
 #endif

@@ -1,4 +1,5 @@
 #include <jansson.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <utf8proc.h>
 #include <yaml.h>
@@ -11,7 +12,7 @@
 #include "kernels/libraries.h"
 #include "model/arch.h"
 #include "train/checkpoint.h"
-#include "train/options.h"
+#include "train/plan_shape.h"
 
 typedef struct shape {
     const char *name;
@@ -30,84 +31,72 @@ static const shape shapes[] = {
 };
 
 static hone_arch arch_of(const shape *s) {
-    return (hone_arch){.family = hone_family_of_config("llama"),
-                       .layers = s->layers,
-                       .width = s->width,
-                       .heads = s->heads,
-                       .kv_heads = s->kv_heads,
-                       .head_size = s->head_size,
-                       .feed_forward = s->feed_forward,
-                       .vocabulary = s->vocabulary,
-                       .tied = s->tied};
+    hone_arch arch = hone_arch_of(hone_family_of_config("llama"));
+    arch.layers = s->layers;
+    arch.width = s->width;
+    arch.heads = s->heads;
+    arch.kv_heads = s->kv_heads;
+    arch.head_size = s->head_size;
+    arch.feed_forward = s->feed_forward;
+    arch.vocabulary = s->vocabulary;
+    arch.tied = s->tied;
+    return arch;
 }
 
 static const struct {
     const char *name;
-    double bytes; /* of a weight */
+    hone_dtype type;
 } storages[] = {
-    {"f32", 4},
-    {"f16", 2},
-    {"q8_0", 1.0625},
+    {"f32", HONE_F32},
+    {"f16", HONE_F16},
+    {"q8_0", HONE_Q8_0},
 };
-enum { STORAGES = sizeof storages / sizeof *storages };
+enum { SHAPES = sizeof shapes / sizeof *shapes, STORAGES = sizeof storages / sizeof *storages };
 
-static const char formula[] = "weights + 28 bytes per factor of the adapter + 64 MiB + 4 bytes x "
-                              "tokens x layers x block, where "
-                              "block = 7 width + 2 key/value width + 3 feed-forward; with "
-                              "recompute=full layers x width + block "
-                              "instead of layers x block";
-
-static int64_t adapter_parameters(const hone_arch *arch, int64_t rank) {
-    int64_t sum = 0;
-    for (hone_role role = HONE_ROLE_LINEAR; role < HONE_ROLES; role++) {
-        int64_t out, in;
-        if (!hone_family_has(arch->family, role)) continue;
-        hone_arch_linear(arch, role, &out, &in);
-        sum += rank * (out + in);
-    }
-    return arch->layers * sum;
-}
-
-/* Memory of a run with the default options, by the formula. */
-static int64_t run_bytes(const hone_arch *arch, double weight_bytes,
-                         const hone_train_options *options, bool recompute) {
-    int64_t tokens = options->batch_size * options->seq_len;
-    int64_t block = 7 * arch->width + 2 * arch->kv_heads * arch->head_size + 3 * arch->feed_forward;
-    int64_t per_token = recompute ? arch->layers * arch->width + block : arch->layers * block;
-    return (int64_t)(weight_bytes * (double)hone_arch_parameters(arch)) +
-           28 * adapter_parameters(arch, options->rank) + 4 * tokens * per_token + (64 << 20);
-}
+static const char formula[] =
+    "as `hone plan` says it for a model: weights, 16 bytes per factor of the adapter, the "
+    "planned arena of a step, and 52 MiB for the program";
 
 typedef struct examination {
     hone_machine machine;
     const char *kernels; /* name of the table that is used */
     hone_train_options options;
+    hone_shape_plans plans[SHAPES][STORAGES];
 } examination;
 
+static hone_status plan_all(examination *x) {
+    for (int i = 0; i < SHAPES; i++) {
+        hone_arch arch = arch_of(&shapes[i]);
+        for (int s = 0; s < STORAGES; s++)
+            HONE_TRY(hone_shape_plan(&x->plans[i][s], &arch, storages[s].type, &x->options,
+                                     x->machine.available));
+    }
+    return HONE_OK;
+}
+
 /* "yes", or what it takes. */
-static const char *verdict(const examination *x, const hone_arch *arch, double weight_bytes) {
-    if (run_bytes(arch, weight_bytes, &x->options, false) <= x->machine.available) return "yes";
-    bool fits = run_bytes(arch, weight_bytes, &x->options, true) <= x->machine.available;
-    return fits ? "recompute" : "no";
+static const char *verdict(const hone_shape_plans *p) {
+    if (!p->fits) return "no";
+    if (p->chosen.memory.total == p->fastest.memory.total) return "yes";
+    return p->chosen.recompute > HONE_RECOMPUTE_NONE ? "recompute" : "fewer rows";
 }
 
 static void print_models(const examination *x) {
-    printf(
-        "\nmemory of a run with the default options (rank %lld, %lld x %lld tokens), and whether "
-        "it is free now:\n  model",
-        (long long)x->options.rank, (long long)x->options.batch_size,
-        (long long)x->options.seq_len);
-    for (int s = 0; s < STORAGES; s++) printf("  weights %-14s", storages[s].name);
-    for (size_t i = 0; i < HONE_COUNT(shapes); i++) {
+    printf("\nmemory of a run with the default options (rank %lld, %lld x %lld tokens): most and "
+           "least, and whether it is free now:\n  model",
+           (long long)x->options.rank, (long long)x->options.batch_size,
+           (long long)x->options.seq_len);
+    for (int s = 0; s < STORAGES; s++) printf("  weights %-22s", storages[s].name);
+    for (int i = 0; i < SHAPES; i++) {
         printf("\n  %-5s", shapes[i].name);
         for (int s = 0; s < STORAGES; s++) {
-            hone_arch arch = arch_of(&shapes[i]);
-            double bytes = storages[s].bytes;
-            printf("  %8s %-13s", hone_size(run_bytes(&arch, bytes, &x->options, false)).text,
-                   verdict(x, &arch, bytes));
+            const hone_shape_plans *p = &x->plans[i][s];
+            printf("  %8s %8s %-12s", hone_size(p->fastest.memory.total).text,
+                   hone_size(p->least.memory.total).text, verdict(p));
         }
     }
-    printf("\n(recompute: with --set recompute=full. The numbers are estimates: %s.)\n", formula);
+    printf("\n(hone train takes what is free, or what --memory says, and computes again what it "
+           "has no room to keep; hone plan shows it for your model and records.)\n");
 }
 
 static void print_plain(const examination *x) {
@@ -123,29 +112,31 @@ static void print_plain(const examination *x) {
     print_models(x);
 }
 
-/* {"f32": bytes, ...} */
-static json_t *bytes_json(const examination *x, const hone_arch *arch, bool recompute) {
+/* The bytes of one plan of each storage: {"f32": bytes, ...} */
+static json_t *bytes_json(const hone_shape_plans plans[STORAGES], size_t which) {
     json_t *object = json_object();
-    for (int s = 0; s < STORAGES; s++)
-        json_object_set_new(
-            object, storages[s].name,
-            json_integer(run_bytes(arch, storages[s].bytes, &x->options, recompute)));
+    for (int s = 0; s < STORAGES; s++) {
+        const hone_plan *plan = (const void *)((const char *)&plans[s] + which);
+        json_object_set_new(object, storages[s].name, json_integer(plan->memory.total));
+    }
     return object;
 }
 
 static json_t *models_json(const examination *x) {
     json_t *models = json_array();
-    for (size_t i = 0; i < HONE_COUNT(shapes); i++) {
+    for (int i = 0; i < SHAPES; i++) {
         hone_arch arch = arch_of(&shapes[i]);
+        const hone_shape_plans *plans = x->plans[i];
         json_t *fits = json_object();
         for (int s = 0; s < STORAGES; s++)
-            json_object_set_new(fits, storages[s].name,
-                                json_string(verdict(x, &arch, storages[s].bytes)));
-        json_array_append_new(models,
-                              json_pack("{s:s, s:I, s:o, s:o, s:o}", "name", shapes[i].name,
-                                        "parameters", (json_int_t)hone_arch_parameters(&arch),
-                                        "bytes", bytes_json(x, &arch, false), "bytes_recompute",
-                                        bytes_json(x, &arch, true), "fits", fits));
+            json_object_set_new(fits, storages[s].name, json_string(verdict(&plans[s])));
+        json_array_append_new(
+            models,
+            json_pack("{s:s, s:I, s:o, s:o, s:o, s:o}", "name", shapes[i].name, "parameters",
+                      (json_int_t)hone_arch_parameters(&arch), "bytes",
+                      bytes_json(plans, offsetof(hone_shape_plans, fastest)), "bytes_recompute",
+                      bytes_json(plans, offsetof(hone_shape_plans, recomputed)), "bytes_least",
+                      bytes_json(plans, offsetof(hone_shape_plans, least)), "fits", fits));
     }
     return models;
 }
@@ -184,12 +175,9 @@ static hone_status run(int argc, char **argv) {
     HONE_TRY(hone_kernels_cpu(&kernels));
     HONE_TRY(hone_train_options_default(&x.options));
     x.kernels = kernels->name;
-    hone_status status = HONE_OK;
-    if (json) {
-        status = hone_print_json(examination_json(&x));
-    } else {
-        print_plain(&x);
-    }
+    hone_status status = plan_all(&x);
+    if (status == HONE_OK && json) status = hone_print_json(examination_json(&x));
+    if (status == HONE_OK && !json) print_plain(&x);
     hone_train_options_free(&x.options);
     return status;
 }

@@ -24,6 +24,7 @@ extern const hone_command hone_command_eval;
 extern const hone_command hone_command_export;
 extern const hone_command hone_command_generate;
 extern const hone_command hone_command_inspect;
+extern const hone_command hone_command_plan;
 extern const hone_command hone_command_tokenize;
 extern const hone_command hone_command_train;
 extern const hone_command hone_command_verify;

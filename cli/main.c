@@ -9,17 +9,9 @@
 
 /* In the order of the help. */
 static const hone_command *const commands[] = {
-    &hone_command_doctor,
-    &hone_command_data,
-    &hone_command_train,
-    &hone_command_eval,
-    &hone_command_chat,
-    &hone_command_generate,
-    &hone_command_export,
-    &hone_command_verify,
-    &hone_command_tokenize,
-    &hone_command_inspect,
-    NULL,
+    &hone_command_doctor, &hone_command_data,     &hone_command_plan,     &hone_command_train,
+    &hone_command_eval,   &hone_command_chat,     &hone_command_generate, &hone_command_export,
+    &hone_command_verify, &hone_command_tokenize, &hone_command_inspect,  NULL,
 };
 
 static void print_help(void) {

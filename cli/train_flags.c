@@ -8,13 +8,18 @@
 #include "base/file.h"
 #include "cli/help.h"
 
-enum { MAX_FLAGS = 64, OWN_FLAGS = 5 };
+enum {
+    MAX_FLAGS = 64,
+    OWN_FLAGS = 5,
+    PLAN_FLAGS = 3 /* the first of them, which `hone plan` has as well */
+};
 
 /* Everything that the command line said. */
 typedef struct spoken {
     hone_flag_list
         settings; /* name, value, name, value … of --rank 8, and "set", assignment of --set */
     const char *config;
+    bool plan; /* for a run that is not made */
 } spoken;
 
 static hone_flag_type type_of(const hone_train_option *option) {
@@ -103,7 +108,8 @@ static hone_status resolve(hone_train_flags *out, const spoken *words) {
         HONE_TRY(load_run(&out->options, &words->settings));
     }
     HONE_TRY(apply_settings(&out->options, &words->settings));
-    return hone_train_options_check(&out->options);
+    return words->plan ? hone_train_options_check_plan(&out->options)
+                       : hone_train_options_check(&out->options);
 }
 
 static hone_status parse(hone_train_flags *out, spoken *words, hone_buf *defaults,
@@ -119,20 +125,20 @@ static hone_status parse(hone_train_flags *out, spoken *words, hone_buf *default
          .target = &words->settings,
          .unit = "KEY=VALUE",
          .text = "set any key, also those without an option of their own (below)"},
-        {.name = "resume",
-         .type = HONE_FLAG_SWITCH,
-         .target = &out->resume,
-         .text = "go on from the newest checkpoint of --out"},
-        {.name = "profile",
-         .type = HONE_FLAG_SWITCH,
-         .target = &out->profile,
-         .text = "time every operation: a table at the end, and profile.json in --out"},
         {.name = "json",
          .type = HONE_FLAG_SWITCH,
          .target = &out->json,
          .text = "end with one JSON object on standard output"},
+        {.name = "profile",
+         .type = HONE_FLAG_SWITCH,
+         .target = &out->profile,
+         .text = "time every operation: a table at the end, and profile.json in --out"},
+        {.name = "resume",
+         .type = HONE_FLAG_SWITCH,
+         .target = &out->resume,
+         .text = "go on from the newest checkpoint of --out"},
     };
-    size_t count = OWN_FLAGS;
+    size_t count = words->plan ? PLAN_FLAGS : OWN_FLAGS;
     HONE_TRY(make_flags(flags, &count, defaults, &words->settings, &out->options));
     hone_arguments arguments = {0};
     HONE_TRY(hone_flags_parse(&arguments, command, flags, count, argc, argv));
@@ -142,16 +148,26 @@ static hone_status parse(hone_train_flags *out, spoken *words, hone_buf *default
     return resolve(out, words);
 }
 
-hone_status hone_train_flags_parse(hone_train_flags *out, const hone_command *command, int argc,
-                                   char **argv) {
+static hone_status parse_for(hone_train_flags *out, bool plan, const hone_command *command,
+                             int argc, char **argv) {
     *out = (hone_train_flags){0};
     HONE_TRY(hone_train_options_default(&out->options));
-    spoken words = {0};
+    spoken words = {.plan = plan};
     hone_buf defaults[MAX_FLAGS] = {0};
     hone_status status = parse(out, &words, defaults, command, argc, argv);
     for (size_t i = 0; i < MAX_FLAGS; i++) hone_buf_free(&defaults[i]);
     hone_flag_list_free(&words.settings);
     return status;
+}
+
+hone_status hone_train_flags_parse(hone_train_flags *out, const hone_command *command, int argc,
+                                   char **argv) {
+    return parse_for(out, false, command, argc, argv);
+}
+
+hone_status hone_train_flags_parse_plan(hone_train_flags *out, const hone_command *command,
+                                        int argc, char **argv) {
+    return parse_for(out, true, command, argc, argv);
 }
 
 void hone_train_flags_free(hone_train_flags *flags) {

@@ -20,6 +20,11 @@ typedef struct hone_train_flags {
  * one), and checks the whole. Free it in any case. */
 HONE_MUST_USE hone_status hone_train_flags_parse(hone_train_flags *out, const hone_command *command,
                                                  int argc, char **argv);
+
+/* As above for a plan: no --resume, and --out may be missing. */
+HONE_MUST_USE hone_status hone_train_flags_parse_plan(hone_train_flags *out,
+                                                      const hone_command *command, int argc,
+                                                      char **argv);
 void hone_train_flags_free(hone_train_flags *flags);
 
 #endif

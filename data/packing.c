@@ -5,10 +5,11 @@
 
 #include "base/alloc.h"
 #include "base/philox.h"
-#include "data/bin_rooms.h"
+#include "data/length_set.h"
 #include "data/permutation.h"
 
 enum { BLOCK = 65536 };
+enum { TRIES = 512 }; /* sets of samples that are looked at for a bin, at most */
 
 /* What the random draws are for; part of their counters. */
 enum { DRAW_DEAL = 1, DRAW_BLOCKS = 2, DRAW_BINS = 3 };
@@ -36,8 +37,10 @@ struct hone_packing {
     int64_t blocks;
     int64_t *block_bins; /* [blocks] */
     int64_t bins, samples, tokens;
-    item *items; /* [BLOCK], scratch */
-    hone_bin_rooms *rooms;
+    item *items;           /* [BLOCK], scratch */
+    hone_length_set *left; /* items that have no bin yet */
+    int32_t *tried;        /* [BLOCK] items that are tried together for a bin */
+    int32_t *best;         /* [BLOCK] lengths of those that fill it best */
     block loaded;
     /* The order of one epoch. */
     int64_t epoch;        /* -1: none */
@@ -48,13 +51,6 @@ struct hone_packing {
 };
 
 /* --- one block ------------------------------------------------------------------------------------------------- */
-
-static int longest_first(const void *left, const void *right) {
-    const item *a = left;
-    const item *b = right;
-    if (a->length != b->length) return a->length > b->length ? -1 : 1;
-    return (a->sample > b->sample) - (a->sample < b->sample);
-}
 
 static int by_bin(const void *left, const void *right) {
     const item *a = left;
@@ -81,17 +77,48 @@ static hone_status deal(int64_t *out, hone_packing *packing, int64_t index) {
     return HONE_OK;
 }
 
-/* Best fit decreasing: sets the bin of each item; returns the number of bins. */
+/* Looks for the items that leave the least of `room` empty: the longest that fit first, then with the last ones exchanged
+ * for shorter ones. Their lengths go to packing->best; returns how many they are. The set of those left is as before. */
+static int64_t choose(hone_packing *packing, int64_t room) {
+    hone_length_set *left = packing->left;
+    int64_t n = 0, count = 0, least = room + 1, limit = room;
+    for (int tries = 0; tries < TRIES; tries++) {
+        for (int64_t l; (l = hone_length_set_find(left, limit < room ? limit : room)) > 0;) {
+            packing->tried[n++] = hone_length_set_take(left, l);
+            room -= l;
+            limit = l;
+        }
+        if (room < least) {
+            least = room;
+            count = n;
+            for (int64_t i = 0; i < n; i++)
+                packing->best[i] = packing->items[packing->tried[i]].length;
+        }
+        if (least == 0 || n == 0) break;
+        int32_t last = packing->tried[--n];
+        limit = packing->items[last].length - 1;
+        room += limit + 1;
+        hone_length_set_add(left, last, limit + 1);
+    }
+    while (n-- > 0) {
+        int32_t last = packing->tried[n];
+        hone_length_set_add(left, last, packing->items[last].length);
+    }
+    return count;
+}
+
+/* Sets the bin of each item; returns the number of bins. */
 static int32_t fit(hone_packing *packing, int64_t count) {
-    qsort(packing->items, (size_t)count, sizeof *packing->items, longest_first);
-    hone_bin_rooms_clear(packing->rooms);
+    hone_length_set *left = packing->left;
+    hone_length_set_clear(left);
+    for (int64_t i = count; i-- > 0;)
+        hone_length_set_add(left, (int32_t)i, packing->items[i].length);
     int32_t bins = 0;
-    for (int64_t i = 0; i < count; i++) {
-        item *it = &packing->items[i];
-        it->bin = hone_bin_rooms_take(packing->rooms, it->length);
-        if (it->bin >= 0) continue;
-        it->bin = bins++;
-        hone_bin_rooms_open(packing->rooms, it->bin, it->length);
+    for (int64_t l; (l = hone_length_set_find(left, packing->seq_len)) > 0; bins++) {
+        packing->items[hone_length_set_take(left, l)].bin = bins;
+        int64_t others = choose(packing, packing->seq_len - l);
+        for (int64_t i = 0; i < others; i++)
+            packing->items[hone_length_set_take(left, packing->best[i])].bin = bins;
     }
     return bins;
 }
@@ -142,15 +169,18 @@ static hone_status allocate(hone_packing *packing) {
     b->samples = hone_alloc(room, sizeof *b->samples);
     b->begin = hone_alloc(room + 1, sizeof *b->begin);
     b->tokens = hone_alloc(room, sizeof *b->tokens);
+    packing->tried = hone_alloc(room, sizeof *packing->tried);
+    packing->best = hone_alloc(room, sizeof *packing->best);
     packing->bin_order = hone_alloc(room, sizeof *packing->bin_order);
     packing->block_bins = hone_alloc(blocks, sizeof *packing->block_bins);
     packing->block_order = hone_alloc(blocks, sizeof *packing->block_order);
     packing->order_begin = hone_alloc(blocks + 1, sizeof *packing->order_begin);
-    if (!packing->items || !b->samples || !b->begin || !b->tokens || !packing->bin_order ||
-        !packing->block_bins || !packing->block_order || !packing->order_begin) {
+    if (!packing->items || !packing->tried || !packing->best || !b->samples || !b->begin ||
+        !b->tokens || !packing->bin_order || !packing->block_bins || !packing->block_order ||
+        !packing->order_begin) {
         return HONE_ERR_MEMORY;
     }
-    return hone_bin_rooms_new(&packing->rooms, packing->seq_len, most);
+    return hone_length_set_new(&packing->left, packing->seq_len, most);
 }
 
 hone_status hone_packing_new(hone_packing **out, hone_length_fn length, void *context,
@@ -191,7 +221,9 @@ void hone_packing_free(hone_packing *packing) {
     hone_free(packing->block_bins);
     hone_free(packing->block_order);
     hone_free(packing->order_begin);
-    hone_bin_rooms_free(packing->rooms);
+    hone_length_set_free(packing->left);
+    hone_free(packing->tried);
+    hone_free(packing->best);
     hone_free(packing);
 }
 

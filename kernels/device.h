@@ -38,11 +38,16 @@ HONE_MUST_USE hone_status hone_buffer_new(hone_buffer *out, const hone_device *d
                                           size_t bytes);
 void hone_buffer_free(hone_buffer *buffer); /* takes NULL and a zeroed one */
 
+/* Takes the pages of a buffer now, with what they hold, so that a lack of memory shows here and not at the first use. */
+HONE_MUST_USE hone_status hone_buffer_commit(const hone_buffer *buffer);
+
 /* Moves bytes between the host and a device address; done when it returns. Ranges lie in one buffer. */
 HONE_MUST_USE hone_status hone_device_copy_in(const hone_device *device, void *to, const void *from,
                                               size_t bytes);
 HONE_MUST_USE hone_status hone_device_copy_out(const hone_device *device, void *to,
                                                const void *from, size_t bytes);
+/* Where the host reads and writes what lies at a device's address. */
+void *hone_device_host_address(const hone_device *device, void *address);
 HONE_MUST_USE hone_status hone_device_zero(const hone_device *device, void *to, size_t bytes);
 
 #endif

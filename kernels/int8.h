@@ -44,7 +44,9 @@ static inline int64_t hone_int8_tiles(int64_t tokens) {
  *     q, residual          [tiles][blocks][12][64]
  *     scale, sum           [tiles][blocks][12]        sum of q, exact; of tokens past the end both are 0
  *     residual_sum         [tiles][blocks][12]
- *     marked               [tiles][blocks]            whether the residual of any of the twelve counts
+ *     marked               [tiles][blocks]            whether any of the twelve has an outlier
+ *
+ * Where a block is not marked its residuals are not written; where it is, those of tokens without an outlier are 0.
  */
 typedef struct hone_int8_rows {
     int64_t tokens, width;

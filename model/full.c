@@ -34,19 +34,13 @@ hone_status hone_model_train_all(hone_model *model) {
                                            frozen[i].dtype, hone_tensor_count(&frozen[i]));
     }
     hone_free(frozen);
+    if (model->gguf) hone_gguf_drop(model->gguf);
+    if (model->safetensors) hone_safetensors_drop(model->safetensors);
     hone_model_divide(model);
     return status;
 }
 
 /* --- Fresh weights --- */
-
-static void give_shape(const hone_arch *arch, const hone_weight *weight) {
-    int64_t rows, columns;
-    hone_weight_shape(arch, weight, &rows, &columns);
-    bool vector = hone_weight_is_vector(weight);
-    const char *name = !vector ? "weight" : weight->bias ? "bias" : "norm gain";
-    *weight->tensor = hone_tensor_over(name, HONE_REAL, rows, vector ? 0 : columns, NULL);
-}
 
 /* Two normal numbers from one draw (Box-Muller). */
 static float normal(uint64_t seed, uint32_t tensor, int64_t element) {
@@ -96,7 +90,8 @@ static hone_status fill_fresh(hone_model *model, uint64_t seed) {
 
 static hone_status make_fresh(hone_model *model, uint64_t seed) {
     HONE_TRY(hone_model_list_weights(model));
-    for (size_t i = 0; i < model->weight_count; i++) give_shape(&model->arch, &model->weights[i]);
+    for (size_t i = 0; i < model->weight_count; i++)
+        hone_weight_give_shape(&model->arch, &model->weights[i], HONE_REAL);
     HONE_TRY(list_params(model));
     HONE_TRY(hone_params_allocate(&model->params, model->device));
     hone_model_divide(model);

@@ -94,8 +94,8 @@ HONE_MUST_USE hone_status hone_model_train_all(hone_model *model);
  * weight are copied, and the memory of their file is let go; smaller ones are converted while they are used. */
 HONE_MUST_USE hone_status hone_model_int8(hone_model *model);
 
-/* Bytes that it takes. */
-int64_t hone_model_int8_bytes(hone_model *model);
+/* Whether an int8 copy is read in a weight's place; the embedding is read as well. */
+bool hone_model_int8_replaces(const hone_model *model, const hone_weight *weight);
 
 /* The tokenizer that belongs to a model's path. */
 HONE_MUST_USE hone_status hone_model_tokenizer(hone_tokenizer **out, const char *path);
@@ -147,6 +147,13 @@ HONE_MUST_USE hone_status hone_model_list_weights(hone_model *model);
 void hone_weight_shape(const hone_arch *arch, const hone_weight *weight, int64_t *rows,
                        int64_t *columns);
 bool hone_weight_is_vector(const hone_weight *weight);
+
+/* Makes a weight's tensor one of its shape without data; matrices are of `type`. */
+void hone_weight_give_shape(const hone_arch *arch, const hone_weight *weight, hone_dtype type);
+
+/* A model without data, for plans: tapes are planned on it, and never run. */
+HONE_MUST_USE hone_status hone_model_outline(hone_model **out, const hone_arch *arch,
+                                             hone_dtype type, const hone_device *device);
 
 /* Points the parts of fused weights into them; again when those have moved. */
 void hone_model_divide(hone_model *model);

@@ -80,8 +80,9 @@ static int64_t longest_side(hone_model *model) {
     return longest;
 }
 
-int64_t hone_model_int8_bytes(hone_model *model) {
-    return LINE + (int64_t)bytes_of_all(model);
+bool hone_model_int8_replaces(const hone_model *model, const hone_weight *weight) {
+    bool matrix = weight->layer >= 0 || weight->which == HONE_OUTER_HEAD;
+    return model->int8 && matrix && !hone_weight_is_vector(weight) && is_copied(weight->tensor);
 }
 
 static void quantise(hone_int8_weight *weight, const parts *p, const hone_kernels *kernels,

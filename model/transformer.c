@@ -114,6 +114,13 @@ static hone_status project(hone_tensor **q, hone_tensor **k, hone_tensor **v, co
     return rotate(k, b, arch_of(b)->kv_heads);
 }
 
+/* What is kept of a part of the block that is computed again at `level` and above. */
+static void keep_below(const block *b, hone_recompute level) {
+    hone_recompute chosen = b->f->recompute;
+    hone_keep kept = chosen >= HONE_RECOMPUTE_SELECTIVE ? HONE_KEEP_PRODUCTS : HONE_KEEP_ALL;
+    hone_tape_keep(b->tape, chosen >= level ? HONE_KEEP_NOTHING : kept);
+}
+
 static hone_status attend(hone_tensor **y, const block *b, hone_tensor *x) {
     const hone_arch *arch = arch_of(b);
     const hone_tokens *tokens = b->f->tokens;
@@ -140,6 +147,7 @@ static hone_status attend(hone_tensor **y, const block *b, hone_tensor *x) {
         .max_k = tokens->longest_k,
     };
     HONE_TRY(hone_attention(&o, b->tape, q, k, v, &call));
+    keep_below(b, HONE_RECOMPUTE_FULL);
     return linear(y, b, o, HONE_ROLE_O);
 }
 
@@ -153,6 +161,8 @@ static hone_status mlp(hone_tensor **y, const block *b, hone_tensor *x) {
     } else {
         HONE_TRY(hone_activation(&act, b->tape, up, kind));
     }
+    /* Backward reads what comes out of this product only where a norm follows. */
+    keep_below(b, has(b, HONE_ROLE_POST_MLP_NORM) ? HONE_RECOMPUTE_FULL : HONE_RECOMPUTES);
     return linear(y, b, act, HONE_ROLE_DOWN);
 }
 
@@ -165,6 +175,7 @@ static hone_status residual(hone_tensor **x, const block *b, hone_tensor *y) {
 
 static hone_status decoder_block(hone_tensor **x, const block *b) {
     hone_tensor *h = *x, *y;
+    keep_below(b, HONE_RECOMPUTE_ATTENTION);
     HONE_TRY(norm(&h, b, HONE_ROLE_ATTN_NORM));
     HONE_TRY(attend(&y, b, h));
     HONE_TRY(norm(&y, b, HONE_ROLE_POST_ATTN_NORM));
@@ -173,6 +184,7 @@ static hone_status decoder_block(hone_tensor **x, const block *b) {
     HONE_TRY(norm(&h, b, HONE_ROLE_MLP_NORM));
     HONE_TRY(mlp(&y, b, h));
     HONE_TRY(norm(&y, b, HONE_ROLE_POST_MLP_NORM));
+    hone_tape_keep(b->tape, HONE_KEEP_ALL);
     return residual(x, b, y);
 }
 
@@ -197,9 +209,7 @@ hone_status hone_transformer_hidden(hone_tensor **hidden, hone_tape *tape, const
     HONE_TRY(embed(&x, tape, f));
     for (int64_t layer = 0; layer < model->arch.layers; layer++) {
         block b = {f, tape, layer};
-        if (f->recompute) HONE_TRY(hone_tape_segment_begin(tape));
         HONE_TRY(decoder_block(&x, &b));
-        if (f->recompute) hone_tape_segment_end(tape);
     }
     HONE_TRY(normalise(hidden, tape, &model->arch, x, &model->outer[HONE_OUTER_NORM],
                        &model->norm_bias));

@@ -31,6 +31,16 @@ typedef struct hone_tokens {
     int64_t longest_q, longest_k; /* of the segments; in a plan, of those that may come */
 } hone_tokens;
 
+/* What backward computes again in every block instead of finding it kept: each more than the one before, in less memory
+ * and more time, with the same bits. */
+typedef enum hone_recompute {
+    HONE_RECOMPUTE_NONE,
+    HONE_RECOMPUTE_SELECTIVE, /* outputs of norms and of the gated activation: no product */
+    HONE_RECOMPUTE_ATTENTION, /* these, and q, k, v and the attention's output */
+    HONE_RECOMPUTE_FULL,      /* all but the block's input */
+    HONE_RECOMPUTES,
+} hone_recompute;
+
 typedef struct hone_forward {
     hone_model *model;
     const hone_adapter *adapter; /* may be NULL */
@@ -38,7 +48,7 @@ typedef struct hone_forward {
     hone_cache *
         cache; /* may be NULL; else the new keys and values are appended by the caller's segments */
     const uint64_t *dropout_key; /* in device memory; NULL: no dropout */
-    bool recompute;              /* every block is a segment that backward replays */
+    hone_recompute recompute;
 } hone_forward;
 
 /* hidden [T,C]: what the final norm gives, times the logits' scale where there is one. */

@@ -26,6 +26,33 @@ void hone_weight_shape(const hone_arch *arch, const hone_weight *weight, int64_t
     if (hone_weight_is_vector(weight)) *columns = 1;
 }
 
+void hone_weight_give_shape(const hone_arch *arch, const hone_weight *weight, hone_dtype type) {
+    int64_t rows, columns;
+    hone_weight_shape(arch, weight, &rows, &columns);
+    bool vector = hone_weight_is_vector(weight);
+    const char *name = !vector ? "weight" : weight->bias ? "bias" : "norm gain";
+    *weight->tensor =
+        hone_tensor_over(name, vector ? HONE_REAL : type, rows, vector ? 0 : columns, NULL);
+}
+
+hone_status hone_model_outline(hone_model **out, const hone_arch *arch, hone_dtype type,
+                               const hone_device *device) {
+    hone_model *model = hone_alloc(1, sizeof *model);
+    if (!model) return HONE_ERR_MEMORY;
+    model->arch = *arch;
+    model->device = device;
+    hone_status status = hone_model_list_weights(model);
+    if (status != HONE_OK) {
+        hone_model_close(model);
+        return status;
+    }
+    for (size_t i = 0; i < model->weight_count; i++)
+        hone_weight_give_shape(arch, &model->weights[i], type);
+    hone_model_divide(model);
+    *out = model;
+    return HONE_OK;
+}
+
 static void add(hone_model *model, int64_t layer, int which, bool bias, hone_tensor *tensor) {
     model->weights[model->weight_count++] = (hone_weight){layer, which, bias, tensor};
 }

@@ -141,7 +141,13 @@ START_TEST(quantize_every_level_equals_reference) {
 }
 END_TEST
 
-/* What a quantised element stands for is within half a step of it; half a 254th where its block is marked. */
+static bool has_residual(const hone_int8_rows *rows, int64_t row) {
+    for (int64_t i = 0; i < BLOCK; i++)
+        if (rows->residual[row * BLOCK + i]) return true;
+    return false;
+}
+
+/* What a quantised element stands for is within half a step of it; half a 254th where its block has an outlier. */
 START_TEST(quantize_elements_are_within_half_a_step) {
     enum { TOKENS = 30, WIDTH = 200 };
     float *x = activations_new(TOKENS, WIDTH, 4), *factor = floats_new(WIDTH, 5);
@@ -153,7 +159,7 @@ START_TEST(quantize_elements_are_within_half_a_step) {
             int64_t row = block * TILE + t % TILE;
             double scale = (double)q.rows.scale[row];
             double value = q.rows.q[row * BLOCK + i % BLOCK], step = 1;
-            if (q.rows.marked[block]) {
+            if (q.rows.marked[block] && has_residual(&q.rows, row)) {
                 value += q.rows.residual[row * BLOCK + i % BLOCK] / 254.0;
                 step = 1 / 254.0;
                 marked++;
@@ -168,6 +174,31 @@ START_TEST(quantize_elements_are_within_half_a_step) {
     hone_buffer_free(&q.memory);
     hone_free(factor);
     hone_free(x);
+}
+END_TEST
+
+/* Alone or beside others, a token gives the same bits. */
+START_TEST(product_of_a_token_does_not_depend_on_others) {
+    enum { TOKENS = 30, IN = 200, OUT = 70 };
+    one o = one_new(hone_kernels_ref(), OUT, IN);
+    float *x = activations_new(TOKENS, IN, 4), all[TOKENS * OUT], alone[OUT];
+    for (int level = 0; level < LEVELS; level++) {
+        const hone_kernels *table = level_table(level);
+        if (!table) continue;
+        hone_buffer space = workspace_new(table->int8_workspace(&o.w, 0));
+        quantised q = quantised_new(table, x, o.column_factor, TOKENS, IN);
+        table->int8_fwd(all, q.memory.base, &o.w, NULL, TOKENS, 0, space.base);
+        hone_buffer_free(&q.memory);
+        for (int64_t t = 0; t < TOKENS; t++) {
+            q = quantised_new(table, x + t * IN, o.column_factor, 1, IN);
+            table->int8_fwd(alone, q.memory.base, &o.w, NULL, 1, 0, space.base);
+            ck_assert(memcmp(alone, all + t * OUT, sizeof alone) == 0);
+            hone_buffer_free(&q.memory);
+        }
+        hone_buffer_free(&space);
+    }
+    hone_free(x);
+    one_free(&o);
 }
 END_TEST
 
@@ -279,6 +310,7 @@ int main(void) {
     tcase_add_test(values, weight_columns_of_other_sizes_are_balanced);
     tcase_add_test(values, quantize_elements_are_within_half_a_step);
     tcase_add_test(values, quantize_not_a_number_shows_in_the_product);
+    tcase_add_test(values, product_of_a_token_does_not_depend_on_others);
     tcase_add_test(values, product_stays_near_f32_with_outliers);
     suite_add_tcase(suite, values);
     TCase *backends = tcase_create("backends");

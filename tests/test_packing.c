@@ -1,9 +1,10 @@
 /* Packing: every sample once, bins never too full, the order a function of seed and epoch, better than first fit. */
 #include "base/alloc.h"
 #include "base/philox.h"
+#include "data/batch.h"
 #include "data/packing.h"
 #include "data/permutation.h"
-#include "tests/support.h"
+#include "tests/data_support.h"
 
 /* Lengths drawn from a seed: mostly short, some as long as a bin. */
 typedef struct lengths {
@@ -81,6 +82,44 @@ START_TEST(bins_of_short_samples_are_nearly_full) {
     int64_t least = (hone_packing_tokens(packing) + 511) / 512;
     ck_assert_int_le(hone_packing_bins(packing), least + least / 100 + 1);
     hone_packing_free(packing);
+}
+END_TEST
+
+/* Short records of questions and answers, whole and with the part that is held out left out. */
+static void check_fill(const hone_samples *samples, hone_split split, int64_t seq_len) {
+    hone_loader *loader;
+    ck_ok(hone_loader_new(&loader, samples, split, seq_len, 42));
+    double room = (double)(hone_loader_bins(loader) * seq_len);
+    double full = (double)hone_loader_tokens(loader) / room;
+    ck_assert_msg(full > 0.98, "bins of %lld tokens are %.4f full", (long long)seq_len, full);
+    hone_loader_free(loader);
+}
+
+START_TEST(bins_of_real_short_records_are_98_per_cent_full) {
+    const char *found = hone_test_data("instruct/gsm8k-test.jsonl");
+    if (!found) return;
+    make_test_folder();
+    add_file(found);
+    hone_datafile *data;
+    hone_tokenizer *tokenizer;
+    hone_chat_template *chat;
+    hone_samples *samples;
+    ck_ok(hone_datafile_open(&data, test_path("data.h5")));
+    ck_ok(hone_tokenizer_load_folder(&tokenizer, hone_test_data("hf-tokenizers/gpt-2")));
+    ck_ok(hone_chat_template_named(&chat, "plain"));
+    hone_samples_options options = {.seq_len = 512, .eval_fraction = 0.1};
+    ck_ok(hone_samples_open(&samples, data, tokenizer, chat, &options));
+    ck_assert_int_eq(hone_samples_count(samples), 1319);
+    static const int64_t lengths_of_bins[] = {512, 1024};
+    for (int i = 0; i < 2; i++) {
+        check_fill(samples, HONE_SPLIT_ALL, lengths_of_bins[i]);
+        check_fill(samples, HONE_SPLIT_TRAIN, lengths_of_bins[i]);
+    }
+    hone_samples_free(samples);
+    hone_chat_template_free(chat);
+    hone_tokenizer_free(tokenizer);
+    hone_datafile_free(data);
+    remove_test_folder();
 }
 END_TEST
 
@@ -221,6 +260,7 @@ int main(void) {
     tcase_add_loop_test(values, bins_of_an_epoch_hold_every_sample_once, 0,
                         (int)(sizeof shapes / sizeof *shapes));
     tcase_add_test(values, bins_of_short_samples_are_nearly_full);
+    tcase_add_test(values, bins_of_real_short_records_are_98_per_cent_full);
     tcase_add_test(values, fit_picks_the_fullest_bin_with_room);
     tcase_add_test(values, order_follows_from_seed_and_epoch_only);
     tcase_add_test(values, bin_at_any_position_equals_the_walk);

@@ -52,7 +52,7 @@ static void train(graph *g, hone_tensor *leaf, hone_tensor *grad) {
 }
 
 static void build(graph *g) {
-    if (g->recompute) ck_ok(hone_tape_segment_begin(g->tape));
+    if (g->recompute) hone_tape_keep(g->tape, HONE_KEEP_NOTHING);
     hone_lora lora = {.a = &g->a, .b = &g->b, .scale = 2};
     hone_tensor *q, *k, *v, *o;
     ck_ok(hone_linear(&q, g->tape, &g->x, &g->wq, &lora));
@@ -65,7 +65,7 @@ static void build(graph *g) {
         .max_k = 3,
     };
     ck_ok(hone_attention(&o, g->tape, q, k, v, &call));
-    if (g->recompute) hone_tape_segment_end(g->tape);
+    hone_tape_keep(g->tape, HONE_KEEP_ALL);
     hone_loss_call loss = {.rows = g->rows, .targets = g->targets, .count = N, .weight = 1};
     ck_ok(hone_cross_entropy(NULL, g->tape, o, &g->head, &loss));
     ck_ok(hone_tape_backward(g->tape));

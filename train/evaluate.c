@@ -12,6 +12,7 @@ struct hone_evaluator {
     hone_batch host;
     hone_device_batch batch;
     hone_tape *tape;
+    bool has_arena;
     hone_forward forward;
 };
 
@@ -33,8 +34,7 @@ static hone_status prepare(hone_evaluator *e, const hone_samples *samples, hone_
     hone_device_batch_fill_up(&e->batch);
     hone_tape_plan(e->tape, false);
     HONE_TRY(hone_transformer_loss(e->tape, &e->forward, &e->batch.loss));
-    HONE_TRY(hone_tape_plan_done(e->tape));
-    return hone_tape_reserve(e->tape);
+    return hone_tape_plan_done(e->tape);
 }
 
 hone_status hone_evaluator_new(hone_evaluator **out, hone_model *model, const hone_adapter *adapter,
@@ -60,8 +60,17 @@ void hone_evaluator_free(hone_evaluator *e) {
     hone_free(e);
 }
 
-size_t hone_evaluator_bytes(const hone_evaluator *e) {
-    return hone_tape_bytes(e->tape) + e->batch.memory.bytes;
+size_t hone_evaluator_arena_bytes(const hone_evaluator *e) {
+    return hone_tape_bytes(e->tape);
+}
+
+size_t hone_evaluator_batch_bytes(const hone_evaluator *e) {
+    return e->batch.memory.bytes;
+}
+
+void hone_evaluator_share(hone_evaluator *e, const hone_buffer *arena) {
+    hone_tape_share(e->tape, arena);
+    e->has_arena = true;
 }
 
 hone_status hone_evaluate(hone_evaluation *out, hone_evaluator *e) {
@@ -70,6 +79,8 @@ hone_status hone_evaluate(hone_evaluation *out, hone_evaluator *e) {
 
 hone_status hone_evaluate_part(hone_evaluation *out, hone_evaluator *e, int64_t most) {
     *out = (hone_evaluation){0};
+    if (!e->has_arena) HONE_TRY(hone_tape_reserve(e->tape));
+    e->has_arena = true;
     double start = hone_seconds(), sum = 0;
     hone_cursor cursor = {0};
     int64_t bins = hone_loader_bins(e->loader);

@@ -16,15 +16,19 @@ typedef struct hone_evaluation {
 
 typedef struct hone_evaluator hone_evaluator;
 
-/* Over the samples of a split. Everything is borrowed; memory is taken here once. HONE_ERR_DATA when the split is
- * empty. `adapter` may be NULL. */
+/* Over the samples of a split. Everything is borrowed. HONE_ERR_DATA when the split is empty. `adapter` may be NULL. */
 HONE_MUST_USE hone_status hone_evaluator_new(hone_evaluator **out, hone_model *model,
                                              const hone_adapter *adapter,
                                              const hone_samples *samples, hone_split split);
 void hone_evaluator_free(hone_evaluator *evaluator); /* takes NULL */
 
-/* Bytes that the evaluator holds. */
-size_t hone_evaluator_bytes(const hone_evaluator *evaluator);
+/* Bytes of the arena that it works in, and of the batches that it holds besides. */
+size_t hone_evaluator_arena_bytes(const hone_evaluator *evaluator);
+size_t hone_evaluator_batch_bytes(const hone_evaluator *evaluator);
+
+/* Lets it work in memory that is used for other things at other times: borrowed, of hone_evaluator_arena_bytes() at
+ * least. Without, it takes its own at the first evaluation. */
+void hone_evaluator_share(hone_evaluator *evaluator, const hone_buffer *arena);
 
 /* HONE_ERR_NUMERIC when the loss is no finite number. */
 HONE_MUST_USE hone_status hone_evaluate(hone_evaluation *out, hone_evaluator *evaluator);

@@ -41,7 +41,7 @@ static const hone_train_options defaults = {
     .compute = HONE_COMPUTE_AUTO,
     .threads = 0,
     .memory = 0,
-    .recompute = HONE_RECOMPUTE_NONE,
+    .recompute = HONE_RECOMPUTE_AUTO,
     .train_on = HONE_TRAIN_ON_ASSISTANT,
     .too_long = HONE_OVERLONG_REFUSE,
     .eval_fraction = 0.1,
@@ -342,9 +342,13 @@ static hone_status need(const char *value, const char *key, const char *what) {
 }
 
 hone_status hone_train_options_check(hone_train_options *options) {
+    HONE_TRY(hone_train_options_check_plan(options));
+    return need(options->out, "out", "the folder for the run");
+}
+
+hone_status hone_train_options_check_plan(hone_train_options *options) {
     HONE_TRY(need(options->model, "model", "the base model to train"));
     HONE_TRY(need(options->data, "data", "the records to train on"));
-    HONE_TRY(need(options->out, "out", "the folder for the run"));
     if (options->from_scratch) options->full = true;
     if (options->full && options->adapter)
         return hone_fail(HONE_ERR_USAGE, "adapter and %s exclude each other: leave one out",

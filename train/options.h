@@ -15,10 +15,11 @@
 #include "base/buf.h"
 #include "base/status.h"
 #include "data/samples.h"
+#include "model/transformer.h"
 #include "train/schedule.h"
 
 typedef enum hone_compute { HONE_COMPUTE_AUTO, HONE_COMPUTE_F32, HONE_COMPUTE_INT8 } hone_compute;
-typedef enum hone_recompute { HONE_RECOMPUTE_NONE, HONE_RECOMPUTE_FULL } hone_recompute;
+enum { HONE_RECOMPUTE_AUTO = HONE_RECOMPUTES }; /* the plan chooses one of hone_recompute */
 /* Projections that take LoRA factors, as bits of hone_train_options.targets. */
 enum {
     HONE_TARGET_Q = 1 << 0,
@@ -62,8 +63,8 @@ typedef struct hone_train_options {
     double beta1, beta2, epsilon;
     double clip; /* 0: off */
 
-    int64_t batch_size; /* rows of seq_len tokens in a micro-batch */
-    int64_t accumulation;
+    int64_t batch_size;   /* rows of seq_len tokens that go through the model at once, at most */
+    int64_t accumulation; /* a step takes batch_size x accumulation rows */
     int64_t seq_len;
     int64_t seed;
 
@@ -71,7 +72,7 @@ typedef struct hone_train_options {
     int compute;     /* hone_compute */
     int64_t threads; /* 0: every core */
     int64_t memory;  /* bytes; 0: what the machine has free */
-    int recompute;   /* hone_recompute */
+    int recompute;   /* hone_recompute, or HONE_RECOMPUTE_AUTO */
 
     int train_on; /* hone_train_on */
     int too_long; /* hone_overlong */
@@ -141,6 +142,8 @@ HONE_MUST_USE hone_status hone_train_option_format(hone_buf *out, const hone_tra
 
 /* What no single key can show: model, data and out are given, options that exclude each other. HONE_ERR_USAGE. */
 HONE_MUST_USE hone_status hone_train_options_check(hone_train_options *options);
+/* As above for a plan: out may be missing. */
+HONE_MUST_USE hone_status hone_train_options_check_plan(hone_train_options *options);
 
 /* Reads a YAML config: a flat mapping of scalars, and lists of scalars for WORDS. Keys given twice, unknown keys, nested
  * values and wrong types are errors with file and line. The key `plan` (what an earlier run resolved) is skipped, so that

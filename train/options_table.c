@@ -9,7 +9,7 @@ static const char *const optimizers[] = {"adamw", NULL};
 static const char *const schedules[] = {"constant", "linear", "cosine", NULL};
 static const char *const devices[] = {"cpu", NULL};
 static const char *const computes[] = {"auto", "f32", "int8", NULL};
-static const char *const recomputes[] = {"none", "full", NULL};
+static const char *const recomputes[] = {"none", "selective", "attention", "full", "auto", NULL};
 static const char *const train_ons[] = {"assistant", "all", NULL};
 static const char *const overlongs[] = {"refuse", "truncate", "split", "drop", NULL};
 static const char *const targets[] = {"q", "k", "v", "o", "gate", "up", "down", NULL};
@@ -83,7 +83,9 @@ static const hone_train_option table[] = {
     {AT(memory), .flag = "memory", .type = HONE_OPTION_SIZE, .maximum = MANY, .unit = "SIZE",
      .text = "most memory the run may take, as in 6G; 0: what the machine has free"},
     {AT(recompute), .flag = NULL, .type = HONE_OPTION_CHOICE, .words = recomputes,
-     .text = "full: compute each block again in backward; less memory, more time, same bits"},
+     .text = "what backward computes again, for less memory and more time, with the same bits; "
+             "auto: as "
+             "much as --memory asks for"},
     {AT(template), .flag = NULL, .type = HONE_OPTION_TEXT, .unit = "NAME",
      .text = "chat template; auto: the model's own; or the path of a .jinja file"},
     {AT(template_vars), .flag = NULL, .type = HONE_OPTION_TEXT, .unit = "JSON",

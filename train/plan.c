@@ -1,181 +1,237 @@
-#include <limits.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "train/plan.h"
 
-#include "base/alloc.h"
-#include "base/file.h"
+#include <stdio.h>
+
 #include "base/machine.h"
 #include "base/parallel.h"
 #include "base/size.h"
 #include "train/run.h"
+#include "train/timing.h"
 
-/* Bytes that the program needs for itself: code, libraries, HDF5's caches. */
-enum { PROGRAM_BYTES = 64 << 20 };
+enum { PASS_TOKENS = 32, SHORTEST = 16 };
 
-typedef struct memory_plan {
-    int64_t model;      /* frozen weights, mapped */
-    int64_t parameters; /* values, gradients, moments, a copy for checkpoints */
-    int64_t step;       /* activations, gradients of activations, workspaces */
-    int64_t evaluation;
-    int64_t total;
-} memory_plan;
+/* Arithmetic of a step by hone_recompute, as counted for small Llama models: backward takes 1.5 times what forward does,
+ * and "full" computes all products of forward again but one in four. */
+static const double work[HONE_RECOMPUTES] = {1, 1.02, 1.10, 1.30};
 
-static int64_t weight_bytes(const hone_model *model) {
-    /* those that are trained are counted with the parameters */
-    return model->params.count ? 0 : hone_model_weight_bytes(model);
+/* --- The choice --- */
+
+static double cost_of(hone_recompute recompute, int64_t tokens) {
+    return work[recompute] * (1 + PASS_TOKENS / (double)tokens);
 }
 
-/* Plans a step of `batch` rows of `seq_len` tokens on `tape`, without taking its memory. */
-static hone_status plan_step(int64_t *bytes, hone_run *run, hone_tape *tape, int64_t batch,
-                             int64_t seq_len, bool recompute) {
-    hone_device_batch shapes = run->batch;
-    shapes.capacity = batch * seq_len;
-    shapes.longest = seq_len;
-    hone_device_batch_fill_up(&shapes);
-    hone_forward forward = run->forward;
-    forward.tokens = &shapes.tokens;
+static int64_t passes_of(int64_t rows, int64_t micro_batch) {
+    return (rows + micro_batch - 1) / micro_batch;
+}
+
+static hone_status try(hone_plan *out, hone_tape *tape, const hone_plan_scope *s,
+                       hone_recompute recompute, int64_t micro_batch) {
+    *out = (hone_plan){recompute,
+                       micro_batch,
+                       passes_of(s->rows, micro_batch),
+                       cost_of(recompute, micro_batch * s->seq_len),
+                       {0}};
+    hone_forward forward = s->forward;
     forward.recompute = recompute;
-    hone_tape_plan(tape, true);
-    HONE_TRY(hone_transformer_loss(tape, &forward, &shapes.loss));
-    HONE_TRY(hone_tape_backward(tape));
-    HONE_TRY(hone_tape_plan_done(tape));
-    *bytes = (int64_t)(hone_tape_bytes(tape) + hone_device_batch_bytes(shapes.capacity));
-    return HONE_OK;
+    return hone_memory_plan(&out->memory, tape, &s->fixed, &forward, micro_batch, s->seq_len,
+                            s->limit);
 }
 
-static hone_status plan_memory(memory_plan *out, hone_run *run, hone_tape *tape, int64_t batch,
-                               int64_t seq_len, bool recompute) {
-    int64_t copies = run->best.base ? 9 : 7; /* values, gradients, two moments, and what is saved */
-    *out = (memory_plan){
-        .model = weight_bytes(run->session.model),
-        .parameters = copies * run->params->elements * (int64_t)sizeof(hone_real),
-        .evaluation = run->evaluator ? (int64_t)hone_evaluator_bytes(run->evaluator) : 0,
-    };
-    HONE_TRY(plan_step(&out->step, run, tape, batch, seq_len, recompute));
-    out->total = PROGRAM_BYTES + out->model + out->parameters + out->step + out->evaluation;
-    return HONE_OK;
-}
-
-/* Tries smaller steps until one fits, and says which. */
-static hone_status refuse_with_remedy(hone_run *run, const memory_plan *plan, int64_t limit) {
-    const hone_train_options *o = run->options;
-    hone_tape *tape;
-    HONE_TRY(hone_tape_new(&tape, &run->session.device));
-    int64_t batch = o->batch_size, seq_len = o->seq_len;
-    bool recompute = o->recompute == HONE_RECOMPUTE_FULL, fits = false;
-    hone_status status = HONE_OK;
-    while (status == HONE_OK && !fits && seq_len >= 16) {
-        if (batch > 1) {
-            batch /= 2;
-        } else if (!recompute) {
-            recompute = true;
-        } else {
-            seq_len /= 2;
+/* The largest passes that fit with this recomputation, unless the plan so far is cheaper. Passes of a step are of about
+ * equal size: fewer rows in the same number of passes take less memory. */
+static hone_status try_level(hone_plan *best, bool *fits, hone_tape *tape, const hone_plan_scope *s,
+                             hone_recompute recompute) {
+    for (int64_t most = s->batch; most > 0;) {
+        int64_t micro_batch = passes_of(s->rows, passes_of(s->rows, most));
+        double cost = cost_of(recompute, micro_batch * s->seq_len);
+        if (*fits && cost >= best->cost) return HONE_OK;
+        hone_plan plan;
+        HONE_TRY(try(&plan, tape, s, recompute, micro_batch));
+        bool good = plan.memory.total <= s->limit;
+        if (good || (!*fits && (best->passes == 0 || plan.memory.total < best->memory.total)))
+            *best = plan;
+        if (good) {
+            *fits = true;
+            return HONE_OK;
         }
-        memory_plan smaller;
-        status = plan_memory(&smaller, run, tape, batch, seq_len, recompute);
-        fits = status == HONE_OK && smaller.total <= limit;
+        most = micro_batch - 1;
     }
-    hone_tape_free(tape);
-    HONE_TRY(status);
-    char remedy[160] = "even the smallest step does not fit: choose a smaller or quantised model";
-    if (fits) {
-        snprintf(remedy, sizeof remedy,
-                 "this would fit: --batch-size %lld --seq-len %lld --set recompute=%s",
-                 (long long)batch, (long long)seq_len, recompute ? "full" : "none");
-    }
-    return hone_fail(
-        HONE_ERR_MEMORY,
-        "the run needs %s (model %s, parameters and optimiser %s, step %s, evaluation %s) but %s "
-        "may be taken; %s",
-        hone_size(plan->total).text, hone_size(plan->model).text, hone_size(plan->parameters).text,
-        hone_size(plan->step).text, hone_size(plan->evaluation).text, hone_size(limit).text,
-        remedy);
-}
-
-/* The options without paths: what lies there is compared by its hash, and folders may be moved. */
-static hone_status format_settings(char **out, const hone_train_options *o) {
-    hone_train_options settings = *o;
-    settings.model = settings.data = settings.out = settings.adapter = settings.from_scratch = NULL;
-    hone_buf text = {0};
-    HONE_TRY(hone_config_format(&text, &settings, NULL, 0));
-    *out = text.data;
     return HONE_OK;
 }
 
-/* run.yaml: options with whole paths, so that the run can be resumed from anywhere, and the plan. */
-static hone_status format_run_file(hone_buf *out, const hone_train_options *o,
-                                   const hone_plan_entry *entries, size_t count) {
-    hone_train_options whole = *o;
-    bool named =
-        !whole.template || strcmp(whole.template, "auto") == 0 || hone_chat_source(whole.template);
-    char *template = named ? NULL : whole.template;
-    char **const paths[] = {&whole.model, &whole.data, &whole.adapter, &whole.from_scratch,
-                            &template};
-    enum { PATHS = sizeof paths / sizeof *paths };
-    char resolved[PATHS][PATH_MAX];
-    for (int i = 0; i < PATHS; i++) {
-        if (*paths[i] && realpath(*paths[i], resolved[i])) *paths[i] = resolved[i];
+hone_status hone_plan_choose(hone_plan *out, hone_tape *tape, const hone_plan_scope *scope) {
+    *out = (hone_plan){0};
+    bool fits = false;
+    for (int level = HONE_RECOMPUTE_NONE; level < HONE_RECOMPUTES; level++) {
+        if (scope->recompute != HONE_RECOMPUTE_AUTO && scope->recompute != level) continue;
+        HONE_TRY(try_level(out, &fits, tape, scope, (hone_recompute)level));
     }
-    if (template) whole.template = template;
-    return hone_config_format(out, &whole, entries, count);
+    return HONE_OK;
 }
 
-/* What checkpoints compare, besides the options: what decides the bits. */
-static hone_status describe(hone_run *run, const memory_plan *plan) {
+/* --- For a run --- */
+
+/* What the options leave open is chosen from all there is. */
+static hone_status scope_of(hone_plan_scope *out, const hone_run *run) {
     const hone_train_options *o = run->options;
-    hone_size_text memory = hone_size(plan->total);
-    char threads[24], steps[24], rows[24];
-    snprintf(threads, sizeof threads, "%d", hone_threads());
-    snprintf(steps, sizeof steps, "%lld", (long long)run->steps);
-    snprintf(rows, sizeof rows, "%lld", (long long)(o->batch_size * o->accumulation));
-    const hone_plan_entry entries[] = {
-        {"compute", run->compute == HONE_COMPUTE_INT8 ? "int8" : "f32"},
-        {"kernels", run->session.device.kernels->name},
-        {"threads", threads},
-        {"recompute", o->recompute == HONE_RECOMPUTE_FULL ? "full" : "none"},
-        {"template", hone_chat_template_id(run->session.chat)},
-        {"steps", steps},
-        {"rows_per_step", rows},
-        {"memory", memory.text},
+    const hone_evaluator *e = run->evaluator;
+    int64_t copies = run->best.base ? 5 : 4; /* values, gradients, two moments; the best values */
+    hone_machine machine;
+    HONE_TRY(hone_machine_look(&machine));
+    hone_resident own = hone_resident_now();
+    *out = (hone_plan_scope){
+        .forward = run->forward,
+        .seq_len = o->seq_len,
+        .batch = o->batch_size,
+        .rows = o->batch_size * o->accumulation,
+        .recompute = o->recompute,
+        .limit = o->memory > 0 ? o->memory
+                               : own.all - own.mapped + machine.available - machine.available / 20,
+        .fixed = {.program = hone_memory_program(run->session.model, run->params),
+                  .weights = hone_memory_weights(run->session.model),
+                  .trained = copies * run->params->elements * (int64_t)sizeof(hone_real),
+                  .evaluation = e ? (int64_t)hone_evaluator_arena_bytes(e) : 0,
+                  .batches = e ? 2 * (int64_t)hone_evaluator_batch_bytes(e) : 0},
     };
-    size_t count = sizeof entries / sizeof *entries;
-    hone_buf text = {0};
-    for (size_t i = 0; i + 1 < count; i++) { /* memory is for reading only */
-        HONE_TRY(hone_buf_printf(&text, "%s: %s\n", entries[i].name, entries[i].value));
-    }
-    run->state.plan = text.data;
-    HONE_TRY(format_settings(&run->state.config, o));
-    run->state.seed = o->seed;
-    memcpy(run->state.model_hash, run->session.model_hash, HONE_SHA256_TEXT);
-    snprintf(run->state.data_hash, HONE_SHA256_TEXT, "%s", hone_samples_key(run->session.samples));
-    snprintf(run->state.tokenizer_hash, HONE_SHA256_TEXT, "%s",
-             hone_tokenizer_hash(run->session.tokenizer));
-    return format_run_file(&run->file, o, entries, count);
+    return HONE_OK;
 }
 
-hone_status hone_run_write_plan(const hone_run *run) {
-    char *path = hone_run_path(run, "run.yaml");
-    if (!path) return HONE_ERR_MEMORY;
-    hone_status status = hone_file_put(path, run->file.data, run->file.length);
-    hone_free(path);
-    return status;
+/* "…, as this would fit: …", or what else can be done. */
+static hone_status find_remedy(char *out, size_t size, hone_run *run,
+                               const hone_plan_scope *scope) {
+    hone_plan_scope other = *scope;
+    other.recompute = HONE_RECOMPUTE_AUTO;
+    const char *named = scope->recompute == HONE_RECOMPUTE_AUTO ? "" : " --set recompute=auto";
+    for (; other.seq_len >= SHORTEST; other.seq_len /= 2) {
+        if (other.seq_len == scope->seq_len && !*named) continue;
+        hone_plan plan;
+        HONE_TRY(hone_plan_choose(&plan, run->tape, &other));
+        if (plan.memory.total > other.limit) continue;
+        char length[40] = "";
+        if (other.seq_len != scope->seq_len)
+            snprintf(length, sizeof length, " --seq-len %lld", (long long)other.seq_len);
+        snprintf(out, size, "this would fit:%s%s", length, named);
+        return HONE_OK;
+    }
+    snprintf(out, size, "even the smallest step does not fit: choose a smaller or quantised model");
+    return HONE_OK;
+}
+
+static hone_status refuse(hone_run *run, const hone_plan_scope *scope) {
+    hone_memory m = run->plan.memory;
+    char remedy[160];
+    if (run->found.plan) {
+        snprintf(remedy, sizeof remedy,
+                 "a smaller plan than the checkpoint's would give other bits: free some memory, or "
+                 "start a new run");
+    } else {
+        HONE_TRY(find_remedy(remedy, sizeof remedy, run, scope));
+    }
+    return hone_fail(HONE_ERR_MEMORY,
+                     "the run needs %s (model %s, parameters and optimiser %s, step %s, evaluation "
+                     "%s, program %s) but %s may be taken; %s",
+                     hone_size(m.total).text, hone_size(m.weights).text, hone_size(m.trained).text,
+                     hone_size(m.step).text, hone_size(m.evaluation).text,
+                     hone_size(m.program + m.batches + m.libraries).text,
+                     hone_size(scope->limit).text, remedy);
+}
+
+static hone_status choose(hone_run *run, const hone_plan_scope *scope) {
+    if (!run->found.plan) return hone_plan_choose(&run->plan, run->tape, scope);
+    hone_recompute recompute;
+    int64_t micro_batch;
+    HONE_TRY(hone_run_recorded_plan(&recompute, &micro_batch, run));
+    return try(&run->plan, run->tape, scope, recompute, micro_batch);
+}
+
+static void say_plan(const hone_run *run) {
+    static const char *const recomputed[HONE_RECOMPUTES] = {
+        "", ", norms and activations computed again", ", attention computed again",
+        ", blocks computed again"};
+    const hone_plan *p = &run->plan;
+    hone_run_say(
+        run,
+        "plan: %lld steps of %lld x %lld tokens, %lld rows at once%s, %s kernels, %d "
+        "threads, %s of memory",
+        (long long)run->steps, (long long)(run->options->batch_size * run->options->accumulation),
+        (long long)run->options->seq_len, (long long)p->micro_batch, recomputed[p->recompute],
+        run->session.device.kernels->name, hone_threads(), hone_size(p->memory.total).text);
 }
 
 hone_status hone_run_plan(hone_run *run) {
+    hone_plan_scope scope;
+    HONE_TRY(scope_of(&scope, run));
+    run->limit = scope.limit;
+    HONE_TRY(choose(run, &scope));
+    if (run->plan.memory.total > scope.limit) return refuse(run, &scope);
+    /* The tape may have planned others since. */
+    HONE_TRY(try(&run->plan, run->tape, &scope, run->plan.recompute, run->plan.micro_batch));
+    run->forward.recompute = run->plan.recompute;
+    HONE_TRY(hone_run_describe(run));
+    say_plan(run);
+    return HONE_OK;
+}
+
+static hone_status take(hone_run *run) {
+    const hone_memory *m = &run->plan.memory;
+    size_t arena = (size_t)(m->step > m->evaluation ? m->step : m->evaluation);
+    HONE_TRY(hone_buffer_new(&run->arena, &run->session.device, arena));
+    const hone_buffer *const buffers[] = {
+        &run->arena,       &run->params->values, &run->params->grads, &run->optimizer.m,
+        &run->optimizer.v, &run->best,           &run->batch.memory};
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
+        HONE_TRY(hone_buffer_commit(buffers[i]));
+    hone_tape_share(run->tape, &run->arena);
+    if (run->evaluator) hone_evaluator_share(run->evaluator, &run->arena);
+    return HONE_OK;
+}
+
+hone_status hone_run_commit(hone_run *run) {
+    if (take(run) == HONE_OK) return HONE_OK;
+    return hone_fail(HONE_ERR_MEMORY,
+                     "the run needs %s, and the system does not give it: free some memory, or "
+                     "promise less by --memory (%s)",
+                     hone_size(run->plan.memory.total).text, hone_fail_message());
+}
+
+/* --- For `hone plan` --- */
+
+static hone_status measure(hone_plan_report *out, const hone_run *run) {
+    const hone_samples_ledger *l = hone_samples_ledger_of(run->session.samples);
+    double tokens = (double)hone_loader_tokens(run->loader),
+           bins = (double)hone_loader_bins(run->loader);
+    hone_pass_shape pass = {
+        .tokens = run->plan.micro_batch * run->options->seq_len,
+        .document = (l->tokens + l->samples - 1) / l->samples,
+        .supervised = (double)l->supervised / (double)l->tokens,
+    };
+    double seconds;
+    HONE_TRY(hone_time_pass(&seconds, &run->forward, &pass, 2));
+    out->tokens_per_step = tokens / bins * (double)out->rows_per_step;
+    out->seconds_per_step = seconds / (double)pass.tokens * out->tokens_per_step;
+    return HONE_OK;
+}
+
+static hone_status report(hone_plan_report *out, hone_run *run, hone_tape_item_fn item,
+                          void *context) {
+    HONE_TRY(hone_run_open(run, false));
     const hone_train_options *o = run->options;
-    memory_plan plan;
-    bool recompute = o->recompute == HONE_RECOMPUTE_FULL;
-    HONE_TRY(plan_memory(&plan, run, run->tape, o->batch_size, o->seq_len, recompute));
-    hone_machine machine;
-    HONE_TRY(hone_machine_look(&machine));
-    int64_t limit = o->memory > 0 ? o->memory : machine.available - machine.available / 20;
-    if (limit > 0 && plan.total > limit) return refuse_with_remedy(run, &plan, limit);
-    HONE_TRY(describe(run, &plan));
-    hone_run_say(run, "plan: %lld steps of %lld x %lld tokens, %s kernels, %d threads, about %s",
-                 (long long)run->steps, (long long)(o->batch_size * o->accumulation),
-                 (long long)o->seq_len, run->session.device.kernels->name, hone_threads(),
-                 hone_size(plan.total).text);
-    return hone_tape_reserve(run->tape);
+    *out = (hone_plan_report){.plan = run->plan,
+                              .limit = run->limit,
+                              .steps = run->steps,
+                              .rows_per_step = o->batch_size * o->accumulation,
+                              .seq_len = o->seq_len};
+    hone_tape_itemise(run->tape, item, context);
+    return measure(out, run);
+}
+
+hone_status hone_plan_report_make(hone_plan_report *out, const hone_train_options *options,
+                                  const hone_train_observer *observer, hone_tape_item_fn item,
+                                  void *context) {
+    hone_run *run;
+    HONE_TRY(hone_run_new(&run, options, observer));
+    run->resolved.out = NULL;
+    hone_status status = report(out, run, item, context);
+    hone_run_free(run);
+    return status;
 }

@@ -7,6 +7,7 @@
 #include "train/checkpoint.h"
 #include "train/evaluate.h"
 #include "train/optimizer.h"
+#include "train/plan.h"
 #include "train/profile.h"
 #include "train/session.h"
 #include "train/trainer.h"
@@ -22,6 +23,9 @@ typedef struct hone_run {
     hone_evaluator *evaluator; /* NULL: nothing is held out */
     hone_batch host;
     hone_device_batch batch;
+    hone_plan plan;
+    int64_t limit;     /* bytes that may be taken */
+    hone_buffer arena; /* of steps and evaluations */
     hone_tape *tape;
     hone_forward forward;
     hone_optimizer optimizer;
@@ -30,11 +34,13 @@ typedef struct hone_run {
     hone_metrics *metrics;
     hone_profile *profile; /* NULL: nobody asked for one */
     hone_checkpoint_state state;
-    hone_checkpoint_tensor *saved; /* owned: what a checkpoint holds, with host memory for it */
+    hone_checkpoint_tensor *saved; /* owned: what a checkpoint holds, where it lies */
     size_t saved_count;
-    float *saved_host;
+    float *saved_scales; /* owned */
     char **saved_names;
-    hone_buf file; /* what run.yaml is to hold */
+    hone_checkpoint_state found; /* of the checkpoint that is gone on from; zeroed without one */
+    char *found_path;            /* owned */
+    hone_buf file;               /* what run.yaml is to hold */
     bool has_checkpoint;
     int64_t steps;    /* of the whole run */
     bool made_folder; /* by this process; removed again when the run cannot start */
@@ -46,22 +52,41 @@ typedef struct hone_run {
 
 /* --- opening (train/run_open.c) --- */
 
-/* Makes the folders, opens model, parameters and data, resolves the number of steps, and plans the memory. */
+/* An empty run of these options, which are borrowed with the observer. */
+HONE_MUST_USE hone_status hone_run_new(hone_run **out, const hone_train_options *options,
+                                       const hone_train_observer *observer);
+void hone_run_free(hone_run *run); /* takes NULL */
+
+/* Makes the folders (none without `out`), opens model, parameters and data, resolves the number of steps, and plans the
+ * memory. */
 HONE_MUST_USE hone_status hone_run_open(hone_run *run, bool resume);
 
 /* --- planning (train/plan.c) --- */
 
-/* Plans the step for the options' batch and checks that it fits the memory there is; says what would fit otherwise. */
+/* Chooses run->plan, or takes that of the checkpoint that was found, and leaves the tape with it; says what would fit when
+ * it does not. */
 HONE_MUST_USE hone_status hone_run_plan(hone_run *run);
+/* Takes all memory of the plan, its pages too. */
+HONE_MUST_USE hone_status hone_run_commit(hone_run *run);
+
+/* --- the plan in writing (train/plan_record.c) --- */
+
+/* Sets the part of run->state that is known before the first step, and what run.yaml is to hold. */
+HONE_MUST_USE hone_status hone_run_describe(hone_run *run);
+/* What the checkpoint that was found was planned with. */
+HONE_MUST_USE hone_status hone_run_recorded_plan(hone_recompute *recompute, int64_t *micro_batch,
+                                                 const hone_run *run);
 /* Writes run.yaml. */
 HONE_MUST_USE hone_status hone_run_write_plan(const hone_run *run);
 
 /* --- checkpoints (train/run_state.c) --- */
 
-/* Names what a checkpoint holds and takes host memory for it. */
+/* Looks for the newest checkpoint of the run's folder. */
+HONE_MUST_USE hone_status hone_run_find_checkpoint(hone_run *run);
+/* Names what a checkpoint holds. */
 HONE_MUST_USE hone_status hone_run_state_prepare(hone_run *run);
 HONE_MUST_USE hone_status hone_run_save(hone_run *run);
-/* Goes on from the newest checkpoint, when there is one that belongs to this run. */
+/* Goes on from the checkpoint that was found, when it belongs to this run. */
 HONE_MUST_USE hone_status hone_run_restore(hone_run *run);
 
 /* --- results (train/run_files.c) --- */

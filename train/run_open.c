@@ -6,6 +6,7 @@
 
 static hone_status make_folders(hone_run *run, bool resume) {
     const char *out = run->options->out;
+    if (!out) return HONE_OK;
     run->made_folder = !hone_path_exists(out);
     if (!resume && !run->made_folder) {
         return hone_fail(
@@ -39,6 +40,7 @@ static hone_status open_session(hone_run *run) {
         .train_on = (hone_train_on)o->train_on,
         .eval_fraction = o->eval_fraction,
     };
+    if (!o->out) return hone_session_open_data(s, o->data, NULL, &how);
     char *import_to = hone_run_path(run, "data.h5");
     hone_status status =
         import_to ? hone_session_open_data(s, o->data, import_to, &how) : HONE_ERR_MEMORY;
@@ -178,8 +180,6 @@ static hone_status open_engine(hone_run *run) {
     run->optimizer.decay = o->weight_decay;
     run->optimizer.clip = o->clip;
     HONE_TRY(hone_buffer_new(&run->dropout_key, &s->device, sizeof(uint64_t)));
-    HONE_TRY(
-        hone_device_batch_new(&run->batch, &s->device, o->batch_size * o->seq_len, o->seq_len));
     HONE_TRY(hone_model_rope(s->model, o->seq_len));
     HONE_TRY(hone_tape_new(&run->tape, &s->device));
     run->forward = (hone_forward){
@@ -187,17 +187,19 @@ static hone_status open_engine(hone_run *run) {
         .adapter = s->adapter,
         .tokens = &run->batch.tokens,
         .dropout_key = s->adapter && s->adapter->dropout > 0 ? run->dropout_key.base : NULL,
-        .recompute = o->recompute == HONE_RECOMPUTE_FULL,
     };
     if (o->early_stop > 0) {
         size_t bytes = (size_t)run->params->elements * sizeof(hone_real);
         HONE_TRY(hone_buffer_new(&run->best, &s->device, bytes));
     }
-    return hone_run_plan(run);
+    HONE_TRY(hone_run_plan(run));
+    return hone_device_batch_new(&run->batch, &s->device, run->plan.micro_batch * o->seq_len,
+                                 o->seq_len);
 }
 
 hone_status hone_run_open(hone_run *run, bool resume) {
     HONE_TRY(make_folders(run, resume));
+    if (resume) HONE_TRY(hone_run_find_checkpoint(run));
     HONE_TRY(open_session(run));
     HONE_TRY(open_parameters(run));
     HONE_TRY(hone_run_check_files(run));

@@ -32,9 +32,11 @@ static hone_status name_tensor(hone_run *run, const char *group_name, const hone
 }
 
 /* The factors alone do not say how much they count. */
-static hone_status add_scales(hone_run *run, float *host) {
+static hone_status add_scales(hone_run *run) {
     const hone_adapter *adapter = run->session.adapter;
     if (!adapter) return HONE_OK;
+    float *host = run->saved_scales = hone_alloc(run->params->count, sizeof *host);
+    if (!host) return HONE_ERR_MEMORY;
     int64_t count = 0, pairs = adapter->model->arch.layers * HONE_LINEARS;
     for (int64_t i = 0; i < pairs; i++) {
         if (adapter->pairs[i].rank > 0) host[count++] = (float)adapter->pairs[i].scale;
@@ -47,33 +49,25 @@ static hone_status add_scales(hone_run *run, float *host) {
     return HONE_OK;
 }
 
+/* Checkpoints are written from, and read to, where the buffers lie: no copies. */
 hone_status hone_run_state_prepare(hone_run *run) {
     group groups[4];
     size_t n = groups_of(groups, run), params = run->params->count;
-    size_t elements = n * (size_t)run->params->elements;
     run->saved = hone_alloc(n * params + 1, sizeof *run->saved);
     run->saved_names = hone_alloc(n * params + 1, sizeof *run->saved_names);
-    run->saved_host = hone_alloc(elements + params, sizeof *run->saved_host);
-    if (!run->saved || !run->saved_names || !run->saved_host) return HONE_ERR_MEMORY;
-    float *at = run->saved_host;
+    if (!run->saved || !run->saved_names) return HONE_ERR_MEMORY;
     for (size_t g = 0; g < n; g++) {
-        for (size_t i = 0; i < run->params->count; i++) {
+        float *at = hone_device_host_address(&run->session.device, groups[g].buffer->base);
+        for (size_t i = 0; i < params; i++) {
             const hone_param *param = &run->params->items[i];
             HONE_TRY(name_tensor(run, groups[g].name, param, at));
             at += hone_tensor_count(param->tensor);
         }
     }
-    return add_scales(run, at);
+    return add_scales(run);
 }
 
 hone_status hone_run_save(hone_run *run) {
-    group groups[4];
-    size_t n = groups_of(groups, run);
-    size_t bytes = (size_t)run->params->elements * sizeof(float);
-    for (size_t g = 0; g < n; g++) {
-        float *to = run->saved_host + g * (size_t)run->params->elements;
-        HONE_TRY(hone_device_copy_out(&run->session.device, to, groups[g].buffer->base, bytes));
-    }
     HONE_TRY(hone_metrics_sync(run->metrics));
     char *folder = hone_run_path(run, "checkpoints");
     if (!folder) return HONE_ERR_MEMORY;
@@ -108,42 +102,31 @@ static hone_status check_same_run(const hone_checkpoint_state *now,
     return HONE_OK;
 }
 
-static hone_status take_over(hone_run *run, hone_checkpoint_state *then, const char *path) {
-    HONE_TRY(check_same_run(&run->state, then, path));
-    HONE_TRY(hone_checkpoint_read(run->saved, run->saved_count, path));
-    group groups[4];
-    size_t n = groups_of(groups, run);
-    size_t bytes = (size_t)run->params->elements * sizeof(float);
-    for (size_t g = 0; g < n; g++) {
-        const float *from = run->saved_host + g * (size_t)run->params->elements;
-        HONE_TRY(hone_device_copy_in(&run->session.device, groups[g].buffer->base, from, bytes));
+hone_status hone_run_find_checkpoint(hone_run *run) {
+    char *folder = hone_run_path(run, "checkpoints");
+    if (!folder) return HONE_ERR_MEMORY;
+    hone_buf refused = {0};
+    hone_status status = hone_checkpoint_latest(&run->found_path, &run->found, &refused, folder);
+    if (refused.length) hone_run_say(run, "passed over a damaged checkpoint: %s", refused.data);
+    hone_buf_free(&refused);
+    hone_free(folder);
+    return status;
+}
+
+hone_status hone_run_restore(hone_run *run) {
+    if (!run->found_path) {
+        hone_run_say(run, "%s holds no checkpoint yet: starting from the beginning",
+                     run->options->out);
+        return HONE_OK;
     }
-    hone_checkpoint_state now = run->state;
-    run->state = *then;
-    *then = now; /* the caller frees the one that is not used any more */
+    HONE_TRY(check_same_run(&run->state, &run->found, run->found_path));
+    HONE_TRY(hone_checkpoint_read(run->saved, run->saved_count, run->found_path));
+    hone_checkpoint_state_free(&run->state);
+    run->state = run->found;
+    run->found = (hone_checkpoint_state){0};
     run->result.resumed_from = run->state.step;
     run->has_checkpoint = true;
     hone_run_say(run, "resumed from step %lld of %lld", (long long)run->state.step,
                  (long long)run->steps);
     return HONE_OK;
-}
-
-hone_status hone_run_restore(hone_run *run) {
-    char *folder = hone_run_path(run, "checkpoints");
-    if (!folder) return HONE_ERR_MEMORY;
-    char *path = NULL;
-    hone_checkpoint_state then = {0};
-    hone_buf refused = {0};
-    hone_status status = hone_checkpoint_latest(&path, &then, &refused, folder);
-    if (refused.length) hone_run_say(run, "passed over a damaged checkpoint: %s", refused.data);
-    if (status == HONE_OK && path) status = take_over(run, &then, path);
-    if (status == HONE_OK && !path) {
-        hone_run_say(run, "%s holds no checkpoint yet: starting from the beginning",
-                     run->options->out);
-    }
-    hone_buf_free(&refused);
-    hone_checkpoint_state_free(&then);
-    hone_free(path);
-    hone_free(folder);
-    return status;
 }

@@ -4,11 +4,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/machine.h"
 #include "base/philox.h"
 #include "train/run.h"
 #include "train/schedule.h"
@@ -37,9 +37,9 @@ static hone_status draw_dropout_key(hone_run *run, int64_t step) {
     return hone_device_copy_in(&run->session.device, run->dropout_key.base, &key, sizeof key);
 }
 
-static hone_status run_micro_batch(double *loss, hone_run *run, hone_cursor *cursor) {
+static hone_status run_micro_batch(double *loss, hone_run *run, hone_cursor *cursor, int64_t rows) {
     double start = hone_seconds();
-    HONE_TRY(hone_loader_fill(&run->host, run->loader, cursor, run->options->batch_size));
+    HONE_TRY(hone_loader_fill(&run->host, run->loader, cursor, rows));
     HONE_TRY(hone_device_batch_load(&run->batch, &run->host));
     hone_profile_span(run->profile, "batch", start, 0);
     hone_tape_begin(run->tape);
@@ -49,12 +49,6 @@ static hone_status run_micro_batch(double *loss, hone_run *run, hone_cursor *cur
     HONE_TRY(hone_device_batch_loss(&part, &run->batch));
     *loss += part;
     return HONE_OK;
-}
-
-static int64_t peak_resident_bytes(void) {
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return (int64_t)usage.ru_maxrss * 1024;
 }
 
 static hone_status refuse_numbers(const hone_run *run, int64_t step, double loss) {
@@ -104,12 +98,14 @@ static hone_status run_step(hone_step_metrics *m, hone_run *run, int64_t step) {
     hone_profile_step_begin(run->profile, step, start);
     hone_cursor cursor = {run->state.epoch, run->state.bin};
     hone_loader_counts counts;
-    HONE_TRY(hone_loader_count(&counts, run->loader, cursor, o->batch_size * o->accumulation));
+    int64_t rows = o->batch_size * o->accumulation, most = run->plan.micro_batch;
+    HONE_TRY(hone_loader_count(&counts, run->loader, cursor, rows));
     HONE_TRY(draw_dropout_key(run, step));
     hone_profile_span(run->profile, "batch", start, 0);
     HONE_TRY(zero_gradients(run));
     run->batch.loss.weight = 1 / (double)counts.supervised;
-    for (int64_t i = 0; i < o->accumulation; i++) HONE_TRY(run_micro_batch(&loss, run, &cursor));
+    for (; rows > 0; rows -= most)
+        HONE_TRY(run_micro_batch(&loss, run, &cursor, rows < most ? rows : most));
     *m = (hone_step_metrics){
         .step = step,
         .loss = loss / (double)counts.supervised,
@@ -130,7 +126,7 @@ static hone_status run_step(hone_step_metrics *m, hone_run *run, int64_t step) {
     hone_profile_step_end(run->profile, end);
     m->seconds = end - start;
     m->tokens_per_second = (double)counts.tokens / m->seconds;
-    m->peak_bytes = peak_resident_bytes();
+    m->peak_bytes = hone_resident_peak();
     return HONE_OK;
 }
 
@@ -245,6 +241,18 @@ static void say_residuals(const hone_run *run) {
                  100 * (double)host.marked / (double)host.blocks);
 }
 
+/* What steps alone need: files are written and answers shown in the memory that it leaves. */
+static void release_engine(hone_run *run) {
+    hone_tape_free(run->tape);
+    hone_evaluator_free(run->evaluator);
+    run->tape = NULL;
+    run->evaluator = NULL;
+    hone_buffer_free(&run->arena);
+    hone_device_batch_free(&run->batch);
+    hone_optimizer_free(&run->optimizer);
+    hone_buffer_free(&run->best);
+}
+
 /* With early stopping the best parameters seen are the result. */
 static hone_status finish(hone_run *run) {
     say_residuals(run);
@@ -257,6 +265,7 @@ static hone_status finish(hone_run *run) {
                                           run->params->elements);
         run->result.eval_loss = run->state.best_eval_loss;
     }
+    release_engine(run);
     return hone_run_write_files(run);
 }
 
@@ -290,6 +299,7 @@ static hone_status start_profile(hone_run *run) {
 
 static hone_status run_all(hone_run *run, bool resume) {
     HONE_TRY(hone_run_open(run, resume));
+    HONE_TRY(hone_run_commit(run));
     HONE_TRY(start_profile(run));
     HONE_TRY(hone_run_state_prepare(run));
     if (resume) HONE_TRY(hone_run_restore(run));
@@ -301,6 +311,38 @@ static hone_status run_all(hone_run *run, bool resume) {
     if (run->evaluator && run->result.resumed_from < 0) HONE_TRY(run_eval(run));
     HONE_TRY(run_steps(run));
     return finish(run);
+}
+
+hone_status hone_run_new(hone_run **out, const hone_train_options *options,
+                         const hone_train_observer *observer) {
+    hone_run *run = hone_alloc(1, sizeof *run);
+    if (!run) return HONE_ERR_MEMORY;
+    run->resolved = *options;
+    run->options = &run->resolved;
+    run->observer = observer;
+    run->result.resumed_from = -1;
+    *out = run;
+    return HONE_OK;
+}
+
+void hone_run_free(hone_run *run) {
+    if (!run) return;
+    hone_metrics_free(run->metrics);
+    release_engine(run);
+    hone_batch_free(&run->host);
+    hone_buffer_free(&run->dropout_key);
+    hone_loader_free(run->loader);
+    hone_checkpoint_state_free(&run->state);
+    hone_checkpoint_state_free(&run->found);
+    hone_free(run->found_path);
+    for (size_t i = 0; run->saved_names && i < run->saved_count; i++)
+        hone_free(run->saved_names[i]);
+    hone_free(run->saved_names);
+    hone_free(run->saved);
+    hone_free(run->saved_scales);
+    hone_buf_free(&run->file);
+    hone_session_close(&run->session);
+    hone_free(run);
 }
 
 /* After the run is closed: what the measurement takes in memory is not added to that of the run. */
@@ -315,45 +357,23 @@ static hone_status tell_profile(const hone_profile *profile, const hone_device *
     return status;
 }
 
-static void close_run(hone_run *run) {
-    hone_metrics_free(run->metrics);
-    hone_tape_free(run->tape);
-    hone_device_batch_free(&run->batch);
-    hone_batch_free(&run->host);
-    hone_optimizer_free(&run->optimizer);
-    hone_buffer_free(&run->dropout_key);
-    hone_buffer_free(&run->best);
-    hone_evaluator_free(run->evaluator);
-    hone_loader_free(run->loader);
-    hone_checkpoint_state_free(&run->state);
-    for (size_t i = 0; run->saved_names && i < run->saved_count; i++)
-        hone_free(run->saved_names[i]);
-    hone_free(run->saved_names);
-    hone_free(run->saved);
-    hone_free(run->saved_host);
-    hone_buf_free(&run->file);
-    hone_session_close(&run->session);
-}
-
 hone_status hone_train(hone_train_result *out, const hone_train_options *options, bool resume,
                        const hone_train_observer *observer) {
-    hone_run *run = hone_alloc(1, sizeof *run);
-    if (!run) return HONE_ERR_MEMORY;
-    run->resolved = *options;
-    run->options = &run->resolved;
-    run->observer = observer;
-    run->result.resumed_from = -1;
+    hone_run *run;
+    HONE_TRY(hone_run_new(&run, options, observer));
     hone_status status = run_all(run, resume);
     run->result.steps = run->state.step;
     run->result.planned_steps = run->steps;
+    run->result.planned_bytes = run->plan.memory.total;
     run->result.tokens = run->state.tokens;
-    run->result.peak_bytes = peak_resident_bytes();
+    run->result.peak_bytes = hone_resident_peak();
     *out = run->result;
     hone_device device = run->session.device;
-    close_run(run);
-    if (status == HONE_OK && run->profile) status = tell_profile(run->profile, &device, observer);
-    hone_profile_free(run->profile);
-    if (run->made_folder && !run->started) hone_dir_remove(options->out);
-    hone_free(run);
+    hone_profile *profile = run->profile;
+    bool unused = run->made_folder && !run->started;
+    hone_run_free(run);
+    if (status == HONE_OK && profile) status = tell_profile(profile, &device, observer);
+    hone_profile_free(profile);
+    if (unused) hone_dir_remove(options->out);
     return status;
 }

@@ -39,7 +39,7 @@ typedef struct hone_train_result {
     double seconds;                     /* in steps, of this process */
     int64_t tokens;                     /* trained on, of the whole run */
     double tokens_per_second;
-    int64_t peak_bytes;
+    int64_t planned_bytes, peak_bytes; /* of memory */
     bool stopped_early;
 } hone_train_result;
 

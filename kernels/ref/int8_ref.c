@@ -27,8 +27,8 @@ static void quantize_row(const hone_int8_rows *rows, const float *values, int64_
         int8_t q = step_of((double)exact);
         rows->q[row * BLOCK + i] = q;
         rows->sum[row] += q;
-        if (!fine) continue;
-        int8_t rest = step_of((double)((exact - (float)q) * (float)HONE_INT8_FINE));
+        double left = fine ? (double)((exact - (float)q) * (float)HONE_INT8_FINE) : 0;
+        int8_t rest = step_of(left);
         rows->residual[row * BLOCK + i] = rest;
         rows->residual_sum[row] += rest;
     }
@@ -40,6 +40,7 @@ void hone_int8_quantize_ref(void *memory, hone_int8_counts *counts, const hone_r
     int64_t blocks = hone_int8_blocks(width);
     for (int64_t at = 0; at < hone_int8_tiles(tokens) * blocks; at++) {
         float values[TILE][BLOCK];
+        bool marked[TILE];
         rows.marked[at] = false;
         for (int64_t r = 0; r < TILE; r++) {
             float largest = 0.0f, sum = 0.0f;
@@ -51,10 +52,10 @@ void hone_int8_quantize_ref(void *memory, hone_int8_counts *counts, const hone_r
             }
             rows.scale[at * TILE + r] = largest < 1e-30f ? 0.0f : largest / 127.0f;
             if (!isfinite(sum)) rows.scale[at * TILE + r] = NAN;
-            if (largest * (float)BLOCK > (float)MARK_RATIO * sum) rows.marked[at] = true;
+            marked[r] = largest * (float)BLOCK > (float)MARK_RATIO * sum;
+            if (marked[r]) rows.marked[at] = true;
         }
-        for (int64_t r = 0; r < TILE; r++)
-            quantize_row(&rows, values[r], at * TILE + r, rows.marked[at]);
+        for (int64_t r = 0; r < TILE; r++) quantize_row(&rows, values[r], at * TILE + r, marked[r]);
     }
     hone_int8_count(counts, &rows);
 }

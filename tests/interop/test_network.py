@@ -26,6 +26,7 @@ COMMANDS = [
     ["data", "add", "faq.h5", "faq.jsonl"],
     ["data", "list", "faq.h5"],
     ["data", "show", "faq.h5", *MODEL],
+    ["plan", *MODEL, "--data", "faq.h5", "--seq-len", "64"],
     ["train", *MODEL, "--data", "faq.h5", "--out", "run", "--steps", "2", "--seq-len", "64"],
     ["eval", *ADAPTED, "--data", "faq.h5"],
     ["tokenize", *MODEL, "--text", "a loaf"],

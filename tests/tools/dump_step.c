@@ -116,7 +116,7 @@ static void open_step(step *s, int argc, char **argv) {
         .model = s->model,
         .adapter = s->adapter,
         .tokens = &s->batch.tokens,
-        .recompute = has(argc, argv, "recompute"),
+        .recompute = has(argc, argv, "recompute") ? HONE_RECOMPUTE_FULL : HONE_RECOMPUTE_NONE,
     };
     must(hone_tape_new(&s->tape, &s->device));
 }

@@ -10,6 +10,7 @@
 #include "base/parallel.h"
 #include "kernels/cpu/simd/dot4.h"
 #include "kernels/cpu/simd/levels.h"
+#include "kernels/cpu/simd/tile.h"
 
 enum {
     BLOCK = HONE_INT8_BLOCK,
@@ -50,53 +51,67 @@ static int64_t panels_of(int64_t columns) {
 
 /* --- Packing --- */
 
+/* Adding 128 to a byte turns its sign bit. */
+enum { TURNED = WEIGHT_OFFSET ? INT8_MIN : 0 };
+
 /* Forward: 32 output rows of block `b` of inputs; four neighbouring inputs of a row lie together already. */
 static void pack_rows_of(int8_t *to, const product_call *call, int64_t column, int64_t b) {
+    _Alignas(64) int8_t rows[PANEL][BLOCK] = {{0}};
     int64_t in = call->w->in;
     int64_t left = in - b * BLOCK, width = left < BLOCK ? left : (int64_t)BLOCK;
-    for (int64_t n = 0; n < PANEL; n++) {
-        int8_t row[BLOCK] = {0};
-        if (column + n < call->columns)
-            memcpy(row, call->q + (column + n) * in + b * BLOCK, (size_t)width);
-        for (int64_t step = 0; step < STEPS; step++)
-            memcpy(to + (step * PANEL + n) * 4, row + step * 4, 4);
+    int64_t count = call->columns - column < PANEL ? call->columns - column : (int64_t)PANEL;
+    const int8_t *from = call->q + column * in + b * BLOCK;
+    for (int64_t n = 0; n < count; n++) {
+        memcpy(rows[n], from + n * in, (size_t)width);
+        for (int64_t i = 0; i < BLOCK; i++) rows[n][i] = (int8_t)(rows[n][i] ^ TURNED);
+        __builtin_prefetch(from + n * in + BLOCK); /* of the next block */
     }
+    pack_transposed((float *)(void *)to, PANEL, (const float *)(const void *)rows, STEPS, PANEL,
+                    STEPS);
+}
+
+typedef int8_t v16 __attribute__((vector_size(16)));
+typedef int16_t v8s __attribute__((vector_size(16)));
+
+/* to[16][4]: 16 columns of four rows, woven together. */
+HONE_INLINE void weave(int8_t *to, v16 a, v16 b, v16 c, v16 d) {
+#define LOW  0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+    v8s ab[2] = {(v8s)__builtin_shufflevector(a, b, LOW), (v8s)__builtin_shufflevector(a, b, HIGH)};
+    v8s cd[2] = {(v8s)__builtin_shufflevector(c, d, LOW), (v8s)__builtin_shufflevector(c, d, HIGH)};
+#undef LOW
+#undef HIGH
+    for (int i = 0; i < 2; i++, to += 32) {
+        v8s low = __builtin_shufflevector(ab[i], cd[i], 0, 8, 1, 9, 2, 10, 3, 11);
+        v8s high = __builtin_shufflevector(ab[i], cd[i], 4, 12, 5, 13, 6, 14, 7, 15);
+        memcpy(to, &low, 16);
+        memcpy(to + 16, &high, 16);
+    }
+}
+
+HONE_INLINE v16 load_turned(const int8_t *p) {
+    v16 x;
+    memcpy(&x, p, sizeof x);
+    return x ^ (int8_t)TURNED;
 }
 
 /* Backward: 32 inputs of block `b` of output rows; four neighbouring rows are woven together. */
 static void pack_columns_of(int8_t *to, const product_call *call, int64_t column, int64_t b) {
-    typedef int8_t v16 __attribute__((vector_size(16)));
-    int64_t in = call->w->in;
+    int64_t in = call->w->in, first = b * BLOCK;
     int64_t left = call->columns - column, width = left < PANEL ? left : (int64_t)PANEL;
-    for (int64_t step = 0; step < STEPS; step++, to += PANEL * 4) {
-        int8_t rows[4][PANEL] = {{0}};
-        for (int64_t i = 0; i < 4; i++) {
-            int64_t row = b * BLOCK + step * 4 + i;
-            if (row < call->slab_rows) memcpy(rows[i], call->q + row * in + column, (size_t)width);
-        }
-        for (int half = 0; half < PANEL; half += 16) {
-            v16 r[4];
-            for (int i = 0; i < 4; i++) memcpy(&r[i], rows[i] + half, 16);
-            v16 low01 = __builtin_shufflevector(r[0], r[1], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5,
-                                                21, 6, 22, 7, 23);
-            v16 high01 = __builtin_shufflevector(r[0], r[1], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28,
-                                                 13, 29, 14, 30, 15, 31);
-            v16 low23 = __builtin_shufflevector(r[2], r[3], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5,
-                                                21, 6, 22, 7, 23);
-            v16 high23 = __builtin_shufflevector(r[2], r[3], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28,
-                                                 13, 29, 14, 30, 15, 31);
-            v16 woven[4] = {
-                __builtin_shufflevector(low01, low23, 0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6,
-                                        7, 22, 23),
-                __builtin_shufflevector(low01, low23, 8, 9, 24, 25, 10, 11, 26, 27, 12, 13, 28, 29,
-                                        14, 15, 30, 31),
-                __builtin_shufflevector(high01, high23, 0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6,
-                                        7, 22, 23),
-                __builtin_shufflevector(high01, high23, 8, 9, 24, 25, 10, 11, 26, 27, 12, 13, 28,
-                                        29, 14, 15, 30, 31),
-            };
-            memcpy(to + half * 4, woven, sizeof woven);
-        }
+    const int8_t *from = call->q + first * in + column;
+    int8_t edge[BLOCK][PANEL];
+    if (width < PANEL || first + BLOCK > call->slab_rows) {
+        memset(edge, 0, sizeof edge);
+        for (int64_t r = 0; r < BLOCK && first + r < call->slab_rows; r++)
+            memcpy(edge[r], from + r * in, (size_t)width);
+        from = edge[0];
+        in = PANEL;
+    }
+    for (int64_t step = 0; step < STEPS; step++, from += 4 * in) {
+        for (int half = 0; half < PANEL; half += 16, to += 64)
+            weave(to, load_turned(from + half), load_turned(from + in + half),
+                  load_turned(from + 2 * in + half), load_turned(from + 3 * in + half));
     }
 }
 
@@ -129,8 +144,6 @@ static void pack_panels(void *context, int64_t begin, int64_t end, int thread) {
             } else {
                 pack_columns_of(block, call, p * PANEL, b);
             }
-            if (WEIGHT_OFFSET == 0) continue;
-            for (int64_t i = 0; i < PANEL_BLOCK; i++) block[i] = (int8_t)(block[i] ^ (int8_t)0x80);
         }
         if (call->low)
             pack_low_rank(call->low_panels + p * call->low->rank * PANEL, call, p * PANEL);

@@ -80,26 +80,29 @@ HONE_INLINE void write_block(int8_t *q, int8_t *residual, int32_t sums[2], const
     sums[1] = residual ? (int32_t)vf_sum(residual_sum) : 0;
 }
 
+/* The residuals of a tile are taken together; a token that has no outlier gets zeros, so that what becomes of it does not
+ * depend on those it lies beside. */
 static void quantize_tile_block(const rows_call *call, int64_t tile, int64_t b) {
     const hone_int8_rows *rows = &call->rows;
     int64_t at = tile * call->blocks + b;
     int64_t left = rows->tokens - tile * TILE;
     int64_t tokens = left < TILE ? left : (int64_t)TILE;
     float values[TILE][BLOCK];
-    bool any = false;
+    bool marked[TILE] = {false}, any = false;
     for (int64_t i = 0; i < TILE; i++) {
-        bool marked = false;
         memset(values[i], 0, sizeof values[i]);
         if (i < tokens) load_block(values[i], call, tile * TILE + i, b);
-        rows->scale[at * TILE + i] = scale_of(&marked, values[i]);
-        any = any || marked;
+        rows->scale[at * TILE + i] = scale_of(&marked[i], values[i]);
+        any = any || marked[i];
     }
     rows->marked[at] = any;
     for (int64_t i = 0; i < TILE; i++) {
         int64_t row = at * TILE + i;
+        int8_t *residual = rows->residual + row * BLOCK;
         int32_t sums[2];
-        write_block(rows->q + row * BLOCK, any ? rows->residual + row * BLOCK : NULL, sums,
-                    values[i], rows->scale[row]);
+        write_block(rows->q + row * BLOCK, marked[i] ? residual : NULL, sums, values[i],
+                    rows->scale[row]);
+        if (any && !marked[i]) memset(residual, 0, BLOCK);
         rows->sum[row] = sums[0];
         rows->residual_sum[row] = sums[1];
     }

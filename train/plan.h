@@ -1,0 +1,58 @@
+/*
+ * The plan of a run: how many rows go through the model at once, and what backward computes again, so that the run is
+ * as fast as it can be in the memory it may take.
+ *
+ * Every combination has a cost, in units of the arithmetic of a step that keeps all and has no end of rows:
+ *
+ *     cost = work[recompute] (1 + 32 / tokens of a pass)
+ *
+ * The first factor is the arithmetic that recomputation adds; the second says that each pass reads (unpacks, packs)
+ * every weight once, which takes about as long as the products of 32 tokens. The cheapest that fits is taken, so that
+ * more memory never gives a slower plan. Recomputation changes no bit; how a step is cut into passes changes rounding.
+ */
+#ifndef HONE_TRAIN_PLAN_H
+#define HONE_TRAIN_PLAN_H
+
+#include "train/memory.h"
+#include "train/trainer.h"
+
+/* What may be chosen from. */
+typedef struct hone_plan_scope {
+    hone_forward forward;
+    int64_t seq_len;
+    int64_t batch;     /* most rows of a pass */
+    int64_t rows;      /* of a step */
+    int recompute;     /* hone_recompute, or HONE_RECOMPUTE_AUTO */
+    int64_t limit;     /* bytes that may be taken */
+    hone_memory fixed; /* what does not depend on the choice; the rest is 0 */
+} hone_plan_scope;
+
+typedef struct hone_plan {
+    hone_recompute recompute;
+    int64_t micro_batch; /* rows of a pass */
+    int64_t passes;      /* of a step */
+    double cost;
+    hone_memory memory;
+} hone_plan;
+
+/* Chooses, with `tape` for planning. When nothing fits, memory.total is above the limit: it is the smallest that there is. */
+HONE_MUST_USE hone_status hone_plan_choose(hone_plan *out, hone_tape *tape,
+                                           const hone_plan_scope *scope);
+
+/* What `hone plan` shows of a run that is not made. */
+typedef struct hone_plan_report {
+    hone_plan plan;
+    int64_t limit; /* bytes that the run may take */
+    int64_t steps, rows_per_step, seq_len;
+    double tokens_per_step;  /* real ones: rows are not quite full */
+    double seconds_per_step; /* measured on a part of the model */
+} hone_plan_report;
+
+/* Opens everything that a run of these options would (`out` may be NULL), plans it, and measures for two seconds at
+ * most how long a step takes. `item` gets the parts of the step's arena. Fails as the run would. */
+HONE_MUST_USE hone_status hone_plan_report_make(hone_plan_report *out,
+                                                const hone_train_options *options,
+                                                const hone_train_observer *observer,
+                                                hone_tape_item_fn item, void *context);
+
+#endif

@@ -1,0 +1,121 @@
+/*
+ * The plan in writing: in run.yaml for people, and in every checkpoint for --resume, which goes on with it.
+ */
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/file.h"
+#include "base/parallel.h"
+#include "base/size.h"
+#include "train/run.h"
+
+static const char *const recompute_names[HONE_RECOMPUTES] = {"none", "selective", "attention",
+                                                             "full"};
+
+/* The options without paths: what lies there is compared by its hash, and folders may be moved. And without the memory:
+ * the plan that came of it is compared. */
+static hone_status format_settings(char **out, const hone_train_options *o) {
+    hone_train_options settings = *o;
+    settings.model = settings.data = settings.out = settings.adapter = settings.from_scratch = NULL;
+    settings.memory = 0;
+    hone_buf text = {0};
+    HONE_TRY(hone_config_format(&text, &settings, NULL, 0));
+    *out = text.data;
+    return HONE_OK;
+}
+
+/* run.yaml: options with whole paths, so that the run can be resumed from anywhere, and the plan. */
+static hone_status format_run_file(hone_buf *out, const hone_train_options *o,
+                                   const hone_plan_entry *entries, size_t count) {
+    hone_train_options whole = *o;
+    bool named =
+        !whole.template || strcmp(whole.template, "auto") == 0 || hone_chat_source(whole.template);
+    char *template = named ? NULL : whole.template;
+    char **const paths[] = {&whole.model, &whole.data, &whole.adapter, &whole.from_scratch,
+                            &template};
+    enum { PATHS = sizeof paths / sizeof *paths };
+    char resolved[PATHS][PATH_MAX];
+    for (int i = 0; i < PATHS; i++) {
+        if (*paths[i] && realpath(*paths[i], resolved[i])) *paths[i] = resolved[i];
+    }
+    if (template) whole.template = template;
+    return hone_config_format(out, &whole, entries, count);
+}
+
+/* What checkpoints compare, besides the options: what decides the bits. */
+hone_status hone_run_describe(hone_run *run) {
+    const hone_train_options *o = run->options;
+    hone_size_text memory = hone_size(run->plan.memory.total);
+    char threads[24], steps[24], rows[24], micro_batch[24];
+    snprintf(threads, sizeof threads, "%d", hone_threads());
+    snprintf(steps, sizeof steps, "%lld", (long long)run->steps);
+    snprintf(rows, sizeof rows, "%lld", (long long)(o->batch_size * o->accumulation));
+    snprintf(micro_batch, sizeof micro_batch, "%lld", (long long)run->plan.micro_batch);
+    const hone_plan_entry entries[] = {
+        {"compute", run->compute == HONE_COMPUTE_INT8 ? "int8" : "f32"},
+        {"kernels", run->session.device.kernels->name},
+        {"threads", threads},
+        {"recompute", recompute_names[run->plan.recompute]},
+        {"micro_batch", micro_batch},
+        {"template", hone_chat_template_id(run->session.chat)},
+        {"steps", steps},
+        {"rows_per_step", rows},
+        {"memory", memory.text},
+    };
+    size_t count = sizeof entries / sizeof *entries;
+    hone_buf text = {0};
+    for (size_t i = 0; i + 1 < count; i++) { /* memory is for reading only */
+        HONE_TRY(hone_buf_printf(&text, "%s: %s\n", entries[i].name, entries[i].value));
+    }
+    run->state.plan = text.data;
+    HONE_TRY(format_settings(&run->state.config, o));
+    run->state.seed = o->seed;
+    memcpy(run->state.model_hash, run->session.model_hash, HONE_SHA256_TEXT);
+    snprintf(run->state.data_hash, HONE_SHA256_TEXT, "%s", hone_samples_key(run->session.samples));
+    snprintf(run->state.tokenizer_hash, HONE_SHA256_TEXT, "%s",
+             hone_tokenizer_hash(run->session.tokenizer));
+    return format_run_file(&run->file, o, entries, count);
+}
+
+/* The value of "\n<name>: <value>\n"; NULL when there is none. */
+static const char *recorded(const char *plan, const char *name) {
+    size_t length = strlen(name);
+    for (const char *line = plan; line; line = strchr(line, '\n')) {
+        if (*line == '\n') line++;
+        if (strncmp(line, name, length) == 0 && strncmp(line + length, ": ", 2) == 0)
+            return line + length + 2;
+    }
+    return NULL;
+}
+
+hone_status hone_run_recorded_plan(hone_recompute *recompute, int64_t *micro_batch,
+                                   const hone_run *run) {
+    const hone_train_options *o = run->options;
+    const char *word = recorded(run->found.plan, "recompute");
+    const char *rows = recorded(run->found.plan, "micro_batch");
+    int level = HONE_RECOMPUTES;
+    for (int i = 0; word && i < HONE_RECOMPUTES; i++) {
+        if (strcspn(word, "\n") == strlen(recompute_names[i]) &&
+            strncmp(word, recompute_names[i], strlen(recompute_names[i])) == 0)
+            level = i;
+    }
+    *micro_batch = rows ? strtoll(rows, NULL, 10) : 0;
+    *recompute = (hone_recompute)level;
+    if (level < HONE_RECOMPUTES && *micro_batch >= 1 && *micro_batch <= o->batch_size)
+        return HONE_OK;
+    return hone_fail(HONE_ERR_USAGE,
+                     "%s: its plan does not go with these options, so the result would differ; "
+                     "resume with what the run began with, or start a new run",
+                     run->found_path);
+}
+
+hone_status hone_run_write_plan(const hone_run *run) {
+    char *path = hone_run_path(run, "run.yaml");
+    if (!path) return HONE_ERR_MEMORY;
+    hone_status status = hone_file_put(path, run->file.data, run->file.length);
+    hone_free(path);
+    return status;
+}
