@@ -66,34 +66,15 @@ static size_t bytes_of_all(hone_model *model) {
     return bytes;
 }
 
-/* The longest side of any matrix. */
-static int64_t longest_side(hone_model *model) {
-    int64_t longest = 0;
-    for (int64_t l = 0; l <= model->arch.layers; l++) {
-        hone_tensor *w[MATRICES];
-        int count = matrices_of(w, model, l);
-        for (int i = 0; i < count; i++) {
-            for (int side = 0; side < 2; side++)
-                longest = w[i]->shape[side] > longest ? w[i]->shape[side] : longest;
-        }
-    }
-    return longest;
-}
-
 bool hone_model_int8_replaces(const hone_model *model, const hone_weight *weight) {
     bool matrix = weight->layer >= 0 || weight->which == HONE_OUTER_HEAD;
     return model->int8 && matrix && !hone_weight_is_vector(weight) && is_copied(weight->tensor);
 }
 
-static void quantise(hone_int8_weight *weight, const parts *p, const hone_kernels *kernels,
-                     double *squares) {
-    int64_t out = weight->out, in = weight->in;
-    for (int64_t i = 0; i < in; i++) squares[i] = 0;
-    kernels->int8_column_squares(squares, weight);
-    for (int64_t i = 0; i < in; i++) p->column_factor[i] = hone_int8_factor(squares[i], out);
-    kernels->int8_row_squares(squares, weight);
-    for (int64_t i = 0; i < out; i++) p->row_factor[i] = hone_int8_factor(squares[i], in);
-    if (p->q) kernels->int8_quantize_weight(p->q, p->block_scale, weight, 0, out);
+static void quantise(const hone_int8_weight *weight, const parts *p, const hone_kernels *kernels) {
+    kernels->int8_column_factors(p->column_factor, weight);
+    kernels->int8_row_factors(p->row_factor, weight);
+    if (p->q) kernels->int8_quantize_weight(p->q, p->block_scale, weight, 0, weight->out);
 }
 
 /* The file's pages of a block need not stay in memory once they are copied. */
@@ -111,15 +92,11 @@ hone_status hone_model_int8(hone_model *model) {
     const hone_kernels *kernels = model->device->kernels;
     int64_t layers = model->arch.layers;
     size_t used = 0, next = 0;
-    double *squares = hone_alloc((size_t)longest_side(model), sizeof *squares);
     model->int8 = hone_alloc((size_t)layers * HONE_TARGETS + 1, sizeof *model->int8);
-    hone_status status = squares && model->int8 ? HONE_OK : HONE_ERR_MEMORY;
-    if (status == HONE_OK) {
-        size_t bytes = LINE + bytes_of_all(model);
-        status = hone_buffer_new(&model->int8_memory, model->device, bytes);
-    }
-    if (status == HONE_OK) model->int8_counts = cut(&used, model->int8_memory.base, LINE);
-    for (int64_t l = 0; l <= layers && status == HONE_OK; l++) {
+    if (!model->int8) return HONE_ERR_MEMORY;
+    HONE_TRY(hone_buffer_new(&model->int8_memory, model->device, LINE + bytes_of_all(model)));
+    model->int8_counts = cut(&used, model->int8_memory.base, LINE);
+    for (int64_t l = 0; l <= layers; l++) {
         hone_tensor *w[MATRICES];
         int count = matrices_of(w, model, l);
         for (int i = 0; i < count; i++) {
@@ -129,11 +106,10 @@ hone_status hone_model_int8(hone_model *model) {
                 (hone_int8_weight){w[i]->shape[0],    w[i]->shape[1],  w[i]->data, w[i]->dtype,
                                    p.row_factor,      p.column_factor, p.q,        p.block_scale,
                                    model->int8_counts};
-            quantise(weight, &p, kernels, squares);
+            quantise(weight, &p, kernels);
             w[i]->int8 = weight;
         }
         let_go(model, l);
     }
-    hone_free(squares);
-    return status;
+    return HONE_OK;
 }

@@ -121,25 +121,31 @@ size_t hone_int8_workspace_ref(const hone_int8_weight *w, int64_t rank) {
     return 0;
 }
 
-void hone_int8_column_squares_ref(double *squares, const hone_int8_weight *w) {
-    for (int64_t at = 0; at < w->out * w->in; at++) {
-        double value = hone_element(w->source, w->type, at);
-        squares[at % w->in] += value * value;
+static float source_element(const hone_int8_weight *w, int64_t o, int64_t i) {
+    return (float)hone_element(w->source, w->type, o * w->in + i);
+}
+
+void hone_int8_column_factors_ref(float *factor, const hone_int8_weight *w) {
+    for (int64_t i = 0; i < w->in; i++) {
+        float largest = 0.0f;
+        for (int64_t o = 0; o < w->out; o++)
+            largest = fmaxf(largest, fabsf(source_element(w, o, i)));
+        factor[i] = hone_int8_factor(largest);
     }
 }
 
-void hone_int8_row_squares_ref(double *squares, const hone_int8_weight *w) {
-    for (int64_t o = 0; o < w->out; o++) squares[o] = 0.0;
-    for (int64_t at = 0; at < w->out * w->in; at++) {
-        double value = hone_element(w->source, w->type, at) / (double)w->column_factor[at % w->in];
-        squares[at / w->in] += value * value;
+void hone_int8_row_factors_ref(float *factor, const hone_int8_weight *w) {
+    for (int64_t o = 0; o < w->out; o++) {
+        float largest = 0.0f;
+        for (int64_t i = 0; i < w->in; i++)
+            largest = fmaxf(largest, fabsf(source_element(w, o, i) / w->column_factor[i]));
+        factor[o] = hone_int8_factor(largest);
     }
 }
 
-/* Element (o, i) divided by the factors of its row and column. */
+/* Element (o, i) divided by the factors of its column and row. */
 static float balanced(const hone_int8_weight *w, int64_t o, int64_t i) {
-    return (float)hone_element(w->source, w->type, o * w->in + i) / w->row_factor[o] /
-           w->column_factor[i];
+    return source_element(w, o, i) / w->column_factor[i] * (1.0f / w->row_factor[o]);
 }
 
 void hone_int8_quantize_weight_ref(int8_t *q, float *scale, const hone_int8_weight *w,
