@@ -1,9 +1,7 @@
 """Modes of --compute against f32: what a run learns, the gradients of one step, and the same bits for the same plan;
 all of it on models with outliers, too."""
 
-import json
 import random
-import subprocess
 from types import SimpleNamespace
 
 import gguf
@@ -21,6 +19,7 @@ LEARNT = 0.3  # nats that f32 must gain for a comparison to mean something
 BASES = ["hone-base", "stories260K"]
 SETS = ["gsm8k", "oasst", "sherlock"]
 TRAINED, HELD = 120, 40  # records
+BATCH = 20  # of them in the step whose gradients are compared: some 4,000 tokens
 
 # Runs of seconds that learn enough.
 RECIPES = {
@@ -189,7 +188,7 @@ def test_gradients_point_where_those_of_f32_do(hone, models, data, tmp_path, bas
     samples = [
         {"ids": sample["ids"][:256], "mask": sample["mask"][:256]} for sample in runs.show(hone, data[name].held, model)
     ]
-    samples = [sample for sample in samples if any(sample["mask"][1:])][:10]
+    samples = [sample for sample in samples if any(sample["mask"][1:])][:BATCH]
     adapter = factors(hone, tmp_path, model, columns, data[name].train)
     _, exact = runs.dump_step(hone, tmp_path, model, adapter, samples)
     grads = [key for key in exact if key.startswith("grad.")]
@@ -200,3 +199,73 @@ def test_gradients_point_where_those_of_f32_do(hone, models, data, tmp_path, bas
         worst = min(cosines, key=cosines.get)
         print(f"{base} {name} {mode}: the worst is {cosines[worst]:.4f} of {worst}")
         assert cosines[worst] >= COSINE, (mode, worst)
+
+
+# --- The same plan, the same bits ---
+
+SMALL = {"steps": 12, "seq_len": 128, "batch_size": 2, "rank": 4, "lr": 1e-3, "threads": 2}
+KEPT = {**RUN, "checkpoint_every": 4, "dropout": 0.1}
+
+
+def adapter_bytes(out):
+    return (out / "adapter/adapter_model.safetensors").read_bytes()
+
+
+def loss_curve(out):
+    return [step["loss"] for step in runs.steps_of(out)]
+
+
+@pytest.fixture(scope="module")
+def small(hone, models, data, tmp_path_factory):
+    """What starts the same small run in a folder, and the folder of one that nothing disturbed, by mode."""
+    folder = tmp_path_factory.mktemp("small")
+    flags = {"model": models["hone-base", False][0], "data": data["gsm8k"].train, **SMALL}
+    for mode in MODES:
+        runs.train(hone, folder / mode, sets=KEPT, compute=mode, **flags)
+    return flags, folder
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_same_plan_gives_the_same_bits(hone, small, tmp_path, mode):
+    flags, calm = small
+    runs.train(hone, tmp_path / "again", sets=KEPT, compute=mode, **flags)
+    assert adapter_bytes(tmp_path / "again") == adapter_bytes(calm / mode)
+    assert loss_curve(tmp_path / "again") == loss_curve(calm / mode)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_killed_run_resumes_to_the_same_bits_and_in_its_own_mode_only(hone, small, tmp_path, mode):
+    flags, calm = small
+    out = tmp_path / "killed"
+    options = [part for key, value in flags.items() for part in ("--" + key.replace("_", "-"), str(value))]
+    command = [hone.binary, "train", "--out", str(out), *options, *runs.settings(**KEPT), "--compute"]
+    assert kill_after([*map(str, command), mode], out, 6, 0)
+    refused = hone(*command[1:], "f32", "--resume", status=2)
+    assert "resume with what the run began with" in refused.stderr
+    hone(*command[1:], mode, "--resume")
+    assert adapter_bytes(out) == adapter_bytes(calm / mode)
+    assert loss_curve(out) == loss_curve(calm / mode)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_parts_of_a_step_change_it_by_rounding_only(hone, small, tmp_path, mode):
+    """Each token is quantised by itself: which others share its batch does not matter."""
+    flags, _ = small
+    curves = []
+    for batch, accumulation in [(4, 1), (1, 4)]:
+        out = tmp_path / str(batch)
+        whole = {**flags, "batch_size": batch, "steps": 1}
+        runs.train(hone, out, sets={**RUN, "accumulation": accumulation}, compute=mode, **whole)
+        curves.append([(step["loss"], step["grad_norm"]) for step in runs.steps_of(out)])
+    for one, other in zip(*curves, strict=True):
+        print(f"{mode}: (loss, norm) {one} and {other}")
+        assert one == pytest.approx(other, rel=1e-6)
+
+
+def test_every_parameter_in_another_mode_is_refused(hone, small, tmp_path):
+    flags, _ = small
+    for mode in MODES:
+        options = [part for key in ("model", "data") for part in ("--" + key, flags[key])]
+        refused = hone("train", "--out", tmp_path / mode, *options, "--full", "--compute", mode, status=2)
+        assert "frozen weights" in refused.stderr
+        assert not (tmp_path / mode).exists()
