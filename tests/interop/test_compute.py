@@ -19,11 +19,11 @@ LEARNT = 0.3  # nats that f32 must gain for a comparison to mean something
 BASES = ["hone-base", "stories260K"]
 SETS = ["gsm8k", "oasst", "sherlock"]
 TRAINED, HELD = 120, 40  # records
-BATCH = 20  # of them in the step whose gradients are compared: some 4,000 tokens
+BATCH = 24  # of them in the step whose gradients are compared: some 5,000 tokens
 
 # Runs of seconds that learn enough.
 RECIPES = {
-    "hone-base": {"lr": 3e-3, "steps": 40, "seq_len": 256, "batch_size": 2},
+    "hone-base": {"lr": 3e-3, "alpha": 32, "steps": 40, "seq_len": 256, "batch_size": 2},
     "stories260K": {"lr": 3e-3, "steps": 40, "seq_len": 512, "batch_size": 2},
 }
 RUN = {"schedule": "cosine", "warmup": 3, "eval_fraction": 0, "too_long": "truncate"}
