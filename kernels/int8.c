@@ -1,7 +1,5 @@
 #include "kernels/int8.h"
 
-#include <math.h>
-
 enum { LINE = 64 };
 
 static size_t whole_lines(size_t bytes) {
@@ -36,9 +34,4 @@ void hone_int8_count(hone_int8_counts *counts, const hone_int8_rows *rows) {
     if (!counts) return;
     counts->blocks += blocks;
     for (int64_t i = 0; i < blocks; i++) counts->marked += rows->marked[i];
-}
-
-float hone_int8_factor(double squares, int64_t n) {
-    if (!(squares > 0) || !isfinite(squares)) return 1.0f;
-    return (float)exp2(nearbyint(log2(squares / (double)n) / 2));
 }

@@ -7,9 +7,9 @@
  * are multiplied by the weights' own factors.
  *
  * Weights w [out,in] are row_factor[o] column_factor[i] block_scale[o/64][i/64] q[o][i], in blocks of 64 x 64: one copy
- * serves the product (contraction over inputs) and the gradient of its input (over outputs). The factors are powers of two
- * that bring all rows and columns to one size; without them a column of small weights that meets large activations
- * would be lost.
+ * serves the product (contraction over inputs) and the gradient of its input (over outputs). A column's factor is its
+ * largest element, a row's then its largest that is left; without them a column of small weights that meets large
+ * activations would be lost.
  *
  * Inside a block sums are exact in int32; across blocks they are taken in f32, in order.
  */
@@ -79,6 +79,11 @@ typedef struct hone_int8_weight {
     hone_int8_counts *counts; /* of the activations that met it; may be NULL */
 } hone_int8_weight;
 
+/* The factor of a row or column whose largest magnitude is `largest`: 1 where there is nothing to scale. */
+static inline float hone_int8_factor(float largest) {
+    return largest > 1e-30f && largest < 3e38f ? largest : 1.0f;
+}
+
 /* A low-rank part of a product: forward adds scale t b^T with b [out,R]; backward adds scale t a with a [R,in]. */
 typedef struct hone_low_rank {
     const hone_real *t; /* [T,R] */
@@ -86,8 +91,5 @@ typedef struct hone_low_rank {
     int64_t rank;
     double scale;
 } hone_low_rank;
-
-/* The power of two next to the root of squares / n; 1 when it is 0 or no number. */
-float hone_int8_factor(double squares, int64_t n);
 
 #endif

@@ -105,10 +105,10 @@ typedef struct hone_kernels {
     void (*int8_bwd)(hone_real *dx, const void *rows, const hone_int8_weight *w,
                      const hone_low_rank *low, int64_t tokens, hone_real beta, void *workspace);
     size_t (*int8_workspace)(const hone_int8_weight *w, int64_t rank);
-    /* For making such weights. squares[in] += the sums over rows of w^2; squares[out] = the sums over columns of
-     * (w / column_factor)^2; q [rows][in] and scale [blocks(rows)][blocks(in)] of rows from `begin`, a whole block. */
-    void (*int8_column_squares)(double *squares, const hone_int8_weight *w);
-    void (*int8_row_squares)(double *squares, const hone_int8_weight *w);
+    /* For making such weights, one after the other: factor[in] of the columns; factor[out] of the rows, which needs
+     * column_factor; q [rows][in] and scale [blocks(rows)][blocks(in)] of rows from `begin`, a whole block. */
+    void (*int8_column_factors)(float *factor, const hone_int8_weight *w);
+    void (*int8_row_factors)(float *factor, const hone_int8_weight *w);
     void (*int8_quantize_weight)(int8_t *q, float *scale, const hone_int8_weight *w, int64_t begin,
                                  int64_t rows);
 

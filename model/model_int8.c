@@ -63,15 +63,10 @@ bool hone_model_int8_replaces(const hone_model *model, const hone_weight *weight
     return model->int8 && matrix && !hone_weight_is_vector(weight) && is_copied(weight->tensor);
 }
 
-static void quantise(hone_int8_weight *weight, const parts *p, const hone_kernels *kernels,
-                     double *squares) {
-    int64_t out = weight->out, in = weight->in;
-    for (int64_t i = 0; i < in; i++) squares[i] = 0;
-    kernels->int8_column_squares(squares, weight);
-    for (int64_t i = 0; i < in; i++) p->column_factor[i] = hone_int8_factor(squares[i], out);
-    kernels->int8_row_squares(squares, weight);
-    for (int64_t i = 0; i < out; i++) p->row_factor[i] = hone_int8_factor(squares[i], in);
-    if (p->q) kernels->int8_quantize_weight(p->q, p->block_scale, weight, 0, out);
+static void quantise(const hone_int8_weight *weight, const parts *p, const hone_kernels *kernels) {
+    kernels->int8_column_factors(p->column_factor, weight);
+    kernels->int8_row_factors(p->row_factor, weight);
+    if (p->q) kernels->int8_quantize_weight(p->q, p->block_scale, weight, 0, weight->out);
 }
 
 /* The file's pages of what was copied need not stay in memory. */
@@ -83,23 +78,15 @@ static void let_go(const hone_model *model) {
     }
 }
 
-/* Memory for the weights of a list, and for the sums that measuring one of them takes. */
-static hone_status allocate(double **squares, hone_model *model, hone_tensor *const *list,
-                            int64_t count) {
+static hone_status allocate(hone_model *model, hone_tensor *const *list, int64_t count) {
     size_t bytes = LINE;
-    int64_t longest = 0;
-    for (int64_t i = 0; i < count; i++) {
-        (void)divide(&bytes, NULL, list[i]);
-        for (int side = 0; side < 2; side++)
-            longest = list[i]->shape[side] > longest ? list[i]->shape[side] : longest;
-    }
-    *squares = hone_alloc((size_t)longest, sizeof **squares);
+    for (int64_t i = 0; i < count; i++) (void)divide(&bytes, NULL, list[i]);
     model->int8 = hone_alloc((size_t)count, sizeof *model->int8);
-    if (!*squares || !model->int8) return HONE_ERR_MEMORY;
+    if (!model->int8) return HONE_ERR_MEMORY;
     return hone_buffer_new(&model->int8_memory, model->device, bytes);
 }
 
-static void convert(hone_model *model, hone_tensor *const *list, int64_t count, double *squares) {
+static void convert(hone_model *model, hone_tensor *const *list, int64_t count) {
     size_t used = 0;
     model->int8_counts = cut(&used, model->int8_memory.base, LINE);
     for (int64_t i = 0; i < count; i++) {
@@ -115,7 +102,7 @@ static void convert(hone_model *model, hone_tensor *const *list, int64_t count, 
             .block_scale = p.block_scale,
             .counts = model->int8_counts,
         };
-        quantise(&model->int8[i], &p, model->device->kernels, squares);
+        quantise(&model->int8[i], &p, model->device->kernels);
         list[i]->int8 = &model->int8[i];
         if (i % HONE_TARGETS == 0) let_go(model); /* now and then: the peak stays low */
     }
@@ -124,12 +111,10 @@ static void convert(hone_model *model, hone_tensor *const *list, int64_t count, 
 
 hone_status hone_model_int8(hone_model *model, int64_t blocks) {
     hone_tensor **list;
-    double *squares = NULL;
     int64_t count;
     HONE_TRY(collect(&list, &count, model, blocks));
-    hone_status status = allocate(&squares, model, list, count);
-    if (status == HONE_OK) convert(model, list, count, squares);
-    hone_free(squares);
+    hone_status status = allocate(model, list, count);
+    if (status == HONE_OK) convert(model, list, count);
     hone_free(list);
     return status;
 }

@@ -22,10 +22,6 @@ typedef struct one {
     int8_t *q;
 } one;
 
-static void fill_factors(float *factor, const double *squares, int64_t n, int64_t of) {
-    for (int64_t i = 0; i < n; i++) factor[i] = hone_int8_factor(squares[i], of);
-}
-
 static one one_new(const hone_kernels *table, int64_t out, int64_t in) {
     one o = {.source = floats_new(out * in, 3)};
     o.row_factor = floats_new(out, 0);
@@ -46,12 +42,8 @@ static one one_new(const hone_kernels *table, int64_t out, int64_t in) {
         .q = o.q,
         .block_scale = o.scale,
     };
-    double *squares = hone_alloc((size_t)(out + in), sizeof *squares);
-    table->int8_column_squares(squares, &o.w);
-    fill_factors(o.column_factor, squares, in, out);
-    table->int8_row_squares(squares + in, &o.w);
-    fill_factors(o.row_factor, squares + in, out, in);
-    hone_free(squares);
+    table->int8_column_factors(o.column_factor, &o.w);
+    table->int8_row_factors(o.row_factor, &o.w);
     table->int8_quantize_weight(o.q, o.scale, &o.w, 0, out);
     return o;
 }
@@ -80,20 +72,49 @@ START_TEST(weight_every_level_equals_reference) {
 }
 END_TEST
 
-/* Factors are powers of two, and every column and row is then of one size. */
+/* The factors leave every column of one size, and in every row an element that takes the whole range. */
 START_TEST(weight_columns_of_other_sizes_are_balanced) {
-    one o = one_new(hone_kernels_ref(), 96, 128);
-    for (int64_t i = 0; i < 128; i++) {
+    enum { OUT = 96, IN = 128 };
+    one o = one_new(hone_kernels_ref(), OUT, IN);
+    for (int64_t i = 0; i < IN; i++) {
         double squares = 0;
-        for (int64_t r = 0; r < 96; r++) {
-            double q = o.q[r * 128 + i];
+        float largest = 0;
+        for (int64_t r = 0; r < OUT; r++) {
+            double q = o.q[r * IN + i];
             squares += q * q;
+            largest = fmaxf(largest, fabsf(o.source[r * IN + i]));
         }
-        int exponent;
-        ck_assert(frexpf(o.column_factor[i], &exponent) == 0.5f);
-        ck_each(sqrt(squares / 96) > 20, "column %lld: %g", (long long)i, sqrt(squares / 96));
+        ck_assert(o.column_factor[i] == largest);
+        ck_each(sqrt(squares / OUT) > 40, "column %lld: %g", (long long)i, sqrt(squares / OUT));
+    }
+    for (int64_t r = 0; r < OUT; r++) {
+        int largest = 0;
+        for (int64_t i = 0; i < IN; i++)
+            largest = abs(o.q[r * IN + i]) > largest ? abs(o.q[r * IN + i]) : largest;
+        ck_each(largest == 127, "row %lld: %d", (long long)r, largest);
     }
     one_free(&o);
+}
+END_TEST
+
+/* Rows and columns of zeros, and of next to nothing, have the factor 1 and stay zeros. */
+START_TEST(weight_without_anything_to_scale_is_zero) {
+    float source[3 * 2] = {0, 0, 1e-35f, 0, -1e-38f, 0}, row_factor[3], column_factor[2], scale[1];
+    int8_t q[3 * 2];
+    hone_int8_weight w = {.out = 3, .in = 2, .source = source, .type = HONE_F32};
+    w.row_factor = row_factor;
+    w.column_factor = column_factor;
+    for (int level = -1; level < LEVELS; level++) {
+        const hone_kernels *table = level < 0 ? hone_kernels_ref() : level_table(level);
+        if (!table) continue;
+        table->int8_column_factors(column_factor, &w);
+        table->int8_row_factors(row_factor, &w);
+        for (int i = 0; i < 2; i++) ck_assert(column_factor[i] == 1.0f);
+        for (int i = 0; i < 3; i++) ck_assert(row_factor[i] == 1.0f);
+        table->int8_quantize_weight(q, scale, &w, 0, 3);
+        ck_assert(isfinite(scale[0]) && scale[0] < 1e-30f);
+        for (int i = 0; i < 6; i += 2) ck_assert(q[i + 1] == 0);
+    }
 }
 END_TEST
 
@@ -280,11 +301,8 @@ START_TEST(product_stays_near_f32_with_outliers) {
         for (int64_t t = 0; t < TOKENS; t++) x[t * IN + i] *= by;
         for (int64_t r = 0; r < OUT; r++) o.source[r * IN + i] /= by * (i % 5 ? 1.0f : 64.0f);
     }
-    double squares[OUT + IN] = {0};
-    ref->int8_column_squares(squares, &o.w);
-    fill_factors(o.column_factor, squares, IN, OUT);
-    ref->int8_row_squares(squares + IN, &o.w);
-    fill_factors(o.row_factor, squares + IN, OUT, IN);
+    ref->int8_column_factors(o.column_factor, &o.w);
+    ref->int8_row_factors(o.row_factor, &o.w);
     ref->int8_quantize_weight(o.q, o.scale, &o.w, 0, OUT);
     quantised q = quantised_new(ref, x, o.column_factor, TOKENS, IN);
     float found[TOKENS * OUT], exact[TOKENS * OUT];
@@ -308,6 +326,7 @@ int main(void) {
     TCase *values = tcase_create("values");
     tcase_set_timeout(values, 120);
     tcase_add_test(values, weight_columns_of_other_sizes_are_balanced);
+    tcase_add_test(values, weight_without_anything_to_scale_is_zero);
     tcase_add_test(values, quantize_elements_are_within_half_a_step);
     tcase_add_test(values, quantize_not_a_number_shows_in_the_product);
     tcase_add_test(values, product_of_a_token_does_not_depend_on_others);

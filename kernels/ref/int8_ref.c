@@ -74,6 +74,18 @@ static double weight_element(const hone_int8_weight *w, int64_t o, int64_t i) {
     return w->q[o * w->in + i] * scale;
 }
 
+/* The weight with its copy, which is made in `workspace` where it has none. */
+static hone_int8_weight with_copy(const hone_int8_weight *w, void *workspace) {
+    hone_int8_weight copied = *w;
+    if (w->q) return copied;
+    float *scale = workspace;
+    int8_t *q = (int8_t *)(scale + hone_int8_blocks(w->out) * hone_int8_blocks(w->in));
+    hone_int8_quantize_weight_ref(q, scale, w, 0, w->out);
+    copied.q = q;
+    copied.block_scale = scale;
+    return copied;
+}
+
 static double low_rank(const hone_low_rank *low, int64_t t, int64_t column, int64_t columns,
                        bool forward) {
     double sum = 0.0;
@@ -86,13 +98,13 @@ static double low_rank(const hone_low_rank *low, int64_t t, int64_t column, int6
 
 void hone_int8_fwd_ref(hone_real *y, const void *memory, const hone_int8_weight *w,
                        const hone_low_rank *low, int64_t tokens, hone_real beta, void *workspace) {
-    (void)workspace;
+    hone_int8_weight copied = with_copy(w, workspace);
     hone_int8_rows rows = hone_int8_rows_view((void *)(uintptr_t)memory, tokens, w->in);
     for (int64_t t = 0; t < tokens; t++) {
         for (int64_t o = 0; o < w->out; o++) {
             double sum = 0.0;
             for (int64_t i = 0; i < w->in; i++)
-                sum += row_element(&rows, t, i) * weight_element(w, o, i);
+                sum += row_element(&rows, t, i) * weight_element(&copied, o, i);
             sum = sum * (double)w->row_factor[o] + low_rank(low, t, o, w->out, true);
             if (beta != 0) sum += (double)beta * (double)y[t * w->out + o];
             y[t * w->out + o] = (hone_real)sum;
@@ -102,13 +114,13 @@ void hone_int8_fwd_ref(hone_real *y, const void *memory, const hone_int8_weight 
 
 void hone_int8_bwd_ref(hone_real *dx, const void *memory, const hone_int8_weight *w,
                        const hone_low_rank *low, int64_t tokens, hone_real beta, void *workspace) {
-    (void)workspace;
+    hone_int8_weight copied = with_copy(w, workspace);
     hone_int8_rows rows = hone_int8_rows_view((void *)(uintptr_t)memory, tokens, w->out);
     for (int64_t t = 0; t < tokens; t++) {
         for (int64_t i = 0; i < w->in; i++) {
             double sum = 0.0;
             for (int64_t o = 0; o < w->out; o++)
-                sum += row_element(&rows, t, o) * weight_element(w, o, i);
+                sum += row_element(&rows, t, o) * weight_element(&copied, o, i);
             sum = sum * (double)w->column_factor[i] + low_rank(low, t, i, w->in, false);
             if (beta != 0) sum += (double)beta * (double)dx[t * w->in + i];
             dx[t * w->in + i] = (hone_real)sum;
@@ -117,29 +129,37 @@ void hone_int8_bwd_ref(hone_real *dx, const void *memory, const hone_int8_weight
 }
 
 size_t hone_int8_workspace_ref(const hone_int8_weight *w, int64_t rank) {
-    (void)w, (void)rank;
-    return 0;
+    (void)rank;
+    if (w->q) return 0;
+    size_t blocks = (size_t)(hone_int8_blocks(w->out) * hone_int8_blocks(w->in));
+    return blocks * sizeof(float) + (size_t)(w->out * w->in);
 }
 
-void hone_int8_column_squares_ref(double *squares, const hone_int8_weight *w) {
-    for (int64_t at = 0; at < w->out * w->in; at++) {
-        double value = hone_element(w->source, w->type, at);
-        squares[at % w->in] += value * value;
+static float source_element(const hone_int8_weight *w, int64_t o, int64_t i) {
+    return (float)hone_element(w->source, w->type, o * w->in + i);
+}
+
+void hone_int8_column_factors_ref(float *factor, const hone_int8_weight *w) {
+    for (int64_t i = 0; i < w->in; i++) {
+        float largest = 0.0f;
+        for (int64_t o = 0; o < w->out; o++)
+            largest = fmaxf(largest, fabsf(source_element(w, o, i)));
+        factor[i] = hone_int8_factor(largest);
     }
 }
 
-void hone_int8_row_squares_ref(double *squares, const hone_int8_weight *w) {
-    for (int64_t o = 0; o < w->out; o++) squares[o] = 0.0;
-    for (int64_t at = 0; at < w->out * w->in; at++) {
-        double value = hone_element(w->source, w->type, at) / (double)w->column_factor[at % w->in];
-        squares[at / w->in] += value * value;
+void hone_int8_row_factors_ref(float *factor, const hone_int8_weight *w) {
+    for (int64_t o = 0; o < w->out; o++) {
+        float largest = 0.0f;
+        for (int64_t i = 0; i < w->in; i++)
+            largest = fmaxf(largest, fabsf(source_element(w, o, i) / w->column_factor[i]));
+        factor[o] = hone_int8_factor(largest);
     }
 }
 
-/* Element (o, i) divided by the factors of its row and column. */
+/* Element (o, i) divided by the factors of its column and row. */
 static float balanced(const hone_int8_weight *w, int64_t o, int64_t i) {
-    return (float)hone_element(w->source, w->type, o * w->in + i) / w->row_factor[o] /
-           w->column_factor[i];
+    return source_element(w, o, i) / w->column_factor[i] * (1.0f / w->row_factor[o]);
 }
 
 void hone_int8_quantize_weight_ref(int8_t *q, float *scale, const hone_int8_weight *w,

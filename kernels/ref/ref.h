@@ -37,8 +37,8 @@ void hone_int8_fwd_ref(hone_real *y, const void *rows, const hone_int8_weight *w
 void hone_int8_bwd_ref(hone_real *dx, const void *rows, const hone_int8_weight *w,
                        const hone_low_rank *low, int64_t tokens, hone_real beta, void *workspace);
 size_t hone_int8_workspace_ref(const hone_int8_weight *w, int64_t rank);
-void hone_int8_column_squares_ref(double *squares, const hone_int8_weight *w);
-void hone_int8_row_squares_ref(double *squares, const hone_int8_weight *w);
+void hone_int8_column_factors_ref(float *factor, const hone_int8_weight *w);
+void hone_int8_row_factors_ref(float *factor, const hone_int8_weight *w);
 void hone_int8_quantize_weight_ref(int8_t *q, float *scale, const hone_int8_weight *w,
                                    int64_t begin, int64_t rows);
 

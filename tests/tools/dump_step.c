@@ -1,10 +1,11 @@
 /*
- * One step of the engine, for comparison with PyTorch: dump_step MODEL ADAPTER SAMPLES OUT [full] [recompute] [repeat]
+ * One step of the engine, for comparison with PyTorch: dump_step MODEL ADAPTER SAMPLES OUT [full] [recompute] [repeat] [int8]
  *
  * ADAPTER is "-" or what --adapter takes. SAMPLES is a JSON array of {"ids": [...], "mask": [...]}; all of them are packed
  * into one batch, one document each. OUT becomes a safetensors file: logits [T,V] of all tokens, loss [1], and
  * grad.<name> of every trained tensor: the factors of the adapter, or all weights with "full". "recompute" replays
- * blocks in backward; "repeat" takes the step twice in the same memory and fails unless both give the same bits.
+ * blocks in backward; "repeat" takes the step twice in the same memory and fails unless both give the same bits; "int8"
+ * takes the products with frozen weights in int8.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,9 +88,18 @@ static int64_t read_samples(hone_batch *batch, const char *path) {
     return longest;
 }
 
-static void open_step(step *s, char **argv, bool full, bool recompute) {
+static bool has(int argc, char **argv, const char *word) {
+    for (int i = 5; i < argc; i++) {
+        if (strcmp(argv[i], word) == 0) return true;
+    }
+    return false;
+}
+
+static void open_step(step *s, int argc, char **argv) {
+    bool full = has(argc, argv, "full");
     must(hone_device_open_cpu(&s->device));
     must(hone_model_open(&s->model, argv[1], &s->device));
+    if (has(argc, argv, "int8")) must(hone_model_int8(s->model, s->model->arch.layers));
     if (strcmp(argv[2], "-") != 0) must(hone_adapter_open(&s->adapter, s->model, argv[2], NULL));
     if (full) must(hone_model_train_all(s->model));
     if (full) {
@@ -106,7 +116,7 @@ static void open_step(step *s, char **argv, bool full, bool recompute) {
         .model = s->model,
         .adapter = s->adapter,
         .tokens = &s->batch.tokens,
-        .recompute = recompute ? HONE_RECOMPUTE_FULL : HONE_RECOMPUTE_NONE,
+        .recompute = has(argc, argv, "recompute") ? HONE_RECOMPUTE_FULL : HONE_RECOMPUTE_NONE,
     };
     must(hone_tape_new(&s->tape, &s->device));
 }
@@ -205,20 +215,14 @@ static void close_step(step *s) {
     hone_model_close(s->model);
 }
 
-static bool has(int argc, char **argv, const char *word) {
-    for (int i = 5; i < argc; i++) {
-        if (strcmp(argv[i], word) == 0) return true;
-    }
-    return false;
-}
-
 int main(int argc, char **argv) {
     if (argc < 5) {
-        fprintf(stderr, "usage: dump_step MODEL ADAPTER SAMPLES OUT [full] [recompute] [repeat]\n");
+        fprintf(stderr,
+                "usage: dump_step MODEL ADAPTER SAMPLES OUT [full] [recompute] [repeat] [int8]\n");
         return 2;
     }
     step s = {0};
-    open_step(&s, argv, has(argc, argv, "full"), has(argc, argv, "recompute"));
+    open_step(&s, argc, argv);
     compute_logits(&s);
     plan_loss(&s);
     run_loss(&s);

@@ -16,8 +16,8 @@ void HONE_SIMD(hone_cpu_fill)(hone_kernels *table) {
     table->int8_fwd = HONE_SIMD(hone_int8_fwd);
     table->int8_bwd = HONE_SIMD(hone_int8_bwd);
     table->int8_workspace = HONE_SIMD(hone_int8_workspace);
-    table->int8_column_squares = HONE_SIMD(hone_int8_column_squares);
-    table->int8_row_squares = HONE_SIMD(hone_int8_row_squares);
+    table->int8_column_factors = HONE_SIMD(hone_int8_column_factors);
+    table->int8_row_factors = HONE_SIMD(hone_int8_row_factors);
     table->int8_quantize_weight = HONE_SIMD(hone_int8_quantize_weight);
     table->attention_fwd = HONE_SIMD(hone_attention_fwd);
     table->attention_bwd = HONE_SIMD(hone_attention_bwd);

@@ -1,5 +1,5 @@
 /*
- * Frozen weights in int8: the sizes of their rows and columns, and their values by slabs of rows (kernels/int8.h).
+ * Frozen weights in int8: the factors of their rows and columns, and their values by slabs of rows (kernels/int8.h).
  */
 #include "base/parallel.h"
 #include "kernels/cpu/simd/levels.h"
@@ -20,57 +20,56 @@ static int64_t least(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
-typedef struct squares_call {
-    double *squares;
-    const hone_int8_weight *w;
-} squares_call;
+static float largest_of(float most, float x) {
+    float size = x < 0.0f ? -x : x;
+    return size > most ? size : most;
+}
 
-static void column_squares(void *context, int64_t begin, int64_t end, int thread) {
+typedef struct factors_call {
+    float *factor;
+    const hone_int8_weight *w;
+} factors_call;
+
+static void column_factors(void *context, int64_t begin, int64_t end, int thread) {
     (void)thread;
-    const squares_call *call = context;
+    const factors_call *call = context;
     const hone_int8_weight *w = call->w;
     for (int64_t chunk = begin; chunk < end; chunk++) {
         int64_t first = chunk * CHUNK, n = least(CHUNK, w->in - first);
+        float largest[CHUNK] = {0}, values[CHUNK];
         for (int64_t row = 0; row < w->out; row++) {
-            float values[CHUNK];
             decode(values, w, row, first, n);
-            for (int64_t i = 0; i < n; i++)
-                call->squares[first + i] += (double)(values[i] * values[i]);
+            for (int64_t i = 0; i < n; i++) largest[i] = largest_of(largest[i], values[i]);
         }
+        for (int64_t i = 0; i < n; i++) call->factor[first + i] = hone_int8_factor(largest[i]);
     }
 }
 
-void HONE_SIMD(hone_int8_column_squares)(double *squares, const hone_int8_weight *w) {
-    squares_call call = {squares, w};
-    hone_parallel_for((w->in + CHUNK - 1) / CHUNK, 1, column_squares, &call);
+void HONE_SIMD(hone_int8_column_factors)(float *factor, const hone_int8_weight *w) {
+    factors_call call = {factor, w};
+    hone_parallel_for((w->in + CHUNK - 1) / CHUNK, 1, column_factors, &call);
 }
 
-static void row_squares(void *context, int64_t begin, int64_t end, int thread) {
+static void row_factors(void *context, int64_t begin, int64_t end, int thread) {
     (void)thread;
-    const squares_call *call = context;
+    const factors_call *call = context;
     const hone_int8_weight *w = call->w;
     for (int64_t row = begin; row < end; row++) {
-        double sum = 0.0;
+        float largest[CHUNK] = {0}, values[CHUNK];
         for (int64_t first = 0; first < w->in; first += CHUNK) {
             int64_t n = least(CHUNK, w->in - first);
-            float values[CHUNK], part[CHUNK] = {0};
             decode(values, w, row, first, n);
-            for (int64_t i = 0; i < n; i++) {
-                float scaled = values[i] / w->column_factor[first + i];
-                part[i] = scaled * scaled;
-            }
-            for (int width = CHUNK / 2; width > 0; width /= 2) {
-                for (int i = 0; i < width; i++) part[i] += part[i + width];
-            }
-            sum += (double)part[0];
+            for (int64_t i = 0; i < n; i++)
+                largest[i] = largest_of(largest[i], values[i] / w->column_factor[first + i]);
         }
-        call->squares[row] = sum;
+        for (int64_t i = 1; i < CHUNK; i++) largest[0] = largest_of(largest[0], largest[i]);
+        call->factor[row] = hone_int8_factor(largest[0]);
     }
 }
 
-void HONE_SIMD(hone_int8_row_squares)(double *squares, const hone_int8_weight *w) {
-    squares_call call = {squares, w};
-    hone_parallel_for(w->out, BLOCK, row_squares, &call);
+void HONE_SIMD(hone_int8_row_factors)(float *factor, const hone_int8_weight *w) {
+    factors_call call = {factor, w};
+    hone_parallel_for(w->out, BLOCK, row_factors, &call);
 }
 
 typedef struct slab_call {
@@ -89,9 +88,8 @@ static void quantize_block(const slab_call *call, float values[BLOCK][CHUNK], in
         float *v = values[r] + offset;
         float by = 1.0f / w->row_factor[call->begin + row + r];
         for (int64_t i = 0; i < n; i++) {
-            v[i] = v[i] * by / w->column_factor[first + i];
-            float size = v[i] < 0.0f ? -v[i] : v[i];
-            most = size > most ? size : most;
+            v[i] = v[i] / w->column_factor[first + i] * by;
+            most = largest_of(most, v[i]);
         }
     }
     float inverse = most > 0.0f ? 127.0f / most : 0.0f;

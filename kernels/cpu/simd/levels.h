@@ -50,8 +50,8 @@ void HONE_SIMD(hone_int8_bwd)(float *dx, const void *rows, const hone_int8_weigh
                               const hone_low_rank *low, int64_t tokens, float beta,
                               void *workspace);
 size_t HONE_SIMD(hone_int8_workspace)(const hone_int8_weight *w, int64_t rank);
-void HONE_SIMD(hone_int8_column_squares)(double *squares, const hone_int8_weight *w);
-void HONE_SIMD(hone_int8_row_squares)(double *squares, const hone_int8_weight *w);
+void HONE_SIMD(hone_int8_column_factors)(float *factor, const hone_int8_weight *w);
+void HONE_SIMD(hone_int8_row_factors)(float *factor, const hone_int8_weight *w);
 void HONE_SIMD(hone_int8_quantize_weight)(int8_t *q, float *scale, const hone_int8_weight *w,
                                           int64_t begin, int64_t rows);
 
