@@ -19,7 +19,7 @@ OUT = os.path.join(measure.ROOT, "build", "bench")
 CACHE = os.environ.get("HONE_BENCH_CACHE", os.path.join(OUT, "cache"))
 SHAPE = "llama-135m"
 DATA = os.environ.get("HONE_TEST_DATA")
-NOT_YET = ["int8 and bf16 products"]
+NOT_YET = ["bf16 products"]
 
 
 class Table:
@@ -69,11 +69,14 @@ def lora(table, all_variants):
     own = table.keep("hone f32", measure.hone_train(model, stem + ".jsonl", 6, 4, 512))
     saving = table.keep("hone f32, recompute", measure.hone_train(model, stem + ".jsonl", 4, 4, 512, recompute="full"))
     table.keep("peft f32, recompute", measure.peft(model, stem + ".samples.jsonl", steps=2, recompute=True))
+    fast = table.keep("hone int8", measure.hone_train(model, stem + ".jsonl", 6, 4, 512, compute="int8"))
     if all_variants:
         for name, options in [("bf16", {"dtype": "bfloat16"}), ("compile", {"compile": True})]:
             table.keep(f"peft {name}", measure.peft(model, stem + ".samples.jsonl", steps=3, warmup=2, **options))
     best = max(row["tokens_per_second"] for name, row in table.figures.items() if name.startswith("peft"))
     table.at_least("135M, 4×512, f32: speed", best, own["tokens_per_second"], 2.0, "tokens/s")
+    table.at_least("135M, 4×512, int8: speed", best, fast["tokens_per_second"], 4.0, "tokens/s")
+    table.at_most("135M, 4×512, int8: memory", peer["peak_bytes"], fast["peak_bytes"], 0.3)
     table.at_most("135M, 4×512, f32: memory", peer["peak_bytes"], own["peak_bytes"], 0.3)
     table.at_most("the same with recomputation: memory", peer["peak_bytes"], saving["peak_bytes"], 0.15)
     limit = table.keep("f32 GEMM limit, FLOP/s", measure.gemm_limit())
@@ -98,9 +101,11 @@ def qwen2(table, _):
         for on in (False, True)
     )
     own = table.keep("0.5B hone f32", measure.hone_train(model, stem + ".jsonl", 5, 1, 512))
+    fast = table.keep("0.5B hone int8", measure.hone_train(model, stem + ".jsonl", 5, 1, 512, compute="int8"))
     small = table.keep("0.5B hone on q8_0", measure.hone_train(as_q8_0(model), stem + ".jsonl", 4, 1, 512, recompute="full"))
     best = max(plain["tokens_per_second"], saving["tokens_per_second"])
     table.at_least("0.5B Qwen2, 1×512, f32: speed", best, own["tokens_per_second"], 2.0, "tokens/s")
+    table.at_least("0.5B Qwen2, 1×512, int8: speed", best, fast["tokens_per_second"], 4.0, "tokens/s")
     table.at_most("0.5B Qwen2, 1×512, f32: memory", plain["peak_bytes"], own["peak_bytes"], 0.46)
     table.at_most("0.5B Qwen2, 1×512 on a Q8_0 base, recomputation: memory", plain["peak_bytes"], small["peak_bytes"], 0.15)
 
@@ -146,9 +151,13 @@ def short(table, _):
     with open(samples, encoding="utf-8") as file:
         lengths = [len(json.loads(line)["ids"]) for line in file]
     row = max(max(lengths), round(4 * sum(lengths) / len(lengths)))
-    own = table.keep("hone, short records", measure.hone_train(model, stem + ".jsonl", 12, 2, row, uneven=True))
+    own, fast = (
+        table.keep(f"hone, short records, {way}", measure.hone_train(model, stem + ".jsonl", 12, 2, row, uneven=True, compute=way))
+        for way in ("f32", "int8")
+    )
     best = max(padded["tokens_per_second"], grouped["tokens_per_second"])
     table.at_least("short records (gsm8k), f32: speed", best, own["tokens_per_second"], 3.0, "tokens/s")
+    table.at_least("short records (gsm8k), int8: speed", best, fast["tokens_per_second"], 6.0, "tokens/s")
 
 
 def long(table, _):
