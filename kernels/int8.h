@@ -27,6 +27,8 @@ enum {
     HONE_INT8_BLOCK = 64, /* elements that share a scale, along both sides of a weight */
     HONE_INT8_TILE = 12,  /* tokens that kernels take at once */
     HONE_INT8_FINE = 254, /* the step of q holds so many steps of the residual */
+    HONE_INT8_NARROW =
+        2, /* blocks: rows that are no wider always take residuals, which cost little there */
 };
 
 static inline int64_t hone_int8_blocks(int64_t width) {

@@ -52,7 +52,8 @@ void hone_int8_quantize_ref(void *memory, hone_int8_counts *counts, const hone_r
             }
             rows.scale[at * TILE + r] = largest < 1e-30f ? 0.0f : largest / 127.0f;
             if (!isfinite(sum)) rows.scale[at * TILE + r] = NAN;
-            marked[r] = largest * (float)BLOCK > (float)MARK_RATIO * sum;
+            marked[r] =
+                largest * (float)BLOCK > (float)MARK_RATIO * sum || blocks <= HONE_INT8_NARROW;
             if (marked[r]) rows.marked[at] = true;
         }
         for (int64_t r = 0; r < TILE; r++) quantize_row(&rows, values[r], at * TILE + r, marked[r]);

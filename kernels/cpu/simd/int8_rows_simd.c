@@ -93,6 +93,7 @@ static void quantize_tile_block(const rows_call *call, int64_t tile, int64_t b) 
         memset(values[i], 0, sizeof values[i]);
         if (i < tokens) load_block(values[i], call, tile * TILE + i, b);
         rows->scale[at * TILE + i] = scale_of(&marked[i], values[i]);
+        marked[i] = marked[i] || call->blocks <= HONE_INT8_NARROW;
         any = any || marked[i];
     }
     rows->marked[at] = any;
