@@ -229,7 +229,7 @@ static hone_status run_steps(hone_run *run) {
     return HONE_OK;
 }
 
-/* How often int8 products needed more than 8 bits. */
+/* How often int8 products needed more than 8 bits: for outliers, or in narrow rows. */
 static void say_residuals(const hone_run *run) {
     const hone_int8_counts *counts = run->session.model->int8_counts;
     hone_int8_counts host;
@@ -237,7 +237,7 @@ static void say_residuals(const hone_run *run) {
         hone_device_copy_out(&run->session.device, &host, counts, sizeof host) != HONE_OK)
         return;
     if (host.blocks == 0) return;
-    hone_run_say(run, "int8: %.2f %% of the blocks of activations had outliers and took 16 bits",
+    hone_run_say(run, "int8: %.2f %% of the blocks of activations took 16 bits",
                  100 * (double)host.marked / (double)host.blocks);
 }
 

@@ -24,7 +24,7 @@ enum {
     NEAR_BYTES = 768 << 10,      /* of activations that a thread takes through all panels */
 };
 
-/* One product: result [T,columns], contraction over `depth`. */
+/* One product, of a slab of the weights at a time. */
 typedef struct product_call {
     float *result;
     hone_int8_rows rows;
