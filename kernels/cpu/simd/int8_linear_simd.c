@@ -186,8 +186,8 @@ HONE_INLINE void add_block(float *tile, const int8_t *q, const int32_t *sum, con
 #pragma GCC unroll 8
         for (int v = 0; v < VECTORS; v++) {
             float *at = tile + r * PANEL + v * VW;
-            vf value = __builtin_convertvector(total[r][v], vf) * by[r];
-            vf_store(at, first ? value : vf_load(at) + value);
+            vf before = first ? (vf){0} : vf_load(at); /* fused for every row or for none */
+            vf_store(at, before + __builtin_convertvector(total[r][v], vf) * by[r]);
         }
     }
 }
