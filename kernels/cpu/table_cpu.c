@@ -16,17 +16,17 @@ static const char *const names[LEVELS] = {"ref",     "plain",  "avx2",
 static bool runs(int level) {
     bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
                 __builtin_cpu_supports("f16c");
-    bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                  __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
     switch (level) {
     case AVX2:
         return avx2;
     case AVXVNNI:
         return avx2 && __builtin_cpu_supports("avxvnni");
     case AVX512:
-        return avx512;
+        return avx2 && wide;
     case AVX512VNNI:
-        return avx512 && __builtin_cpu_supports("avx512vnni");
+        return avx2 && wide && __builtin_cpu_supports("avx512vnni");
     default:
         return true;
     }
