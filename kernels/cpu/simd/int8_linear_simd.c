@@ -15,13 +15,13 @@
 enum {
     BLOCK = HONE_INT8_BLOCK,
     TILE = HONE_INT8_TILE,
-    PANEL = 32,                  /* columns */
-    VECTORS = PANEL / VW,        /* of a row of a tile */
-    ROWS = VW == 16 ? 12 : 2,    /* of a tile whose sums are in registers at once */
-    STEPS = BLOCK / 4,           /* of four bytes along the contraction */
+    PANEL = 32,               /* columns */
+    VECTORS = PANEL / VW,     /* of a row of a tile */
+    ROWS = VW == 16 ? 12 : 2, /* of a tile whose sums are in registers at once */
+    STEPS = BLOCK / 4,        /* of four bytes along the contraction */
+    UNROLL = ROWS == TILE && WEIGHT_OFFSET != 0 ? STEPS : 1,
     PANEL_BLOCK = PANEL * BLOCK, /* bytes */
-    SLAB_BYTES = 1 << 20,        /* of packed weights */
-    NEAR_BYTES = 768 << 10,      /* of activations that a thread takes through all panels */
+    SLAB_BYTES = 1 << 20,        /* of packed weights, which stay near */
 };
 
 /* One product, of a slab of the weights at a time. */
@@ -152,18 +152,17 @@ static void pack_panels(void *context, int64_t begin, int64_t end, int thread) {
 
 /* --- The inner loops --- */
 
-/* tile[ROWS][32] = scale[row] factor times the int8 product of one block; added to it unless this is the first. */
-HONE_INLINE void add_block(float *tile, const int8_t *q, const int32_t *sum, const float *scale,
-                           float factor, const int8_t *panel, bool first) {
+/* tile[ROWS][32] += by[row] (start[row] + the int8 product of one block). A function of its own, whose numbers come from
+ * memory: what an inlined one keeps in registers is no longer there for the sums. */
+static __attribute__((noinline)) void add_block(float *tile, const int8_t *q, const int32_t *start,
+                                                const float *by, const int8_t *panel) {
     vi total[ROWS][VECTORS];
-    float by[ROWS];
 #pragma GCC unroll 16
     for (int r = 0; r < ROWS; r++) {
-        by[r] = scale[r] * factor;
 #pragma GCC unroll 8
-        for (int v = 0; v < VECTORS; v++) total[r][v] = -WEIGHT_OFFSET * sum[r] - (vi){0};
+        for (int v = 0; v < VECTORS; v++) total[r][v] = start[r] - (vi){0};
     }
-#pragma GCC unroll 1
+#pragma GCC unroll UNROLL
     for (int step = 0; step < STEPS; step++) {
         /* The next block, of which one line of activations and two of weights are first touched at once. */
         __builtin_prefetch(q + (TILE + step) * BLOCK);
@@ -186,10 +185,20 @@ HONE_INLINE void add_block(float *tile, const int8_t *q, const int32_t *sum, con
 #pragma GCC unroll 8
         for (int v = 0; v < VECTORS; v++) {
             float *at = tile + r * PANEL + v * VW;
-            vf before = first ? (vf){0} : vf_load(at); /* fused for every row or for none */
-            vf_store(at, before + __builtin_convertvector(total[r][v], vf) * by[r]);
+            vf_store(at, vf_load(at) + __builtin_convertvector(total[r][v], vf) * by[r]);
         }
     }
+}
+
+/* tile[TILE][32] += the product of one block of a tile's tokens, or of its residuals, with the panel's. */
+static void add_tile(float *tile, const int8_t *q, const int32_t *sum, const float *scale,
+                     float factor, const int8_t *panel) {
+    int32_t start[TILE];
+    float by[TILE];
+    for (int r = 0; r < TILE; r++) start[r] = -WEIGHT_OFFSET * sum[r];
+    for (int r = 0; r < TILE; r++) by[r] = scale[r] * factor;
+    for (int r = 0; r < TILE; r += ROWS)
+        add_block(tile + r * PANEL, q + r * BLOCK, start + r, by + r, panel);
 }
 
 /* The weights' scale where block `b` of the contraction meets the panel's columns. */
@@ -206,14 +215,11 @@ static void add_blocks(float *tile, const product_call *call, int64_t number, co
     int64_t at = number * hone_int8_blocks(rows->width) + call->first_block;
     for (int64_t b = 0; b < call->blocks; b++, at++, panel += PANEL_BLOCK) {
         float scale = block_scale(call, b, column);
-        for (int64_t r = 0; r < TILE; r += ROWS) {
-            int64_t row = at * TILE + r;
-            add_block(tile + r * PANEL, rows->q + row * BLOCK, rows->sum + row, rows->scale + row,
-                      scale, panel, b == 0);
-            if (!rows->marked[at]) continue;
-            add_block(tile + r * PANEL, rows->residual + row * BLOCK, rows->residual_sum + row,
-                      rows->scale + row, scale / (float)HONE_INT8_FINE, panel, false);
-        }
+        int64_t row = at * TILE;
+        add_tile(tile, rows->q + row * BLOCK, rows->sum + row, rows->scale + row, scale, panel);
+        if (!rows->marked[at]) continue;
+        add_tile(tile, rows->residual + row * BLOCK, rows->residual_sum + row, rows->scale + row,
+                 scale / (float)HONE_INT8_FINE, panel);
     }
 }
 
@@ -263,7 +269,7 @@ HONE_INLINE void write_part(float *to, vf value, int64_t n, float beta) {
 }
 
 static void run_tile(const product_call *call, int64_t number, int64_t p) {
-    _Alignas(64) float tile[TILE * PANEL];
+    _Alignas(64) float tile[TILE * PANEL] = {0};
     int64_t column = p * PANEL, token = number * TILE;
     int64_t left = call->columns - column, width = left < PANEL ? left : (int64_t)PANEL;
     int64_t tokens = call->rows.tokens - token, count = tokens < TILE ? tokens : (int64_t)TILE;
@@ -280,17 +286,12 @@ static void run_tile(const product_call *call, int64_t number, int64_t p) {
     }
 }
 
-/* As many tiles at a time as stay near go through all panels. */
+/* A tile goes through all panels, so that its rows of the result are written one column after the other. */
 static void run_tiles(void *context, int64_t begin, int64_t end, int thread) {
     (void)thread;
     const product_call *call = context;
-    int64_t near = NEAR_BYTES / (call->blocks * TILE * BLOCK);
-    if (near < 1) near = 1;
-    for (int64_t first = begin; first < end; first += near) {
-        int64_t last = first + near < end ? first + near : end;
-        for (int64_t p = 0; p < panels_of(call->columns); p++) {
-            for (int64_t number = first; number < last; number++) run_tile(call, number, p);
-        }
+    for (int64_t number = begin; number < end; number++) {
+        for (int64_t p = 0; p < panels_of(call->columns); p++) run_tile(call, number, p);
     }
 }
 
