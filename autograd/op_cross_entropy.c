@@ -3,14 +3,14 @@
 #include "autograd/ops.h"
 
 enum { IN_H, IN_W };
+enum { CHUNK_BYTES = 48 << 20 };
 enum { OUT_LOSSES, OUT_DH }; /* dh [N,C]: the gradient of the gathered rows */
 
-/* Rows of logits that exist at once: about 16 MB of them, so that a chunk is a good product but small; more in int8,
- * where packing the weights for a chunk takes longer than their product with few rows. */
+/* Rows of logits that exist at once: about 48 MB of them, so that packing the weights for a chunk takes little beside their
+ * product with it. */
 static int64_t chunk_rows(const hone_node *node) {
     const hone_loss_call *call = (const void *)node->attributes;
-    int64_t bytes = node->in[IN_W]->int8 ? 48 << 20 : 16 << 20;
-    int64_t rows = bytes / ((int64_t)sizeof(hone_real) * node->in[IN_W]->shape[0]);
+    int64_t rows = CHUNK_BYTES / ((int64_t)sizeof(hone_real) * node->in[IN_W]->shape[0]);
     if (rows < 32) rows = 32;
     return rows < call->count ? rows : call->count;
 }
@@ -44,7 +44,7 @@ static scratch divide(const hone_node *node, const hone_kernels *kernels, void *
     int64_t rows = chunk_rows(node);
     size_t product = hone_whole_lines(
         w->int8 ? kernels->int8_workspace(w->int8, 0)
-                : kernels->linear_workspace(w->dtype, rows, w->shape[1], w->shape[0]));
+                : kernels->linear_workspace(w->dtype, w->shape[1], w->shape[0], 0));
     size_t quantised = w->int8 ? hone_whole_lines(int8_bytes(w, rows)) : 0;
     size_t gathered = hone_whole_lines((size_t)(rows * w->shape[1]) * sizeof(hone_real));
     size_t logits = hone_whole_lines((size_t)(rows * w->shape[0]) * sizeof(hone_real));
@@ -76,8 +76,8 @@ static void run_chunk(const hone_node *node, const hone_kernels *kernels, const 
                                rows, width);
         kernels->int8_fwd(s->logits, s->quantised, w->int8, NULL, rows, 0, s->product);
     } else {
-        kernels->linear_fwd(s->logits, s->gathered, w->data, w->dtype, rows, width, vocabulary, 0,
-                            s->product);
+        kernels->linear_fwd(s->logits, s->gathered, w->data, w->dtype, NULL, rows, width,
+                            vocabulary, 0, s->product);
     }
     kernels->cross_entropy(losses + first, s->logits, call->targets + first, rows, vocabulary,
                            call->weight, call->softcap, grad);
@@ -88,7 +88,7 @@ static void run_chunk(const hone_node *node, const hone_kernels *kernels, const 
                                vocabulary);
         kernels->int8_bwd(dh, s->quantised, w->int8, NULL, rows, 0, s->product);
     } else {
-        kernels->linear_bwd(dh, s->logits, w->data, w->dtype, rows, width, vocabulary, 0,
+        kernels->linear_bwd(dh, s->logits, w->data, w->dtype, NULL, rows, width, vocabulary, 0,
                             s->product);
     }
     if (w->needs_grad) {

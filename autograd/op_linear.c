@@ -30,9 +30,11 @@ static hone_status shape(hone_tape *tape, hone_node *node) {
     return hone_node_output(tape, node, OUT_T, "lora", tokens, node->in[IN_A]->shape[0]);
 }
 
-/* The scratch of a pass: that of the product with w; activations in int8; dropout's [T,in]; the gradient of t [T,R]. */
+/* The scratch of a pass: that of the products with w and with the factors; activations in int8; dropout's [T,in]; the
+ * gradient of t [T,R]. */
 typedef struct scratch {
     void *product;
+    void *factors;
     void *rows;
     hone_real *dropped;
     hone_real *dt;
@@ -46,6 +48,13 @@ static void *cut(scratch *s, void *workspace, size_t bytes) {
     return part;
 }
 
+static hone_lora_shape lora_shape(const hone_node *node) {
+    const linear_attributes *at = (const void *)node->attributes;
+    const hone_tensor *a = node->in[IN_A], *b = node->in[IN_B];
+    return (hone_lora_shape){node->in[IN_X]->shape[0], a->shape[1], b->shape[0], a->shape[0],
+                             at->scale};
+}
+
 static scratch divide(const hone_node *node, const hone_kernels *kernels, bool backward,
                       void *workspace) {
     const hone_tensor *w = node->in[IN_W];
@@ -55,7 +64,8 @@ static scratch divide(const hone_node *node, const hone_kernels *kernels, bool b
     scratch s = {0};
     s.product = cut(&s, workspace,
                     int8 ? kernels->int8_workspace(int8, rank)
-                         : kernels->linear_workspace(w->dtype, tokens, in, out));
+                         : kernels->linear_workspace(w->dtype, in, out, rank));
+    s.factors = cut(&s, workspace, has_lora(node) ? kernels->lora_workspace(lora_shape(node)) : 0);
     s.rows = cut(&s, workspace, int8 ? hone_int8_rows_bytes(tokens, backward ? out : in) : 0);
     s.dropped = cut(&s, workspace, drops(node) ? (size_t)(tokens * in) * sizeof(hone_real) : 0);
     s.dt = cut(&s, workspace, backward ? (size_t)(tokens * rank) * sizeof(hone_real) : 0);
@@ -89,26 +99,21 @@ static void product(const hone_node *node, const hone_pass *pass, const scratch 
         kernels->int8_fwd(y, s->rows, int8, low, tokens, 0, s->product);
         return;
     }
-    kernels->linear_fwd(y, x->data, w->data, w->dtype, tokens, in, out, 0, s->product);
-    if (!low) return;
-    kernels->gemm(y, low->t, low->factor, tokens, out, low->rank, false, true, low->rank, low->rank,
-                  out, (hone_real)low->scale, 1);
+    kernels->linear_fwd(y, x->data, w->data, w->dtype, low, tokens, in, out, 0, s->product);
 }
 
 static void forward(const hone_node *node, const hone_pass *pass) {
     const linear_attributes *at = (const void *)node->attributes;
-    const hone_tensor *x = node->in[IN_X], *a = node->in[IN_A];
+    const hone_tensor *a = node->in[IN_A];
     scratch s = divide(node, pass->kernels, false, pass->workspace);
     if (!has_lora(node)) {
         product(node, pass, &s, NULL);
         return;
     }
-    int64_t tokens = x->shape[0], rank = a->shape[0], in = a->shape[1];
     hone_real *t = node->out[OUT_T]->data;
-    pass->kernels->gemm(t, dropped_input(node, pass, &s), a->data, tokens, rank, in, false, true,
-                        in, in, rank, 1, 0);
+    pass->kernels->lora_fwd(t, dropped_input(node, pass, &s), a->data, lora_shape(node), s.factors);
     hone_pass_part(node, pass, "lora");
-    product(node, pass, &s, &(hone_low_rank){t, node->in[IN_B]->data, rank, at->scale});
+    product(node, pass, &s, &(hone_low_rank){t, node->in[IN_B]->data, a->shape[0], at->scale});
 }
 
 /* dx = dy w + low, or added to it. */
@@ -125,29 +130,16 @@ static void product_bwd(const hone_node *node, const hone_pass *pass, const scra
         kernels->int8_bwd(dx, s->rows, int8, low, tokens, beta, s->product);
         return;
     }
-    kernels->linear_bwd(dx, dy, w->data, w->dtype, tokens, in, out, beta, s->product);
-    if (!low) return;
-    kernels->gemm(dx, low->t, low->factor, tokens, in, low->rank, false, false, low->rank, in, in,
-                  (hone_real)low->scale, 1);
+    kernels->linear_bwd(dx, dy, w->data, w->dtype, low, tokens, in, out, beta, s->product);
 }
 
 /* dt = scale dy b;  da += dt^T dropout(x);  db += scale dy^T t. */
 static void factor_grads(const hone_node *node, const hone_pass *pass, const scratch *s) {
-    const linear_attributes *at = (const void *)node->attributes;
-    const hone_kernels *kernels = pass->kernels;
-    const hone_tensor *x = node->in[IN_X], *a = node->in[IN_A], *b = node->in[IN_B];
-    const hone_real *dy = node->out[OUT_Y]->grad->data;
-    int64_t tokens = x->shape[0], rank = a->shape[0], in = a->shape[1], out = b->shape[0];
-    hone_real scale = (hone_real)at->scale;
-    kernels->gemm(s->dt, dy, b->data, tokens, rank, out, false, false, out, rank, rank, scale, 0);
-    if (b->needs_grad) {
-        kernels->gemm(b->grad->data, dy, node->out[OUT_T]->data, out, rank, tokens, true, false,
-                      out, rank, rank, scale, 1);
-    }
-    if (a->needs_grad) {
-        kernels->gemm(a->grad->data, s->dt, dropped_input(node, pass, s), rank, in, tokens, true,
-                      false, rank, in, in, 1, 1);
-    }
+    const hone_tensor *a = node->in[IN_A], *b = node->in[IN_B];
+    pass->kernels->lora_bwd(s->dt, a->needs_grad ? a->grad->data : NULL,
+                            b->needs_grad ? b->grad->data : NULL, node->out[OUT_Y]->grad->data,
+                            a->needs_grad ? dropped_input(node, pass, s) : NULL,
+                            node->out[OUT_T]->data, b->data, lora_shape(node), s->factors);
 }
 
 /* dx += dropout'(dt a). */

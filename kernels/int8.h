@@ -86,12 +86,4 @@ static inline float hone_int8_factor(float largest) {
     return largest > 1e-30f && largest < 3e38f ? largest : 1.0f;
 }
 
-/* A low-rank part of a product: forward adds scale t b^T with b [out,R]; backward adds scale t a with a [R,in]. */
-typedef struct hone_low_rank {
-    const hone_real *t; /* [T,R] */
-    const hone_real *factor;
-    int64_t rank;
-    double scale;
-} hone_low_rank;
-
 #endif

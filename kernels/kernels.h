@@ -75,6 +75,20 @@ typedef struct hone_adamw_step {
     hone_real beta1, beta2, epsilon;
 } hone_adamw_step;
 
+/* A low-rank part of a product: forward adds scale t b^T with b [out,R]; backward adds scale t a with a [R,in]. */
+typedef struct hone_low_rank {
+    const hone_real *t; /* [T,R] */
+    const hone_real *factor;
+    int64_t rank;
+    double scale;
+} hone_low_rank;
+
+/* An adapted linear layer: x [T,in], y [T,out], a [R,in], b [out,R]. */
+typedef struct hone_lora_shape {
+    int64_t tokens, in, out, rank;
+    double scale; /* alpha / R */
+} hone_lora_shape;
+
 typedef struct hone_kernels {
     const char *name; /* "ref", "avx2", "avx512" … */
 
@@ -85,13 +99,26 @@ typedef struct hone_kernels {
                  hone_real alpha, hone_real beta);
 
     /* Products with a frozen weight w [out,in] of any dtype, read where it lies.
-     * fwd: y[T,out] = x[T,in] w^T + beta y.  bwd: dx[T,in] = dy[T,out] w + beta dx.
-     * `workspace` has linear_workspace() bytes (tiles of dequantised weights), 64-byte aligned. */
+     * fwd: y[T,out] = x[T,in] w^T + low + beta y.  bwd: dx[T,in] = dy[T,out] w + low + beta dx.  `low` may be NULL.
+     * `workspace` has linear_workspace() bytes (packed weights) for a rank of at least low's, 64-byte aligned. */
     void (*linear_fwd)(hone_real *y, const hone_real *x, const void *w, hone_dtype type,
-                       int64_t tokens, int64_t in, int64_t out, hone_real beta, void *workspace);
+                       const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out,
+                       hone_real beta, void *workspace);
     void (*linear_bwd)(hone_real *dx, const hone_real *dy, const void *w, hone_dtype type,
-                       int64_t tokens, int64_t in, int64_t out, hone_real beta, void *workspace);
-    size_t (*linear_workspace)(hone_dtype type, int64_t tokens, int64_t in, int64_t out);
+                       const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out,
+                       hone_real beta, void *workspace);
+    size_t (*linear_workspace)(hone_dtype type, int64_t in, int64_t out, int64_t rank);
+
+    /* The products of LoRA's factors alone.
+     * fwd: t[T,R] = x[T,in] a^T.
+     * bwd: dt[T,R] = scale dy b; db += scale dy^T t and da += dt^T x, where they are not NULL. `da` NULL: x is not read.
+     * `workspace` has lora_workspace() bytes, 64-byte aligned. */
+    void (*lora_fwd)(hone_real *t, const hone_real *x, const hone_real *a, hone_lora_shape shape,
+                     void *workspace);
+    void (*lora_bwd)(hone_real *dt, hone_real *da, hone_real *db, const hone_real *dy,
+                     const hone_real *x, const hone_real *t, const hone_real *b,
+                     hone_lora_shape shape, void *workspace);
+    size_t (*lora_workspace)(hone_lora_shape shape);
 
     /* Products in int8 (kernels/int8.h). Rows are x [T,width] times column_factor [width], quantised into memory of
      * hone_int8_rows_bytes(). Adds to *counts, which may be NULL. */

@@ -38,10 +38,10 @@ START_TEST(linear_q8_0_row_gives_scaled_sum) {
     float x[32];
     for (int i = 0; i < 32; i++) x[i] = 1.0f;
     float y = NAN;
-    hone_kernels_ref()->linear_fwd(&y, x, w, HONE_Q8_0, 1, 32, 1, 0.0f, NULL);
+    hone_kernels_ref()->linear_fwd(&y, x, w, HONE_Q8_0, NULL, 1, 32, 1, 0.0f, NULL);
     expect(&y, (float[]){264}, 1); /* (1 + … + 32) / 2 */
     float dy = 2.0f;
-    hone_kernels_ref()->linear_bwd(x, &dy, w, HONE_Q8_0, 1, 32, 1, 1.0f, NULL);
+    hone_kernels_ref()->linear_bwd(x, &dy, w, HONE_Q8_0, NULL, 1, 32, 1, 1.0f, NULL);
     expect(x, (float[]){2, 3, 4}, 3);
 }
 END_TEST

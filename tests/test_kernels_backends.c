@@ -101,30 +101,48 @@ typedef struct linear_case {
     int64_t tokens, in, out;
 } linear_case;
 
-/* The last two need several panels of dequantised rows. */
+/* The last three need several slabs of weights. */
 static const linear_case linears[] = {
-    {1, 32, 1},  {1, 64, 65}, {2, 96, 33},  {3, 32, 40},    {5, 160, 7},
-    {8, 64, 64}, {9, 64, 65}, {17, 96, 31}, {9, 8192, 140}, {1, 4864, 130},
+    {1, 32, 1},  {1, 64, 65},  {2, 96, 33},  {3, 32, 40},    {5, 160, 7},     {8, 64, 64},
+    {9, 64, 65}, {17, 96, 31}, {12, 64, 33}, {9, 8192, 140}, {29, 1056, 330}, {1, 4864, 130},
 };
 enum { LINEARS = sizeof linears / sizeof linears[0] };
 
 typedef struct product {
     float *input, *output, *expected, *size;
     int64_t n;
+    float *t, *factor;
+    hone_low_rank low;
 } product;
 
-static product product_new(int64_t inputs, int64_t outputs, float beta) {
-    product p = {floats_new(inputs, 4), floats_new(outputs, 5), NULL, NULL, outputs};
-    if (beta == 0.0f) fill_nan(p.output, outputs);
-    p.expected = floats_copy(p.output, outputs);
-    p.size = floats_new(outputs, 5);
-    magnitudes(p.size, outputs);
+static product product_new(linear_case l, int64_t inputs, int64_t outputs, float beta) {
+    int64_t rank = 3;
+    product p = {floats_new(l.tokens * inputs, 4),
+                 floats_new(l.tokens * outputs, 5),
+                 NULL,
+                 NULL,
+                 l.tokens * outputs,
+                 floats_new(l.tokens * rank, 8),
+                 floats_new(outputs * rank, 9),
+                 {0}};
+    if (beta == 0.0f) fill_nan(p.output, p.n);
+    p.expected = floats_copy(p.output, p.n);
+    p.size = floats_new(p.n, 5);
+    p.low = (hone_low_rank){p.t, p.factor, rank, 0.5};
     return p;
 }
 
+/* From here on the reference gives the sums of magnitudes. */
+static void product_sizes(product *p, linear_case l, int64_t inputs, int64_t outputs) {
+    magnitudes(p->size, p->n);
+    magnitudes(p->input, l.tokens * inputs);
+    magnitudes(p->t, l.tokens * p->low.rank);
+    magnitudes(p->factor, outputs * p->low.rank);
+}
+
 static void product_free(product *p) {
-    float *all[] = {p->input, p->output, p->expected, p->size};
-    for (int i = 0; i < 4; i++) hone_free(all[i]);
+    float *all[] = {p->input, p->output, p->expected, p->size, p->t, p->factor};
+    for (int i = 0; i < 6; i++) hone_free(all[i]);
 }
 
 static void check_linear(const hone_kernels *table, int64_t number) {
@@ -136,21 +154,21 @@ static void check_linear(const hone_kernels *table, int64_t number) {
     float *sizes = floats_new(l.in * l.out, 7);
     ref->dequantize(sizes, w, type, l.in * l.out);
     magnitudes(sizes, l.in * l.out);
-    hone_buffer space = workspace_new(table->linear_workspace(type, l.tokens, l.in, l.out));
+    hone_buffer space = workspace_new(table->linear_workspace(type, l.in, l.out, 3));
 
-    product f = product_new(l.tokens * l.in, l.tokens * l.out, beta);
-    table->linear_fwd(f.output, f.input, w, type, l.tokens, l.in, l.out, beta, space.base);
-    ref->linear_fwd(f.expected, f.input, w, type, l.tokens, l.in, l.out, beta, NULL);
-    magnitudes(f.input, l.tokens * l.in);
-    ref->linear_fwd(f.size, f.input, sizes, HONE_F32, l.tokens, l.in, l.out, beta, NULL);
+    product f = product_new(l, l.in, l.out, beta);
+    table->linear_fwd(f.output, f.input, w, type, &f.low, l.tokens, l.in, l.out, beta, space.base);
+    ref->linear_fwd(f.expected, f.input, w, type, &f.low, l.tokens, l.in, l.out, beta, NULL);
+    product_sizes(&f, l, l.in, l.out);
+    ref->linear_fwd(f.size, f.input, sizes, HONE_F32, &f.low, l.tokens, l.in, l.out, beta, NULL);
     expect_product(f.output, f.expected, f.size, f.n, "linear_fwd");
     product_free(&f);
 
-    product b = product_new(l.tokens * l.out, l.tokens * l.in, beta);
-    table->linear_bwd(b.output, b.input, w, type, l.tokens, l.in, l.out, beta, space.base);
-    ref->linear_bwd(b.expected, b.input, w, type, l.tokens, l.in, l.out, beta, NULL);
-    magnitudes(b.input, l.tokens * l.out);
-    ref->linear_bwd(b.size, b.input, sizes, HONE_F32, l.tokens, l.in, l.out, beta, NULL);
+    product b = product_new(l, l.out, l.in, beta);
+    table->linear_bwd(b.output, b.input, w, type, &b.low, l.tokens, l.in, l.out, beta, space.base);
+    ref->linear_bwd(b.expected, b.input, w, type, &b.low, l.tokens, l.in, l.out, beta, NULL);
+    product_sizes(&b, l, l.out, l.in);
+    ref->linear_bwd(b.size, b.input, sizes, HONE_F32, &b.low, l.tokens, l.in, l.out, beta, NULL);
     expect_product(b.output, b.expected, b.size, b.n, "linear_bwd");
     product_free(&b);
     hone_buffer_free(&space);
@@ -163,6 +181,52 @@ START_TEST(linear_every_level_matches_reference) {
 }
 END_TEST
 
+typedef struct lora_case {
+    int64_t tokens, in, out, rank;
+} lora_case;
+
+static const lora_case loras[] = {
+    {1, 1, 1, 1},    {3, 5, 2, 3},     {16, 8, 9, 16},
+    {17, 33, 40, 8}, {50, 65, 31, 33}, {200, 24, 16, 64},
+};
+enum { LORAS = sizeof loras / sizeof loras[0] };
+
+static void check_lora(const hone_kernels *table, int64_t number) {
+    const hone_kernels *ref = hone_kernels_ref();
+    lora_case l = loras[number / 2];
+    bool all = number % 2;
+    hone_lora_shape shape = {l.tokens, l.in, l.out, l.rank, 0.5};
+    int64_t sizes[] = {l.tokens * l.in,   l.tokens * l.out,  l.rank * l.in,
+                       l.out * l.rank,    l.tokens * l.rank, l.tokens * l.rank,
+                       l.tokens * l.rank, l.rank * l.in,     l.out * l.rank};
+    enum { X, DY, A, B, T, REF_T, DT, DA, DB, ARRAYS };
+    float *own[ARRAYS], *expected[ARRAYS];
+    for (int i = 0; i < ARRAYS; i++) {
+        own[i] = floats_new(sizes[i], 3 + (uint32_t)i);
+        expected[i] = floats_copy(own[i], sizes[i]);
+    }
+    hone_buffer space = workspace_new(table->lora_workspace(shape));
+    table->lora_fwd(own[T], own[X], own[A], shape, space.base);
+    ref->lora_fwd(expected[T], own[X], own[A], shape, NULL);
+    table->lora_bwd(own[DT], all ? own[DA] : NULL, all ? own[DB] : NULL, own[DY],
+                    all ? own[X] : NULL, own[REF_T], own[B], shape, space.base);
+    ref->lora_bwd(expected[DT], all ? expected[DA] : NULL, all ? expected[DB] : NULL, own[DY],
+                  own[X], own[REF_T], own[B], shape, NULL);
+    static const int made[] = {T, DT, DA, DB};
+    for (int i = 0; i < 4; i++)
+        expect_close(own[made[i]], expected[made[i]], sizes[made[i]], 1e-5, 20.0, "lora");
+    for (int i = 0; i < ARRAYS; i++) {
+        hone_free(own[i]);
+        hone_free(expected[i]);
+    }
+    hone_buffer_free(&space);
+}
+
+START_TEST(lora_every_level_matches_reference) {
+    at_every_level(check_lora, _i);
+}
+END_TEST
+
 /* Widths that are no multiple of a vector, in the dtypes that allow them. */
 static void check_linear_odd(const hone_kernels *table, int64_t in) {
     const hone_kernels *ref = hone_kernels_ref();
@@ -170,10 +234,11 @@ static void check_linear_odd(const hone_kernels *table, int64_t in) {
         if (dtypes[d] == HONE_Q8_0) continue;
         for (int64_t tokens = 1; tokens <= 10; tokens += 3) {
             void *w = weights_new(dtypes[d], in * 5, 6);
-            product p = product_new(tokens * in, tokens * 5, 0.0f);
-            hone_buffer space = workspace_new(table->linear_workspace(dtypes[d], tokens, in, 5));
-            table->linear_fwd(p.output, p.input, w, dtypes[d], tokens, in, 5, 0.0f, space.base);
-            ref->linear_fwd(p.expected, p.input, w, dtypes[d], tokens, in, 5, 0.0f, NULL);
+            product p = product_new((linear_case){tokens, in, 5}, in, 5, 0.0f);
+            hone_buffer space = workspace_new(table->linear_workspace(dtypes[d], in, 5, 0));
+            table->linear_fwd(p.output, p.input, w, dtypes[d], NULL, tokens, in, 5, 0.0f,
+                              space.base);
+            ref->linear_fwd(p.expected, p.input, w, dtypes[d], NULL, tokens, in, 5, 0.0f, NULL);
             expect_close(p.output, p.expected, p.n, 1e-5, 1.0 + (double)in / 8, "linear_fwd");
             product_free(&p);
             hone_buffer_free(&space);
@@ -507,6 +572,7 @@ int main(void) {
     TCase *backends = tcase_create("backends");
     tcase_set_timeout(backends, 60);
     tcase_add_loop_test(backends, gemm_every_level_matches_reference, 0, 8 * GEMMS);
+    tcase_add_loop_test(backends, lora_every_level_matches_reference, 0, 2 * LORAS);
     tcase_add_loop_test(backends, linear_every_level_matches_reference, 0, 2 * DTYPES * LINEARS);
     tcase_add_loop_test(backends, linear_odd_width_matches_reference, 0, WIDTHS);
     tcase_add_test(backends, dequantize_all_values_match_reference);

@@ -307,7 +307,7 @@ START_TEST(product_stays_near_f32_with_outliers) {
     quantised q = quantised_new(ref, x, o.column_factor, TOKENS, IN);
     float found[TOKENS * OUT], exact[TOKENS * OUT];
     ref->int8_fwd(found, q.memory.base, &o.w, NULL, TOKENS, 0, NULL);
-    ref->linear_fwd(exact, x, o.source, HONE_F32, TOKENS, IN, OUT, 0, NULL);
+    ref->linear_fwd(exact, x, o.source, HONE_F32, NULL, TOKENS, IN, OUT, 0, NULL);
     double error = 0, size = 0;
     for (int i = 0; i < TOKENS * OUT; i++) {
         double difference = (double)found[i] - (double)exact[i];

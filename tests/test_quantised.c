@@ -151,10 +151,10 @@ static void check_linear(const hone_kernels *table, int64_t number) {
         float *plain = floats_new(l.in * l.out, 7);
         hone_kernels_ref()->dequantize(plain, w, c->type, l.in * l.out);
         float *x = floats_new(l.tokens * l.in, 8), *y = floats_new(l.tokens * l.out, 9);
-        hone_buffer space = workspace_new(table->linear_workspace(c->type, l.tokens, l.in, l.out));
-        table->linear_fwd(y, x, w, c->type, l.tokens, l.in, l.out, 0.0f, space.base);
+        hone_buffer space = workspace_new(table->linear_workspace(c->type, l.in, l.out, 0));
+        table->linear_fwd(y, x, w, c->type, NULL, l.tokens, l.in, l.out, 0.0f, space.base);
         expect_product(y, x, plain, l, false, hone_dtype_name(c->type));
-        table->linear_bwd(x, y, w, c->type, l.tokens, l.in, l.out, 0.0f, space.base);
+        table->linear_bwd(x, y, w, c->type, NULL, l.tokens, l.in, l.out, 0.0f, space.base);
         expect_product(x, y, plain, l, true, hone_dtype_name(c->type));
         hone_buffer_free(&space);
         float *all[] = {plain, x, y};

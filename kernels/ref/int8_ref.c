@@ -87,16 +87,6 @@ static hone_int8_weight with_copy(const hone_int8_weight *w, void *workspace) {
     return copied;
 }
 
-static double low_rank(const hone_low_rank *low, int64_t t, int64_t column, int64_t columns,
-                       bool forward) {
-    double sum = 0.0;
-    for (int64_t r = 0; low && r < low->rank; r++) {
-        int64_t at = forward ? column * low->rank + r : r * columns + column;
-        sum += (double)low->t[t * low->rank + r] * (double)low->factor[at];
-    }
-    return low ? sum * low->scale : 0.0;
-}
-
 void hone_int8_fwd_ref(hone_real *y, const void *memory, const hone_int8_weight *w,
                        const hone_low_rank *low, int64_t tokens, hone_real beta, void *workspace) {
     hone_int8_weight copied = with_copy(w, workspace);
@@ -106,7 +96,7 @@ void hone_int8_fwd_ref(hone_real *y, const void *memory, const hone_int8_weight 
             double sum = 0.0;
             for (int64_t i = 0; i < w->in; i++)
                 sum += row_element(&rows, t, i) * weight_element(&copied, o, i);
-            sum = sum * (double)w->row_factor[o] + low_rank(low, t, o, w->out, true);
+            sum = sum * (double)w->row_factor[o] + hone_low_rank_ref(low, t, o, w->out, true);
             if (beta != 0) sum += (double)beta * (double)y[t * w->out + o];
             y[t * w->out + o] = (hone_real)sum;
         }
@@ -122,7 +112,7 @@ void hone_int8_bwd_ref(hone_real *dx, const void *memory, const hone_int8_weight
             double sum = 0.0;
             for (int64_t o = 0; o < w->out; o++)
                 sum += row_element(&rows, t, o) * weight_element(&copied, o, i);
-            sum = sum * (double)w->column_factor[i] + low_rank(low, t, i, w->in, false);
+            sum = sum * (double)w->column_factor[i] + hone_low_rank_ref(low, t, i, w->in, false);
             if (beta != 0) sum += (double)beta * (double)dx[t * w->in + i];
             dx[t * w->in + i] = (hone_real)sum;
         }

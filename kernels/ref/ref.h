@@ -24,10 +24,23 @@ void hone_gemm_ref(hone_real *c, const hone_real *a, const hone_real *b, int64_t
                    hone_real alpha, hone_real beta);
 
 void hone_linear_fwd_ref(hone_real *y, const hone_real *x, const void *w, hone_dtype type,
-                         int64_t tokens, int64_t in, int64_t out, hone_real beta, void *workspace);
+                         const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out,
+                         hone_real beta, void *workspace);
 void hone_linear_bwd_ref(hone_real *dx, const hone_real *dy, const void *w, hone_dtype type,
-                         int64_t tokens, int64_t in, int64_t out, hone_real beta, void *workspace);
-size_t hone_linear_workspace_ref(hone_dtype type, int64_t tokens, int64_t in, int64_t out);
+                         const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out,
+                         hone_real beta, void *workspace);
+size_t hone_linear_workspace_ref(hone_dtype type, int64_t in, int64_t out, int64_t rank);
+
+/* One element of a low-rank part: of token t and a column of the result, which has so many; 0 where there is none. */
+double hone_low_rank_ref(const hone_low_rank *low, int64_t t, int64_t column, int64_t columns,
+                         bool forward);
+
+void hone_lora_fwd_ref(hone_real *t, const hone_real *x, const hone_real *a, hone_lora_shape shape,
+                       void *workspace);
+void hone_lora_bwd_ref(hone_real *dt, hone_real *da, hone_real *db, const hone_real *dy,
+                       const hone_real *x, const hone_real *t, const hone_real *b,
+                       hone_lora_shape shape, void *workspace);
+size_t hone_lora_workspace_ref(hone_lora_shape shape);
 
 void hone_int8_quantize_ref(void *rows, hone_int8_counts *counts, const hone_real *x,
                             const float *column_factor, int64_t tokens, int64_t width);

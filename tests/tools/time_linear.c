@@ -31,9 +31,9 @@ static void run(const bench *b, hone_dtype type, int pass, void *workspace) {
     const hone_kernels *k = b->kernels;
     if (pass == DEQUANTISE) k->dequantize(b->plain, b->w, type, b->in * b->out);
     if (pass == FORWARD)
-        k->linear_fwd(b->y, b->x, b->w, type, b->tokens, b->in, b->out, 0, workspace);
+        k->linear_fwd(b->y, b->x, b->w, type, NULL, b->tokens, b->in, b->out, 0, workspace);
     if (pass == BACKWARD)
-        k->linear_bwd(b->x, b->y, b->w, type, b->tokens, b->in, b->out, 0, workspace);
+        k->linear_bwd(b->x, b->y, b->w, type, NULL, b->tokens, b->in, b->out, 0, workspace);
 }
 
 /* The shortest of several runs, in nanoseconds per weight. */
@@ -68,8 +68,7 @@ int main(int argc, char **argv) {
         const hone_dtype_info *info = hone_dtype_describe(number);
         if (!info || info->type == HONE_I32 || b.in % info->block != 0) continue;
         if (number && argc > 4 && strcmp(argv[4], info->name) != 0) continue;
-        void *workspace =
-            allocate(b.kernels->linear_workspace(info->type, b.tokens, b.in, b.out) + 64);
+        void *workspace = allocate(b.kernels->linear_workspace(info->type, b.in, b.out, 0) + 64);
         void *aligned = (void *)(((uintptr_t)workspace + 63) & ~(uintptr_t)63);
         double taken[PASSES];
         for (int pass = 0; pass < PASSES; pass++)

@@ -12,6 +12,9 @@ void HONE_SIMD(hone_cpu_fill)(hone_kernels *table) {
     table->linear_fwd = HONE_SIMD(hone_linear_fwd);
     table->linear_bwd = HONE_SIMD(hone_linear_bwd);
     table->linear_workspace = HONE_SIMD(hone_linear_workspace);
+    table->lora_fwd = HONE_SIMD(hone_lora_fwd);
+    table->lora_bwd = HONE_SIMD(hone_lora_bwd);
+    table->lora_workspace = HONE_SIMD(hone_lora_workspace);
     table->int8_quantize = HONE_SIMD(hone_int8_quantize);
     table->int8_fwd = HONE_SIMD(hone_int8_fwd);
     table->int8_bwd = HONE_SIMD(hone_int8_bwd);

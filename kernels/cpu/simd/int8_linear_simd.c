@@ -115,23 +115,6 @@ static void pack_columns_of(int8_t *to, const product_call *call, int64_t column
     }
 }
 
-/* The panel's columns of the low-rank factor, times its scale. */
-static void pack_low_rank(float *to, const product_call *call, int64_t column) {
-    const hone_low_rank *low = call->low;
-    float scale = (float)low->scale;
-    int64_t left = call->columns - column, width = left < PANEL ? left : (int64_t)PANEL;
-    const float *factor = low->factor;
-    for (int64_t r = 0; r < low->rank; r++, to += PANEL) {
-        for (int64_t n = 0; n < PANEL; n++) {
-            int64_t at = call->begin + column + n;
-            float value = 0.0f;
-            if (n < width)
-                value = call->forward ? factor[at * low->rank + r] : factor[r * call->w->in + at];
-            to[n] = value * scale;
-        }
-    }
-}
-
 static void pack_panels(void *context, int64_t begin, int64_t end, int thread) {
     (void)thread;
     const product_call *call = context;
@@ -145,8 +128,11 @@ static void pack_panels(void *context, int64_t begin, int64_t end, int thread) {
                 pack_columns_of(block, call, p * PANEL, b);
             }
         }
-        if (call->low)
-            pack_low_rank(call->low_panels + p * call->low->rank * PANEL, call, p * PANEL);
+        if (!call->low) continue;
+        int64_t column = p * PANEL, left = call->columns - column;
+        pack_low_rank(call->low_panels + p * call->low->rank * PANEL, PANEL, call->low,
+                      call->forward, call->begin + column, left < PANEL ? left : (int64_t)PANEL,
+                      call->w->in);
     }
 }
 
@@ -355,7 +341,7 @@ static void take_slab(product_call *call, const scratch *s, int64_t begin, int64
 
 static void run_slab(product_call *call) {
     hone_parallel_for(panels_of(call->columns), 1, pack_panels, call);
-    hone_parallel_for(hone_int8_tiles(call->rows.tokens), 1, run_tiles, call);
+    hone_parallel_each(hone_int8_tiles(call->rows.tokens), run_tiles, call);
 }
 
 void HONE_SIMD(hone_int8_fwd)(float *y, const void *rows, const hone_int8_weight *w,

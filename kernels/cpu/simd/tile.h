@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "kernels/cpu/simd/simd.h"
+#include "kernels/kernels.h"
 
 /* Rows of a tile, and its widest row in vectors: MR x NV accumulators, NV of B and one of A fit the registers. */
 #if defined(__AVX512F__) || defined(__ARM_NEON)
@@ -89,19 +90,65 @@ HONE_INLINE void transpose_4x4(float *to, int64_t ldt, const float *from, int64_
     for (int i = 0; i < 4; i++) memcpy(to + i * ldt, &rows[i], sizeof rows[i]);
 }
 
+#if defined(__AVX512F__)
+/* Sixteen rows and columns of pack_transposed, whose rows from `n` on are zero. */
+HONE_INLINE void transpose_16x16(float *to, int64_t ldt, const float *from, int64_t ldf,
+                                 int64_t n) {
+    __m512 row[16], pair[16];
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++)
+        row[i] = i < n ? _mm512_loadu_ps(from + i * ldf) : _mm512_setzero_ps();
+        /* Inside lanes of four: pairs of rows, then fours, of which [4 g + c] has columns c, c + 4, c + 8 and c + 12. */
+#pragma GCC unroll 8
+    for (int i = 0; i < 16; i += 2) {
+        pair[i] = _mm512_unpacklo_ps(row[i], row[i + 1]);
+        pair[i + 1] = _mm512_unpackhi_ps(row[i], row[i + 1]);
+    }
+#pragma GCC unroll 4
+    for (int g = 0; g < 16; g += 4) {
+#pragma GCC unroll 2
+        for (int half = 0; half < 2; half++) {
+            __m512d a = _mm512_castps_pd(pair[g + half]), b = _mm512_castps_pd(pair[g + 2 + half]);
+            row[g + 2 * half] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+            row[g + 2 * half + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+        }
+    }
+    /* Then the lanes among the four groups. */
+#pragma GCC unroll 4
+    for (int c = 0; c < 4; c++) {
+        __m512 even_01 = _mm512_shuffle_f32x4(row[c], row[4 + c], 0x88);
+        __m512 odd_01 = _mm512_shuffle_f32x4(row[c], row[4 + c], 0xdd);
+        __m512 even_23 = _mm512_shuffle_f32x4(row[8 + c], row[12 + c], 0x88);
+        __m512 odd_23 = _mm512_shuffle_f32x4(row[8 + c], row[12 + c], 0xdd);
+        _mm512_storeu_ps(to + c * ldt, _mm512_shuffle_f32x4(even_01, even_23, 0x88));
+        _mm512_storeu_ps(to + (4 + c) * ldt, _mm512_shuffle_f32x4(odd_01, odd_23, 0x88));
+        _mm512_storeu_ps(to + (8 + c) * ldt, _mm512_shuffle_f32x4(even_01, even_23, 0xdd));
+        _mm512_storeu_ps(to + (12 + c) * ldt, _mm512_shuffle_f32x4(odd_01, odd_23, 0xdd));
+    }
+}
+#endif
+
 /* to[columns, ldt] = the transpose of from[n, columns]; columns of `to` from n on become zero. */
 static inline __attribute__((unused)) void pack_transposed(float *to, int64_t ldt,
                                                            const float *from, int64_t ldf,
                                                            int64_t n, int64_t columns) {
+    int64_t done = 0; /* columns */
+#if defined(__AVX512F__)
+    for (; ldt % 16 == 0 && done + 16 <= columns; done += 16) {
+        for (int64_t j = 0; j < ldt; j += 16)
+            transpose_16x16(to + done * ldt + j, ldt, from + (j < n ? j : 0) * ldf + done, ldf,
+                            n - j);
+    }
+#endif
     int64_t whole_n = n / 4 * 4;
-    int64_t whole_columns = columns / 4 * 4;
-    for (int64_t j = 0; j < whole_n; j += 4) {
-        for (int64_t d = 0; d < whole_columns; d += 4)
+    int64_t whole_columns = done + (columns - done) / 4 * 4;
+    for (int64_t d = done; d < whole_columns; d += 4) { /* rows of `to` are written whole */
+        for (int64_t j = 0; j < whole_n; j += 4)
             transpose_4x4(to + d * ldt + j, ldt, from + j * ldf + d, ldf);
     }
-    for (int64_t d = 0; d < columns; d++) {
-        int64_t done = d < whole_columns ? whole_n : 0;
-        for (int64_t j = done; j < n; j++) to[d * ldt + j] = from[j * ldf + d];
+    for (int64_t d = done; d < columns; d++) {
+        for (int64_t j = d < whole_columns ? whole_n : 0; j < n; j++)
+            to[d * ldt + j] = from[j * ldf + d];
         for (int64_t j = n; j < ldt; j++) to[d * ldt + j] = 0.0f;
     }
 }
@@ -116,6 +163,21 @@ static inline __attribute__((unused)) void pack_rows(float *to, int64_t padded, 
             vf_store(to + j * padded + d, vf_load(from + j * ldf + d) * scale);
         if (d < columns)
             vf_store(to + j * padded + d, vf_load_part(from + j * ldf + d, columns - d) * scale);
+    }
+}
+
+/* to[R, panel] = the low-rank factor's part for `columns` columns of a result from `column` on, times its scale, with zeros
+ * beyond. The factor is [columns of the result, R] when `forward`, else [R, across]. */
+static inline __attribute__((unused)) void pack_low_rank(float *to, int64_t panel,
+                                                         const hone_low_rank *low, bool forward,
+                                                         int64_t column, int64_t columns,
+                                                         int64_t across) {
+    float scale = (float)low->scale;
+    for (int64_t r = 0; r < low->rank; r++, to += panel) {
+        for (int64_t n = 0; n < panel; n++) {
+            int64_t at = forward ? (column + n) * low->rank + r : r * across + column + n;
+            to[n] = n < columns ? low->factor[at] * scale : 0.0f;
+        }
     }
 }
 

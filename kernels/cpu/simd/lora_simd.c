@@ -1,0 +1,225 @@
+/*
+ * The products of LoRA's factors: one side as narrow as the rank, the other the activations, which are what takes the
+ * time to read. So they are read once for all that is made of them: each element is broadcast and meets a row of a factor
+ * of one vector of ranks for the product over columns, and a row of the other side for the product over tokens.
+ */
+#include "base/parallel.h"
+#include "kernels/cpu/simd/levels.h"
+#include "kernels/cpu/simd/tile.h"
+
+#if defined(__AVX512F__) || defined(__ARM_NEON)
+enum { COLUMNS = 8 };
+#else
+enum { COLUMNS = 4 };
+#endif
+
+enum {
+    TOKENS =
+        16, /* of a block: rows that a power of two is apart still fit the nearest cache together */
+    LINE = 16,  /* floats in a line of a cache */
+    AHEAD = 64, /* columns that arrive while others are used */
+    GRAIN = 256
+};
+
+/* Products of x [T,width] for the ranks [first, first + ranks), at most a vector of them. */
+typedef struct narrow_call {
+    const float *x;
+    int64_t tokens, width;
+    int64_t rank, first, ranks;
+    float scale;
+    const float *factor; /* [width], rows `factor_stride` apart; NULL: no product over columns */
+    float *product;      /* [T,R] = scale x factor */
+    const float *side;   /* [T], rows `side_stride` apart; NULL: no product over tokens */
+    int64_t factor_stride, side_stride;
+    float *sums;                   /* [threads][width][VW] x^T side */
+    float *grad;                   /* += scale sums */
+    int64_t grad_row, grad_column; /* strides of grad: between columns of x, between ranks */
+} narrow_call;
+
+/* A strip of columns of a block of tokens; `columns`, `over_columns` and `over_tokens` are constants at every use. */
+HONE_INLINE void strip(const narrow_call *call, vf *product, float *sums, int64_t token,
+                       int64_t tokens, int64_t column, const int columns, const bool over_columns,
+                       const bool over_tokens) {
+    vf sum[COLUMNS], factor[COLUMNS];
+#pragma GCC unroll 8
+    for (int c = 0; c < columns; c++) {
+        if (over_tokens) sum[c] = vf_load(sums + (column + c) * VW);
+        if (over_columns) factor[c] = vf_load(call->factor + (column + c) * call->factor_stride);
+    }
+    const float *x = call->x + token * call->width + column;
+    for (int64_t t = 0; t < tokens; t++, x += call->width) {
+        __builtin_prefetch(x + AHEAD);
+        vf side = {0}, even = {0}, odd = {0};
+        if (over_tokens) side = vf_load(call->side + (token + t) * call->side_stride);
+        if (over_columns) even = product[t];
+#pragma GCC unroll 8
+        for (int c = 0; c < columns; c++) {
+            vf one = vf_set(x[c]);
+            if (over_tokens) sum[c] += one * side;
+            if (!over_columns) continue;
+            if (c % 2)
+                odd += one * factor[c];
+            else
+                even += one * factor[c];
+        }
+        if (over_columns) product[t] = even + odd;
+    }
+#pragma GCC unroll 8
+    for (int c = 0; c < columns; c++) {
+        if (over_tokens) vf_store(sums + (column + c) * VW, sum[c]);
+    }
+}
+
+HONE_INLINE void block(const narrow_call *call, float *sums, int64_t token, int64_t tokens,
+                       const bool over_columns, const bool over_tokens) {
+    vf product[TOKENS] = {{0}};
+    int64_t column = 0;
+    for (; column + COLUMNS <= call->width; column += COLUMNS)
+        strip(call, product, sums, token, tokens, column, COLUMNS, over_columns, over_tokens);
+    for (; column < call->width; column++)
+        strip(call, product, sums, token, tokens, column, 1, over_columns, over_tokens);
+    if (!over_columns) return;
+    for (int64_t t = 0; t < tokens; t++) {
+        float *to = call->product + (token + t) * call->rank + call->first;
+        if (call->ranks == VW)
+            vf_store(to, product[t] * call->scale);
+        else
+            vf_store_part(to, product[t] * call->scale, call->ranks);
+    }
+}
+
+static void blocks(void *context, int64_t begin, int64_t end, int thread) {
+    const narrow_call *call = context;
+    float *sums = call->side ? call->sums + thread * call->width * VW : NULL;
+    for (int64_t token = begin * TOKENS; token < end * TOKENS; token += TOKENS) {
+        int64_t left = call->tokens - token, tokens = left < TOKENS ? left : (int64_t)TOKENS;
+        if (!call->side)
+            block(call, sums, token, tokens, true, false);
+        else if (!call->factor)
+            block(call, sums, token, tokens, false, true);
+        else
+            block(call, sums, token, tokens, true, true);
+    }
+}
+
+/* What each thread found, in their order. */
+static void add_sums(void *context, int64_t begin, int64_t end, int thread) {
+    (void)thread;
+    const narrow_call *call = context;
+    for (int64_t column = begin; column < end; column++) {
+        vf sum = {0};
+        for (int64_t i = 0; i < hone_threads(); i++)
+            sum += vf_load(call->sums + (i * call->width + column) * VW);
+        float *grad = call->grad + column * call->grad_row + call->first * call->grad_column;
+        for (int64_t r = 0; r < call->ranks; r++)
+            grad[r * call->grad_column] += call->scale * sum[r];
+    }
+}
+
+static void run(narrow_call *call) {
+    if (call->side) memset(call->sums, 0, (size_t)(hone_threads() * call->width * VW) * 4);
+    hone_parallel_for((call->tokens + TOKENS - 1) / TOKENS, 1, blocks, call);
+    if (call->side) hone_parallel_for(call->width, GRAIN, add_sums, call);
+}
+
+/* A vector of ranks of a factor [rows,R]: as it lies, or what there is of it packed with zeros. */
+static const float *ranks_of(int64_t *stride, float *packed, const float *factor, int64_t rows,
+                             const narrow_call *call) {
+    if (call->ranks == VW) {
+        *stride = call->rank;
+        return factor + call->first;
+    }
+    for (int64_t i = 0; i < rows; i++) {
+        for (int64_t r = 0; r < VW; r++)
+            packed[i * VW + r] = r < call->ranks ? factor[i * call->rank + call->first + r] : 0.0f;
+    }
+    *stride = VW;
+    return packed;
+}
+
+typedef struct scratch {
+    float *factor, *side, *sums;
+    size_t bytes;
+} scratch;
+
+static scratch divide(hone_lora_shape shape, void *workspace) {
+    int64_t widest = shape.in > shape.out ? shape.in : shape.out;
+    int64_t side = round_up(shape.tokens * VW, LINE), factor = round_up(widest * VW, LINE);
+    int64_t all = side + factor * (1 + (int64_t)hone_threads());
+    float *at = workspace;
+    if (!at) return (scratch){.bytes = (size_t)all * sizeof(float)};
+    return (scratch){at, at + factor, at + factor + side, (size_t)all * sizeof(float)};
+}
+
+size_t HONE_SIMD(hone_lora_workspace)(hone_lora_shape shape) {
+    return divide(shape, NULL).bytes;
+}
+
+/* A vector of ranks of a call that is set up but for them. */
+static bool next_ranks(narrow_call *call) {
+    call->first += call->ranks;
+    call->ranks = call->rank - call->first < VW ? call->rank - call->first : (int64_t)VW;
+    return call->ranks > 0;
+}
+
+void HONE_SIMD(hone_lora_fwd)(float *t, const float *x, const float *a, hone_lora_shape shape,
+                              void *workspace) {
+    scratch s = divide(shape, workspace);
+    narrow_call call = {.x = x,
+                        .tokens = shape.tokens,
+                        .width = shape.in,
+                        .rank = shape.rank,
+                        .scale = 1.0f,
+                        .factor = s.factor,
+                        .factor_stride = VW,
+                        .product = t};
+    while (next_ranks(&call)) {
+        pack_transposed(s.factor, VW, a + call.first * shape.in, shape.in, call.ranks, shape.in);
+        run(&call);
+    }
+}
+
+/* dt, and db where it is wanted. */
+static void over_outputs(float *dt, float *db, const float *dy, const float *t, const float *b,
+                         hone_lora_shape shape, const scratch *s) {
+    narrow_call call = {.x = dy,
+                        .tokens = shape.tokens,
+                        .width = shape.out,
+                        .rank = shape.rank,
+                        .scale = (float)shape.scale,
+                        .product = dt,
+                        .sums = s->sums,
+                        .grad = db,
+                        .grad_row = shape.rank,
+                        .grad_column = 1};
+    while (next_ranks(&call)) {
+        call.factor = ranks_of(&call.factor_stride, s->factor, b, shape.out, &call);
+        if (db) call.side = ranks_of(&call.side_stride, s->side, t, shape.tokens, &call);
+        run(&call);
+    }
+}
+
+static void over_inputs(float *da, const float *dt, const float *x, hone_lora_shape shape,
+                        const scratch *s) {
+    narrow_call call = {.x = x,
+                        .tokens = shape.tokens,
+                        .width = shape.in,
+                        .rank = shape.rank,
+                        .scale = 1.0f,
+                        .sums = s->sums,
+                        .grad = da,
+                        .grad_row = 1,
+                        .grad_column = shape.in};
+    while (next_ranks(&call)) {
+        call.side = ranks_of(&call.side_stride, s->side, dt, shape.tokens, &call);
+        run(&call);
+    }
+}
+
+void HONE_SIMD(hone_lora_bwd)(float *dt, float *da, float *db, const float *dy, const float *x,
+                              const float *t, const float *b, hone_lora_shape shape,
+                              void *workspace) {
+    scratch s = divide(shape, workspace);
+    over_outputs(dt, db, dy, t, b, shape, &s);
+    if (da) over_inputs(da, dt, x, shape, &s);
+}
