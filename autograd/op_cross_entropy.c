@@ -3,16 +3,25 @@
 #include "autograd/ops.h"
 
 enum { IN_H, IN_W };
-enum { CHUNK_BYTES = 48 << 20 };
+enum { CHUNK_BYTES = 48 << 20, ROW_TILE = 24 };
 enum { OUT_LOSSES, OUT_DH }; /* dh [N,C]: the gradient of the gathered rows */
 
-/* Rows of logits that exist at once: about 48 MB of them, so that packing the weights for a chunk takes little beside their
- * product with it. */
+/* Rows of logits that exist at once, at most: enough that packing the weights for them takes little beside their product. */
+static int64_t most_rows(const hone_node *node) {
+    const hone_loss_call *call = (const void *)node->attributes;
+    const hone_tensor *w = node->in[IN_W];
+    int64_t rows = CHUNK_BYTES / ((int64_t)sizeof(hone_real) * w->shape[0]) / ROW_TILE * ROW_TILE;
+    if (rows < ROW_TILE) rows = ROW_TILE;
+    return rows < call->count ? rows : call->count;
+}
+
+/* Rows of a chunk: all about the same, in whole tiles of the kernels. */
 static int64_t chunk_rows(const hone_node *node) {
     const hone_loss_call *call = (const void *)node->attributes;
-    int64_t rows = CHUNK_BYTES / ((int64_t)sizeof(hone_real) * node->in[IN_W]->shape[0]);
-    if (rows < 32) rows = 32;
-    return rows < call->count ? rows : call->count;
+    int64_t most = most_rows(node);
+    if (most == call->count) return most;
+    int64_t chunks = (call->count + most - 1) / most;
+    return ((call->count + chunks - 1) / chunks + ROW_TILE - 1) / ROW_TILE * ROW_TILE;
 }
 
 static hone_status shape(hone_tape *tape, hone_node *node) {
@@ -41,7 +50,7 @@ typedef struct scratch {
 
 static scratch divide(const hone_node *node, const hone_kernels *kernels, void *workspace) {
     const hone_tensor *w = node->in[IN_W];
-    int64_t rows = chunk_rows(node);
+    int64_t rows = most_rows(node);
     size_t product = hone_whole_lines(
         w->int8 ? kernels->int8_workspace(w->int8, 0)
                 : kernels->linear_workspace(w->dtype, w->shape[1], w->shape[0], 0));

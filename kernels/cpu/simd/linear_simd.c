@@ -1,7 +1,8 @@
 /*
- * Products with frozen weights of any dtype, in f32. Weights are taken by slabs that fit the caches: decoded, where they
- * are not F32, and packed into panels of two vectors of columns of the result, in the order in which the inner loop reads
- * them; the low-rank factor's rows follow those of the weights:
+ * Products with frozen weights of any dtype, in f32. The columns of the result are cut into parts, and each is one thread's:
+ * it takes the weights of its columns by slabs that stay in its caches, decodes them, where they are not F32, and packs
+ * them into panels of two vectors of columns, in the order in which the inner loop reads them; the low-rank factor's rows
+ * follow those of the weights:
  *
  *     panel   [contraction of the slab + R][2 vectors]
  *
@@ -15,11 +16,11 @@
 enum {
     VECTORS = 2,
     PANEL = VECTORS * VW,
-    SLAB_WIDTH = 512,     /* inputs of a slab, about: whole blocks of every dtype */
-    SLAB_COUNT = 1 << 18, /* its weights */
-    BLOCK = 256,
-    LINE = 16,     /* floats in a line of a cache */
-    FEW_TOKENS = 8 /* up to so many, reading the weights is what takes the time */
+    PART = 320,           /* columns of the result in a part, at most */
+    SLAB_COUNT = 1 << 18, /* weights in a slab, at most */
+    BLOCK = 256,          /* whole blocks of every dtype */
+    LINE = 16,            /* floats in a line of a cache */
+    FEW_TOKENS = 8        /* up to so many, reading the weights is what takes the time */
 };
 
 /* Tokens of a tile: as many as the registers hold sums of. */
@@ -29,53 +30,91 @@ enum { ROWS = 12, GROUP = 3 };
 enum { ROWS = 6, GROUP = 3 };
 #endif
 
-/* One product, of a slab of the weights at a time. */
 typedef struct product_call {
-    float *result;     /* from the first column that the slab makes */
-    int64_t stride;    /* between its rows: all of its columns */
-    int64_t columns;   /* that the slab makes */
-    const float *left; /* from the first column that the slab meets */
-    int64_t left_stride;
-    int64_t depth; /* of the contraction in the slab */
-    int64_t tokens;
-    bool forward;             /* over inputs; else over outputs */
-    const float *w;           /* the slab in f32 */
-    int64_t w_stride;         /* between its rows */
-    int64_t first;            /* column of the result that the slab begins with */
-    const hone_low_rank *low; /* NULL: none, or not in this slab */
+    float *result;
+    const float *left;
+    const void *w;
+    hone_dtype type;
+    bool forward; /* over inputs; else over outputs */
+    int64_t tokens, in, out;
+    int64_t columns, depth; /* of the result; of the contraction */
+    int64_t slab_depth;     /* of the contraction in a slab */
+    int64_t unit, units; /* columns of the result that stay together; how many of these there are */
+    int64_t parts;       /* of the columns */
+    int64_t token_parts; /* where there are too few of them for the threads */
+    const hone_low_rank *low; /* may be NULL */
+    float beta;
+    float *scratch;
+    int64_t scratch_size, panels_size; /* floats, per thread; those of the panels */
+} product_call;
+
+/* The weights between a part of the columns and a part of the contraction. */
+typedef struct slab {
+    const product_call *call;
+    int64_t first, columns;
+    int64_t begin, depth;
+    const float *w; /* in f32 */
+    int64_t stride; /* between its rows */
+    const hone_low_rank *low;
     float beta;
     float *panels;
-} product_call;
+} slab;
 
 HONE_INLINE int64_t smaller(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
-static int64_t rank_of(const product_call *call) {
-    return call->low ? call->low->rank : 0;
+static int64_t rank_of(const hone_low_rank *low) {
+    return low ? low->rank : 0;
 }
 
-static int64_t panel_size(const product_call *call) {
-    return (call->depth + rank_of(call)) * PANEL;
+static int64_t panel_size(const slab *s) {
+    return (s->depth + rank_of(s->low)) * PANEL;
+}
+
+static int64_t panels_of(const slab *s) {
+    return (s->columns + PANEL - 1) / PANEL;
 }
 
 /* --- Packing --- */
 
-static void pack_panels(void *context, int64_t begin, int64_t end, int thread) {
-    (void)thread;
-    const product_call *call = context;
-    for (int64_t p = begin; p < end; p++) {
-        int64_t column = p * PANEL, columns = smaller(call->columns - column, PANEL);
-        float *to = call->panels + p * panel_size(call);
-        if (call->forward) {
-            pack_transposed(to, PANEL, call->w + column * call->w_stride, call->w_stride, columns,
-                            call->depth);
+/* Decodes rows of w into `to`, so many inputs of each. */
+static void decode_rows(float *to, const product_call *call, int64_t row, int64_t rows,
+                        int64_t input, int64_t inputs) {
+    hone_decode_fn decode = HONE_SIMD(hone_decoder)(call->type);
+    size_t row_bytes = hone_dtype_row_bytes(call->type, call->in);
+    const unsigned char *from = (const unsigned char *)call->w + (size_t)row * row_bytes +
+                                hone_dtype_row_bytes(call->type, input);
+    for (int64_t r = 0; r < rows; r++, from += row_bytes, to += inputs) decode(to, from, inputs);
+}
+
+static void take_weights(slab *s, float *decoded) {
+    const product_call *call = s->call;
+    int64_t row = call->forward ? s->first : s->begin, input = call->forward ? s->begin : s->first;
+    if (call->type == HONE_F32) {
+        s->w = (const float *)call->w + row * call->in + input;
+        s->stride = call->in;
+        return;
+    }
+    int64_t rows = call->forward ? s->columns : s->depth;
+    s->stride = call->forward ? s->depth : s->columns;
+    s->w = decoded;
+    decode_rows(decoded, call, row, rows, input, s->stride);
+}
+
+static void pack(const slab *s) {
+    bool forward = s->call->forward;
+    for (int64_t p = 0; p < panels_of(s); p++) {
+        int64_t column = p * PANEL, columns = smaller(s->columns - column, PANEL);
+        float *to = s->panels + p * panel_size(s);
+        if (forward) {
+            pack_transposed(to, PANEL, s->w + column * s->stride, s->stride, columns, s->depth);
         } else {
-            pack_rows(to, PANEL, call->w + column, call->w_stride, call->depth, columns, 1.0f);
+            pack_rows(to, PANEL, s->w + column, s->stride, s->depth, columns, 1.0f);
         }
-        if (call->low) {
-            pack_low_rank(to + call->depth * PANEL, PANEL, call->low, call->forward,
-                          call->first + column, columns, call->stride);
+        if (s->low) {
+            pack_low_rank(to + s->depth * PANEL, PANEL, s->low, forward, s->first + column, columns,
+                          s->call->columns);
         }
     }
 }
@@ -114,15 +153,16 @@ HONE_INLINE void write_part(float *to, vf value, int64_t n, float beta) {
 }
 
 /* Panel `p` for the tokens from `token` on; the first `skipped` rows of the tile were written before. */
-HONE_INLINE void run_panel(const product_call *call, int64_t token, int64_t p, const int rows,
+HONE_INLINE void run_panel(const slab *s, int64_t token, int64_t p, const int rows,
                            int64_t skipped) {
-    int64_t column = p * PANEL, columns = smaller(call->columns - column, PANEL);
-    const float *panel = call->panels + p * panel_size(call);
-    float *to = call->result + token * call->stride + column;
+    const product_call *call = s->call;
+    int64_t column = p * PANEL, columns = smaller(s->columns - column, PANEL);
+    const float *panel = s->panels + p * panel_size(s);
+    float *to = call->result + token * call->columns + s->first + column;
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++) { /* the lines arrive while the sums are taken */
-        __builtin_prefetch(to + r * call->stride, 1);
-        __builtin_prefetch(to + r * call->stride + columns - 1, 1);
+        __builtin_prefetch(to + r * call->columns, 1);
+        __builtin_prefetch(to + r * call->columns + columns - 1, 1);
     }
     tile_sums sums;
 #pragma GCC unroll 12
@@ -130,130 +170,99 @@ HONE_INLINE void run_panel(const product_call *call, int64_t token, int64_t p, c
 #pragma GCC unroll 2
         for (int v = 0; v < VECTORS; v++) sums.of[r][v] = (vf){0};
     }
-    add_products(&sums, call->left + token * call->left_stride, call->left_stride, panel,
-                 call->depth, rows);
-    if (call->low) {
-        int64_t rank = call->low->rank;
-        add_products(&sums, call->low->t + token * rank, rank, panel + call->depth * PANEL, rank,
-                     rows);
+    add_products(&sums, call->left + token * call->depth + s->begin, call->depth, panel, s->depth,
+                 rows);
+    if (s->low) {
+        int64_t rank = s->low->rank;
+        add_products(&sums, s->low->t + token * rank, rank, panel + s->depth * PANEL, rank, rows);
     }
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++) {
         if (r < skipped) continue;
 #pragma GCC unroll 2
         for (int v = 0; v < VECTORS; v++)
-            write_part(to + r * call->stride + v * VW, sums.of[r][v], columns - v * VW, call->beta);
+            write_part(to + r * call->columns + v * VW, sums.of[r][v], columns - v * VW, s->beta);
     }
 }
 
-static int64_t panels_of(const product_call *call) {
-    return (call->columns + PANEL - 1) / PANEL;
-}
-
-/* While one of so many panels is used, its part of the next tile's tokens arrives. */
-static void fetch_part(const product_call *call, int64_t token, int64_t p, int64_t panels) {
-    int64_t begin = call->depth * p / panels, end = call->depth * (p + 1) / panels;
-    for (int64_t t = token; t < smaller(token + ROWS, call->tokens); t++) {
-        const float *row = call->left + t * call->left_stride;
-        for (int64_t k = begin; k < end; k += LINE) __builtin_prefetch(row + k, 0, 2);
-    }
-}
-
-/* The last tile reaches back over tokens that are done, so that it is whole as well. */
-static void run_tiles(void *context, int64_t begin, int64_t end, int thread) {
-    (void)thread;
-    const product_call *call = context;
-    for (int64_t tile = begin; tile < end; tile++) {
-        int64_t over = tile * ROWS + ROWS - call->tokens;
-        int64_t skipped = over > 0 ? over : 0;
-        for (int64_t p = 0; p < panels_of(call); p++) {
-            fetch_part(call, (tile + 1) * ROWS, p, panels_of(call));
-            run_panel(call, tile * ROWS - skipped, p, ROWS, skipped);
+/* The last tile reaches back over tokens that are done, or another thread's, so that it is whole as well. */
+static void run_tokens(const slab *s, int64_t begin, int64_t end) {
+    if (s->call->tokens < ROWS) {
+        for (int64_t token = begin; token < end; token++) {
+            for (int64_t p = 0; p < panels_of(s); p++) run_panel(s, token, p, 1, 0);
         }
+        return;
+    }
+    for (int64_t token = begin; token < end; token += ROWS) {
+        int64_t over = token + ROWS - end, skipped = over > 0 ? over : 0;
+        for (int64_t p = 0; p < panels_of(s); p++) run_panel(s, token - skipped, p, ROWS, skipped);
     }
 }
 
-static void run_tokens(void *context, int64_t begin, int64_t end, int thread) {
-    (void)thread;
+/* --- Parts --- */
+
+/* Of the contraction in a slab, in whole blocks where it is cut. */
+static int64_t slab_depth(int64_t depth, int64_t columns) {
+    int64_t parts = (depth * columns + SLAB_COUNT - 1) / SLAB_COUNT;
+    if (parts <= 1) return depth;
+    return smaller(round_up((depth + parts - 1) / parts, BLOCK), depth);
+}
+
+/* A part of the columns, for a part of the tokens. */
+static void run_part(const product_call *call, int64_t part, int64_t token_part, float *scratch) {
+    slab s = {.call = call, .panels = scratch};
+    s.first = call->units * part / call->parts * call->unit;
+    s.columns =
+        smaller(call->units * (part + 1) / call->parts * call->unit, call->columns) - s.first;
+    int64_t tiles = (call->tokens + ROWS - 1) / ROWS;
+    int64_t begin = tiles * token_part / call->token_parts * ROWS;
+    int64_t end = smaller(tiles * (token_part + 1) / call->token_parts * ROWS, call->tokens);
+    for (s.begin = 0; s.begin < call->depth; s.begin += call->slab_depth) {
+        s.depth = smaller(call->slab_depth, call->depth - s.begin);
+        s.low = s.begin == 0 ? call->low : NULL;
+        s.beta = s.begin == 0 ? call->beta : 1.0f;
+        take_weights(&s, scratch + call->panels_size);
+        pack(&s);
+        run_tokens(&s, begin, end);
+    }
+}
+
+static void run_parts(void *context, int64_t begin, int64_t end, int thread) {
     const product_call *call = context;
-    for (int64_t token = begin; token < end; token++) {
-        for (int64_t p = 0; p < panels_of(call); p++) run_panel(call, token, p, 1, 0);
-    }
+    for (int64_t i = begin; i < end; i++)
+        run_part(call, i % call->parts, i / call->parts,
+                 call->scratch + thread * call->scratch_size);
 }
 
-static void run_slab(product_call *call) {
-    hone_parallel_for(panels_of(call), 1, pack_panels, call);
-    if (call->tokens < ROWS) {
-        hone_parallel_for(call->tokens, 1, run_tokens, call);
-    } else {
-        hone_parallel_each((call->tokens + ROWS - 1) / ROWS, run_tiles, call);
-    }
+/* Cuts the columns so that every thread gets as many parts, and sizes their scratch. */
+static product_call prepare(hone_dtype type, bool forward, int64_t in, int64_t out, int64_t rank) {
+    product_call call = {.type = type, .forward = forward, .in = in, .out = out};
+    call.columns = forward ? out : in;
+    call.depth = forward ? in : out;
+    call.unit = forward || type == HONE_F32 ? (int64_t)PANEL : (int64_t)BLOCK;
+    call.units = (call.columns + call.unit - 1) / call.unit;
+    int64_t threads = hone_threads();
+    call.parts = round_up((call.columns + PART - 1) / PART, threads);
+    call.parts = smaller(call.parts, call.units);
+    call.token_parts = call.parts < threads ? (threads + call.parts - 1) / call.parts : 1;
+    int64_t columns = (call.units + call.parts - 1) / call.parts * call.unit;
+    call.slab_depth = slab_depth(call.depth, columns);
+    call.panels_size = round_up(columns, PANEL) * (call.slab_depth + rank);
+    int64_t decoded = type == HONE_F32 ? 0 : columns * call.slab_depth;
+    call.scratch_size = call.panels_size + round_up(decoded, LINE);
+    return call;
 }
 
-/* --- Slabs --- */
-
-/* Inputs of a slab: all, or equal parts in whole blocks. */
-static int64_t slab_width(int64_t in) {
-    int64_t parts = (in + SLAB_WIDTH / 2) / SLAB_WIDTH;
-    if (parts <= 1) return in;
-    return ((in + parts - 1) / parts + BLOCK - 1) / BLOCK * BLOCK;
-}
-
-static int64_t slab_rows(int64_t in, int64_t out) {
-    return smaller(SLAB_COUNT / slab_width(in) / PANEL * PANEL, out);
-}
-
-typedef struct scratch {
-    float *panels;
-    float *decoded; /* a slab in f32, where the weights are not */
-    size_t bytes;
-} scratch;
-
-static scratch divide(hone_dtype type, int64_t in, int64_t out, int64_t rank, void *workspace) {
-    int64_t width = slab_width(in), rows = slab_rows(in, out);
-    int64_t forward = round_up(rows, PANEL) * (width + rank);
-    int64_t backward = round_up(width, PANEL) * (rows + rank);
-    int64_t panels = round_up(forward > backward ? forward : backward, 16);
-    int64_t decoded = type == HONE_F32 ? 0 : rows * width;
-    float *at = workspace;
-    return (scratch){at, at ? at + panels : NULL, (size_t)(panels + decoded) * sizeof(float)};
+static void run(product_call *call, void *workspace) {
+    call->scratch = workspace;
+    hone_parallel_each(call->parts * call->token_parts, run_parts, call);
 }
 
 size_t HONE_SIMD(hone_linear_workspace)(hone_dtype type, int64_t in, int64_t out, int64_t rank) {
-    return divide(type, in, out, rank, NULL).bytes;
-}
-
-typedef struct slab {
-    const void *w;
-    hone_dtype type;
-    int64_t in;
-    int64_t row, rows, column, columns;
-    float *decoded;
-} slab;
-
-static const unsigned char *slab_row(const slab *s, int64_t row) {
-    return (const unsigned char *)s->w + hone_dtype_row_bytes(s->type, (s->row + row) * s->in) +
-           hone_dtype_row_bytes(s->type, s->column);
-}
-
-static void decode_rows(void *context, int64_t begin, int64_t end, int thread) {
-    (void)thread;
-    const slab *s = context;
-    hone_decode_fn decode = HONE_SIMD(hone_decoder)(s->type);
-    for (int64_t r = begin; r < end; r++)
-        decode(s->decoded + r * s->columns, slab_row(s, r), s->columns);
-}
-
-/* Points the call to the slab's weights in f32. */
-static void take_slab(product_call *call, slab *s) {
-    if (s->type == HONE_F32) {
-        call->w = (const float *)(const void *)slab_row(s, 0);
-        call->w_stride = s->in;
-        return;
-    }
-    hone_parallel_for(s->rows, BLOCK * BLOCK / s->columns + 1, decode_rows, s);
-    call->w = s->decoded;
-    call->w_stride = s->columns;
+    int64_t forward = prepare(type, true, in, out, rank).scratch_size;
+    int64_t backward = prepare(type, false, in, out, rank).scratch_size;
+    int64_t most = forward > backward ? forward : backward;
+    return (size_t)(most * hone_threads()) * sizeof(float);
 }
 
 void HONE_SIMD(hone_linear_fwd)(float *y, const float *x, const void *w, hone_dtype type,
@@ -267,68 +276,17 @@ void HONE_SIMD(hone_linear_fwd)(float *y, const float *x, const void *w, hone_dt
         }
         return;
     }
-    int64_t width = slab_width(in), rows = slab_rows(in, out);
-    scratch space = divide(type, in, out, low ? low->rank : 0, workspace);
-    for (int64_t row = 0; row < out; row += rows) {
-        for (int64_t column = 0; column < in; column += width) {
-            slab s = {w,
-                      type,
-                      in,
-                      row,
-                      smaller(out - row, rows),
-                      column,
-                      smaller(in - column, width),
-                      space.decoded};
-            product_call call = {
-                .result = y + row,
-                .stride = out,
-                .columns = s.rows,
-                .left = x + column,
-                .left_stride = in,
-                .depth = s.columns,
-                .tokens = tokens,
-                .forward = true,
-                .first = row,
-                .low = column == 0 ? low : NULL,
-                .beta = column == 0 ? beta : 1.0f,
-                .panels = space.panels,
-            };
-            take_slab(&call, &s);
-            run_slab(&call);
-        }
-    }
+    product_call call = prepare(type, true, in, out, rank_of(low));
+    call.result = y, call.left = x, call.w = w;
+    call.tokens = tokens, call.low = low, call.beta = beta;
+    run(&call, workspace);
 }
 
 void HONE_SIMD(hone_linear_bwd)(float *dx, const float *dy, const void *w, hone_dtype type,
                                 const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out,
                                 float beta, void *workspace) {
-    int64_t width = slab_width(in), rows = slab_rows(in, out);
-    scratch space = divide(type, in, out, low ? low->rank : 0, workspace);
-    for (int64_t column = 0; column < in; column += width) {
-        for (int64_t row = 0; row < out; row += rows) {
-            slab s = {w,
-                      type,
-                      in,
-                      row,
-                      smaller(out - row, rows),
-                      column,
-                      smaller(in - column, width),
-                      space.decoded};
-            product_call call = {
-                .result = dx + column,
-                .stride = in,
-                .columns = s.columns,
-                .left = dy + row,
-                .left_stride = out,
-                .depth = s.rows,
-                .tokens = tokens,
-                .first = column,
-                .low = row == 0 ? low : NULL,
-                .beta = row == 0 ? beta : 1.0f,
-                .panels = space.panels,
-            };
-            take_slab(&call, &s);
-            run_slab(&call);
-        }
-    }
+    product_call call = prepare(type, false, in, out, rank_of(low));
+    call.result = dx, call.left = dy, call.w = w;
+    call.tokens = tokens, call.low = low, call.beta = beta;
+    run(&call, workspace);
 }
