@@ -1,11 +1,12 @@
 /*
- * Products of int8 activations with frozen weights (kernels/int8.h). Weights are taken by slabs of output rows that fit
- * the caches, and packed into panels of 32 columns of the result, in the order in which the inner loop reads them:
+ * Products of int8 activations with frozen weights (kernels/int8.h). The columns of the result are cut into parts, and each
+ * is one thread's: it packs the weights of its columns, of a slab of output rows at a time, into panels of 32 columns, in
+ * the order in which the inner loop reads them, so that they stay in its caches:
  *
  *     panel   [blocks of the contraction][16 steps][32 columns][4 bytes]
  *
- * Each thread then takes tiles of 12 tokens through all panels. The finished tile, 12 x 32 in the nearest cache, gets the
- * factors of its columns and its low-rank part before it is written once.
+ * Tiles of 12 tokens then go through all panels. The finished tile, 12 x 32 in the nearest cache, gets the factors of its
+ * columns and its low-rank part before it is written once.
  */
 #include "base/parallel.h"
 #include "kernels/cpu/simd/dot4.h"
@@ -21,7 +22,8 @@ enum {
     STEPS = BLOCK / 4,        /* of four bytes along the contraction */
     UNROLL = ROWS == TILE && WEIGHT_OFFSET != 0 ? STEPS : 1,
     PANEL_BLOCK = PANEL * BLOCK, /* bytes */
-    SLAB_BYTES = 1 << 20,        /* of packed weights, which stay near */
+    PART = 320,                  /* columns of the result in a part, at most */
+    SLAB_BYTES = 1 << 20, /* of packed weights that stay near, of weights quantised each time */
 };
 
 /* One product, of a slab of the weights at a time. */
@@ -40,9 +42,15 @@ typedef struct product_call {
     const float *factor;      /* of all columns of the result */
     const hone_low_rank *low; /* NULL: none, or not in this slab */
     float beta;
+    int64_t slab_rows;   /* of w */
+    int64_t first_panel; /* of the part at hand */
     int8_t *panels;
-    float *low_panels; /* [panels][R][32] */
-    int64_t slab_rows; /* of w */
+    float *low_panels;   /* [panels][R][32] */
+    int64_t parts;       /* of the columns */
+    int64_t token_parts; /* where there are too few of them for the threads */
+    unsigned char *parts_scratch;
+    size_t part_bytes; /* of it, per thread; the panels first */
+    size_t panels_bytes;
 } product_call;
 
 static int64_t panels_of(int64_t columns) {
@@ -115,25 +123,20 @@ static void pack_columns_of(int8_t *to, const product_call *call, int64_t column
     }
 }
 
-static void pack_panels(void *context, int64_t begin, int64_t end, int thread) {
-    (void)thread;
-    const product_call *call = context;
-    for (int64_t p = begin; p < end; p++) {
-        int8_t *to = call->panels + p * call->blocks * PANEL_BLOCK;
-        for (int64_t b = 0; b < call->blocks; b++) {
-            int8_t *block = to + b * PANEL_BLOCK;
-            if (call->forward) {
-                pack_rows_of(block, call, p * PANEL, b);
-            } else {
-                pack_columns_of(block, call, p * PANEL, b);
-            }
+static void pack_panel(const product_call *call, int64_t p) {
+    int8_t *to = call->panels + (p - call->first_panel) * call->blocks * PANEL_BLOCK;
+    for (int64_t b = 0; b < call->blocks; b++, to += PANEL_BLOCK) {
+        if (call->forward) {
+            pack_rows_of(to, call, p * PANEL, b);
+        } else {
+            pack_columns_of(to, call, p * PANEL, b);
         }
-        if (!call->low) continue;
-        int64_t column = p * PANEL, left = call->columns - column;
-        pack_low_rank(call->low_panels + p * call->low->rank * PANEL, PANEL, call->low,
-                      call->forward, call->begin + column, left < PANEL ? left : (int64_t)PANEL,
-                      call->w->in);
     }
+    if (!call->low) return;
+    int64_t column = p * PANEL, left = call->columns - column;
+    pack_low_rank(call->low_panels + (p - call->first_panel) * call->low->rank * PANEL, PANEL,
+                  call->low, call->forward, call->begin + column,
+                  left < PANEL ? left : (int64_t)PANEL, call->w->in);
 }
 
 /* --- The inner loops --- */
@@ -242,7 +245,7 @@ static void finish_tile(float *tile, const product_call *call, int64_t token, in
     int64_t rank = call->low ? call->low->rank : 0;
     for (int64_t r = 0; r < count; r += ROWS) {
         finish_rows(tile + r * PANEL, factor, rank ? call->low->t + (token + r) * rank : NULL, rank,
-                    count - r, call->low_panels + p * rank * PANEL);
+                    count - r, call->low_panels + (p - call->first_panel) * rank * PANEL);
     }
 }
 
@@ -264,7 +267,8 @@ static void run_tile(const product_call *call, int64_t number, int64_t p) {
         __builtin_prefetch(to + i * call->stride, 1);
         __builtin_prefetch(to + i * call->stride + width - 1, 1);
     }
-    add_blocks(tile, call, number, call->panels + p * call->blocks * PANEL_BLOCK, column);
+    add_blocks(tile, call, number,
+               call->panels + (p - call->first_panel) * call->blocks * PANEL_BLOCK, column);
     finish_tile(tile, call, token, count, p, width);
     for (int64_t i = 0; i < count; i++, to += call->stride) {
         for (int64_t n = 0; n < width; n += VW)
@@ -272,29 +276,58 @@ static void run_tile(const product_call *call, int64_t number, int64_t p) {
     }
 }
 
-/* A tile goes through all panels, so that its rows of the result are written one column after the other. */
-static void run_tiles(void *context, int64_t begin, int64_t end, int thread) {
-    (void)thread;
-    const product_call *call = context;
-    for (int64_t number = begin; number < end; number++) {
-        for (int64_t p = 0; p < panels_of(call->columns); p++) run_tile(call, number, p);
+/* A part of the columns, for a part of the tokens. A tile goes through all panels, so that its rows of the result are
+ * written one column after the other. */
+static void run_part(const product_call *all, int64_t part, int64_t token_part, int thread) {
+    product_call call = *all;
+    unsigned char *scratch = call.parts_scratch + (size_t)thread * call.part_bytes;
+    call.panels = (int8_t *)scratch;
+    call.low_panels = (float *)(void *)(scratch + call.panels_bytes);
+    int64_t panels = panels_of(call.columns), tiles = hone_int8_tiles(call.rows.tokens);
+    call.first_panel = panels * part / call.parts;
+    int64_t last_panel = panels * (part + 1) / call.parts;
+    for (int64_t p = call.first_panel; p < last_panel; p++) pack_panel(&call, p);
+    int64_t last_tile = tiles * (token_part + 1) / call.token_parts;
+    for (int64_t tile = tiles * token_part / call.token_parts; tile < last_tile; tile++) {
+        for (int64_t p = call.first_panel; p < last_panel; p++) run_tile(&call, tile, p);
     }
+}
+
+static void run_parts(void *context, int64_t begin, int64_t end, int thread) {
+    const product_call *call = context;
+    for (int64_t i = begin; i < end; i++) run_part(call, i % call->parts, i / call->parts, thread);
 }
 
 /* --- Slabs --- */
 
-/* Output rows of w in a slab: whole blocks. */
-static int64_t slab_rows(int64_t in, int64_t out) {
-    int64_t rows = SLAB_BYTES / (in + 1) / BLOCK * BLOCK;
-    if (rows < BLOCK) rows = BLOCK;
-    return rows < out ? rows : out;
+static int64_t smaller(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+/* Columns of a part, at most, whose panels are so deep. */
+static int64_t part_width(int64_t depth) {
+    int64_t width = SLAB_BYTES / (depth + 1) / PANEL * PANEL;
+    return width < PANEL ? (int64_t)PANEL : smaller(width, PART);
+}
+
+/* Output rows of w that are quantised at once, where they have no copy: whole blocks. */
+static int64_t quantised_rows(const hone_int8_weight *w) {
+    int64_t rows = SLAB_BYTES / (w->in + 1) / BLOCK * BLOCK;
+    return rows < BLOCK ? (int64_t)BLOCK : rows;
+}
+
+/* Output rows of a slab. Backward, they are the depth of its panels. */
+static int64_t slab_rows(const hone_int8_weight *w, bool forward) {
+    int64_t rows = forward ? w->out : SLAB_BYTES / PART / BLOCK * BLOCK;
+    if (!w->q) rows = smaller(rows, quantised_rows(w));
+    return smaller(rows, w->out);
 }
 
 typedef struct scratch {
-    int8_t *panels;
-    float *low_panels;
     int8_t *q; /* of a slab, where the weights have no int8 copy */
     float *scale;
+    unsigned char *parts;
+    size_t part_bytes, panels_bytes; /* per thread */
     size_t bytes;
 } scratch;
 
@@ -303,22 +336,20 @@ static size_t whole_lines(int64_t bytes) {
 }
 
 static scratch divide(const hone_int8_weight *w, int64_t rank, void *workspace) {
-    int64_t rows = slab_rows(w->in, w->out);
-    int64_t forward = panels_of(rows) * hone_int8_blocks(w->in);
-    int64_t backward = panels_of(w->in) * hone_int8_blocks(rows);
-    size_t panels = whole_lines((forward > backward ? forward : backward) * PANEL_BLOCK);
-    int64_t widest = panels_of(rows > w->in ? rows : w->in);
-    size_t low = whole_lines(widest * rank * PANEL * (int64_t)sizeof(float));
+    int64_t across = hone_int8_blocks(w->in), down = hone_int8_blocks(slab_rows(w, false));
+    int64_t forward = part_width(w->in) * across, backward = part_width(0) * down;
+    int64_t rows = smaller(quantised_rows(w), w->out);
     size_t q = w->q ? 0 : whole_lines(rows * w->in);
-    size_t scale = w->q ? 0 : whole_lines(hone_int8_blocks(rows) * hone_int8_blocks(w->in) * 4);
+    size_t scale = w->q ? 0 : whole_lines(hone_int8_blocks(rows) * across * 4);
+    scratch s = {.panels_bytes = whole_lines((forward > backward ? forward : backward) * BLOCK)};
+    s.part_bytes = s.panels_bytes + whole_lines(PART * rank * (int64_t)sizeof(float));
+    s.bytes = q + scale + s.part_bytes * (size_t)hone_threads();
     unsigned char *at = workspace;
-    return (scratch){
-        .panels = (int8_t *)at,
-        .low_panels = at ? (float *)(void *)(at + panels) : NULL,
-        .q = at ? (int8_t *)(at + panels + low) : NULL,
-        .scale = at ? (float *)(void *)(at + panels + low + q) : NULL,
-        .bytes = panels + low + q + scale,
-    };
+    if (!at) return s;
+    s.q = (int8_t *)at;
+    s.scale = (float *)(void *)(at + q);
+    s.parts = at + q + scale;
+    return s;
 }
 
 size_t HONE_SIMD(hone_int8_workspace)(const hone_int8_weight *w, int64_t rank) {
@@ -339,9 +370,16 @@ static void take_slab(product_call *call, const scratch *s, int64_t begin, int64
     }
 }
 
-static void run_slab(product_call *call) {
-    hone_parallel_for(panels_of(call->columns), 1, pack_panels, call);
-    hone_parallel_each(hone_int8_tiles(call->rows.tokens), run_tiles, call);
+/* Cuts the columns so that every thread gets as many parts. */
+static void run_slab(product_call *call, const scratch *s) {
+    int64_t width = part_width(call->forward ? call->w->in : 0), threads = hone_threads();
+    int64_t parts = ((call->columns + width - 1) / width + threads - 1) / threads * threads;
+    call->parts = smaller(parts, panels_of(call->columns));
+    call->token_parts = call->parts < threads ? (threads + call->parts - 1) / call->parts : 1;
+    call->parts_scratch = s->parts;
+    call->part_bytes = s->part_bytes;
+    call->panels_bytes = s->panels_bytes;
+    hone_parallel_each(call->parts * call->token_parts, run_parts, call);
 }
 
 void HONE_SIMD(hone_int8_fwd)(float *y, const void *rows, const hone_int8_weight *w,
@@ -358,16 +396,14 @@ void HONE_SIMD(hone_int8_fwd)(float *y, const void *rows, const hone_int8_weight
         .factor = w->row_factor,
         .low = low,
         .beta = beta,
-        .panels = s.panels,
-        .low_panels = s.low_panels,
     };
-    int64_t step = slab_rows(w->in, w->out);
+    int64_t step = slab_rows(w, true);
     for (int64_t begin = 0; begin < w->out; begin += step) {
-        int64_t n = w->out - begin < step ? w->out - begin : step;
+        int64_t n = smaller(w->out - begin, step);
         take_slab(&call, &s, begin, n);
         call.begin = begin;
         call.columns = n;
-        run_slab(&call);
+        run_slab(&call, &s);
     }
 }
 
@@ -384,16 +420,14 @@ void HONE_SIMD(hone_int8_bwd)(float *dx, const void *rows, const hone_int8_weigh
         .factor = w->column_factor,
         .low = low,
         .beta = beta,
-        .panels = s.panels,
-        .low_panels = s.low_panels,
     };
-    int64_t step = slab_rows(w->in, w->out);
+    int64_t step = slab_rows(w, false);
     for (int64_t begin = 0; begin < w->out; begin += step) {
-        int64_t n = w->out - begin < step ? w->out - begin : step;
+        int64_t n = smaller(w->out - begin, step);
         take_slab(&call, &s, begin, n);
         call.first_block = begin / BLOCK;
         call.blocks = hone_int8_blocks(n);
-        run_slab(&call);
+        run_slab(&call, &s);
         call.low = NULL; /* once is enough */
         call.beta = 1.0f;
     }
