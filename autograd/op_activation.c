@@ -33,6 +33,7 @@ const hone_op hone_op_activation = {
     .backward = backward,
     .steals = true,
     .cheap = true,
+    .rounds = true,
 };
 
 hone_status hone_activation(hone_tensor **y, hone_tape *tape, hone_tensor *x,

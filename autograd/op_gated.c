@@ -37,6 +37,7 @@ const hone_op hone_op_gated = {
     .grads_of_all = true,
     .steals = true,
     .cheap = true,
+    .rounds = true,
 };
 
 hone_status hone_gated(hone_tensor **y, hone_tape *tape, hone_tensor *gate, hone_tensor *up,

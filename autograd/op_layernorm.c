@@ -43,6 +43,7 @@ const hone_op hone_op_layernorm = {
     .backward = backward,
     .steals = true,
     .cheap = true,
+    .rounds = true,
 };
 
 hone_status hone_layernorm(hone_tensor **y, hone_tape *tape, hone_tensor *x, hone_tensor *w,

@@ -234,6 +234,7 @@ const hone_op hone_op_linear = {
     .forward = forward,
     .backward = backward,
     .work = work,
+    .rounds = true,
 };
 
 hone_status hone_linear(hone_tensor **y, hone_tape *tape, hone_tensor *x, hone_tensor *w,

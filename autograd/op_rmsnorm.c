@@ -47,6 +47,7 @@ const hone_op hone_op_rmsnorm = {
     .backward = backward,
     .steals = true,
     .cheap = true,
+    .rounds = true,
 };
 
 hone_status hone_rmsnorm(hone_tensor **y, hone_tape *tape, hone_tensor *x, hone_tensor *w,

@@ -5,6 +5,7 @@
 
 #include "autograd/layout.h"
 #include "base/alloc.h"
+#include "base/clock.h"
 
 typedef enum tape_mode { TAPE_IDLE, TAPE_PLAN, TAPE_RUN } tape_mode;
 
@@ -24,6 +25,7 @@ struct hone_tape {
     bool grad;
     pool nodes, tensors;
     hone_keep keep;
+    bool bf16;
     hone_layout layout;
     size_t next_block; /* ordinal of the next request */
     int64_t clock;     /* passes so far: the time axis of the plan */
@@ -79,6 +81,7 @@ static void restart(hone_tape *tape, tape_mode mode) {
     tape->nodes.used = 0;
     tape->tensors.used = 0;
     tape->keep = HONE_KEEP_ALL;
+    tape->bf16 = false;
     tape->next_block = 0;
     tape->clock = 0;
 }
@@ -244,6 +247,61 @@ void hone_tape_keep(hone_tape *tape, hone_keep keep) {
     tape->keep = keep;
 }
 
+void hone_tape_keep_bf16(hone_tape *tape, bool on) {
+    tape->bf16 = on;
+}
+
+/* Rounds a tensor into its half, or brings it back. */
+static void convert(const hone_tape *tape, const hone_tensor *tensor, hone_phase phase) {
+    const hone_kernels *kernels = tape->device->kernels;
+    int64_t n = hone_tensor_count(tensor);
+    double start = hone_seconds();
+    if (phase == HONE_FORWARD) {
+        kernels->to_bf16(tensor->half, tensor->data, n);
+    } else {
+        kernels->dequantize(tensor->data, tensor->half, HONE_BF16, n);
+    }
+    if (!tape->observer.passed) return;
+    hone_work work = {.name = "bf16",
+                      .phase = phase,
+                      .shape = {tensor->shape[1]},
+                      .bytes = (double)n * (sizeof(hone_real) + sizeof(uint16_t)),
+                      .start = start,
+                      .end = hone_seconds()};
+    tape->observer.passed(tape->observer.context, &work);
+}
+
+/* What backward will read of an input that was made on the tape is kept in bf16, unless it is made again. */
+static hone_status halve(hone_tape *tape, hone_tensor *tensor) {
+    if (!tensor || !tensor->maker || tensor->maker->dropped || tensor->halved) return HONE_OK;
+    void *half;
+    size_t bytes = (size_t)hone_tensor_count(tensor) * sizeof(uint16_t);
+    HONE_TRY(take_block(&tensor->half_block, &half, tape, tensor->name, bytes));
+    tensor->half = half;
+    tensor->halved = true;
+    touch(tape, tensor);
+    if (tape->mode == TAPE_RUN) convert(tape, tensor, HONE_FORWARD);
+    return HONE_OK;
+}
+
+static hone_status halve_inputs(hone_tape *tape, const hone_node *node) {
+    if (!tape->bf16 || !node->op->rounds || !node->out[0]->needs_grad) return HONE_OK;
+    for (int i = 0; i < HONE_NODE_INPUTS; i++) {
+        if (node->saved_in >> i & 1u) HONE_TRY(halve(tape, node->in[i]));
+    }
+    return HONE_OK;
+}
+
+/* Brings a tensor back from its half, into new memory. */
+static hone_status expand(hone_tape *tape, hone_tensor *tensor) {
+    tensor->halved = false;
+    HONE_TRY(take_memory(tape, tensor));
+    if (tape->mode == TAPE_PLAN)
+        hone_layout_touch(&tape->layout, (size_t)tensor->half_block, tape->clock);
+    if (tape->mode == TAPE_RUN) convert(tape, tensor, HONE_BACKWARD);
+    return HONE_OK;
+}
+
 static bool is_dropped(const hone_tape *tape, const hone_node *node) {
     if (node->in_place) return node->in[0]->maker && node->in[0]->maker->dropped;
     return tape->keep == HONE_KEEP_NOTHING || (tape->keep == HONE_KEEP_PRODUCTS && node->op->cheap);
@@ -261,13 +319,16 @@ hone_status hone_tape_record(hone_node **out, hone_tape *tape, const hone_op *op
     if (attribute_bytes) memcpy(node->attributes, attributes, attribute_bytes);
     HONE_TRY(op->shape(tape, node));
     node->dropped = is_dropped(tape, node);
+    HONE_TRY(halve_inputs(tape, node));
     HONE_TRY(run_forward(tape, node, HONE_FORWARD));
     *out = node;
     return HONE_OK;
 }
 
-/* Computes a value that was not kept again, into new memory, and first those that it is made of. */
-static hone_status restore(hone_tape *tape, const hone_tensor *tensor) {
+/* Brings back a value that was kept in bf16; computes one that was not kept again, into new memory, and first those that it
+ * is made of. */
+static hone_status restore(hone_tape *tape, hone_tensor *tensor) {
+    if (tensor && tensor->halved) return expand(tape, tensor);
     hone_node *node = tensor ? tensor->maker : NULL;
     if (!node || !node->dropped) return HONE_OK;
     node->dropped = false;

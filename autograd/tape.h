@@ -79,6 +79,8 @@ typedef struct hone_op {
     bool is_loss;
     /* Elementwise or by rows, of inputs that backward reads anyway: computed again in next to no time. */
     bool cheap;
+    /* What backward reads of the inputs may be rounded to bf16, where the tape keeps activations so. */
+    bool rounds;
 } hone_op;
 
 struct hone_node {
@@ -119,6 +121,10 @@ void hone_tape_observe(hone_tape *tape, hone_observer observer);
 /* What is kept of the nodes recorded from here on; a step begins with all. What is changed in place is kept like that
  * which it was made of. */
 void hone_tape_keep(hone_tape *tape, hone_keep keep);
+
+/* Keeps what operations that allow it (`rounds`) read in backward in bf16, from here on in this step: half the memory, and
+ * gradients that differ a little. What comes of a forward pass does not change. */
+void hone_tape_keep_bf16(hone_tape *tape, bool on);
 
 /* The arena of the last plan, in bytes, and its itemisation: what lives when it is fullest, summed by name. */
 size_t hone_tape_bytes(const hone_tape *tape);

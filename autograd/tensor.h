@@ -22,7 +22,10 @@ typedef struct hone_tensor {
     struct hone_tensor *grad; /* same shape, dtype HONE_REAL; NULL until something flows into it */
     bool needs_grad;
     const hone_int8_weight *int8; /* of a frozen weight whose products are taken in int8 */
-    int32_t block;           /* the tape's memory it lies in; -1: memory from outside the tape */
+    int32_t block; /* the tape's memory it lies in; -1: memory from outside the tape */
+    bool halved;   /* for backward it is kept in bf16, at `half` in memory of the tape's */
+    int32_t half_block;
+    uint16_t *half;
     struct hone_node *maker; /* the node whose output it is; NULL: none of the tape's */
 } hone_tensor;
 

@@ -64,6 +64,7 @@ static void print_plain(const items *all) {
     printf("at once      %lld rows, %lld passes a step\n", (long long)r->plan.micro_batch,
            (long long)r->plan.passes);
     printf("recompute    %s\n", recomputed[r->plan.recompute]);
+    printf("activations  %s\n", hone_activation_names[r->plan.bf16]);
     printf("compute      %s\n", hone_compute_names[r->compute]);
     printf("time         about %.*f minutes, %.0f tokens/s\n", minutes < 10, minutes,
            r->tokens_per_step / r->seconds_per_step);
@@ -85,13 +86,14 @@ static json_t *memory_json(const items *all) {
 static hone_status print_json(const items *all) {
     const hone_plan_report *r = &all->report;
     return hone_print_json(json_pack(
-        "{s:I, s:I, s:I, s:f, s:I, s:I, s:s, s:s, s:f, s:f, s:I, s:o}", "steps",
+        "{s:I, s:I, s:I, s:f, s:I, s:I, s:s, s:s, s:s, s:f, s:f, s:I, s:o}", "steps",
         (json_int_t)r->steps, "rows_per_step", (json_int_t)r->rows_per_step, "seq_len",
         (json_int_t)r->seq_len, "tokens_per_step", r->tokens_per_step, "micro_batch",
         (json_int_t)r->plan.micro_batch, "passes", (json_int_t)r->plan.passes, "recompute",
-        recomputed[r->plan.recompute], "compute", hone_compute_names[r->compute], "seconds",
-        seconds_of(r), "tokens_per_second", r->tokens_per_step / r->seconds_per_step, "limit_bytes",
-        (json_int_t)r->limit, "memory", memory_json(all)));
+        recomputed[r->plan.recompute], "activations", hone_activation_names[r->plan.bf16],
+        "compute", hone_compute_names[r->compute], "seconds", seconds_of(r), "tokens_per_second",
+        r->tokens_per_step / r->seconds_per_step, "limit_bytes", (json_int_t)r->limit, "memory",
+        memory_json(all)));
 }
 
 static hone_status plan(const hone_train_flags *flags) {

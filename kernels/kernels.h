@@ -219,6 +219,8 @@ typedef struct hone_kernels {
     /* y = x. */
     void (*copy)(hone_real *y, const hone_real *x, int64_t n);
     void (*zero)(hone_real *y, int64_t n);
+    /* y = x in bf16, rounded to nearest even; a NaN stays one. */
+    void (*to_bf16)(uint16_t *y, const hone_real *x, int64_t n);
 
     /* y[i] = x[rows[i]], n rows of `width`. Overwrites. */
     void (*gather_rows)(hone_real *y, const hone_real *x, const int32_t *rows, int64_t n,

@@ -206,6 +206,7 @@ static hone_status embed(hone_tensor **x, hone_tape *tape, const hone_forward *f
 hone_status hone_transformer_hidden(hone_tensor **hidden, hone_tape *tape, const hone_forward *f) {
     hone_model *model = f->model;
     hone_tensor *x;
+    hone_tape_keep_bf16(tape, f->bf16_activations);
     HONE_TRY(embed(&x, tape, f));
     for (int64_t layer = 0; layer < model->arch.layers; layer++) {
         block b = {f, tape, layer};

@@ -49,6 +49,7 @@ typedef struct hone_forward {
         cache; /* may be NULL; else the new keys and values are appended by the caller's segments */
     const uint64_t *dropout_key; /* in device memory; NULL: no dropout */
     hone_recompute recompute;
+    bool bf16_activations; /* of those that backward reads, all but q, k and v */
 } hone_forward;
 
 /* hidden [T,C]: what the final norm gives, times the logits' scale where there is one. */

@@ -137,6 +137,26 @@ static void check_bias(const hone_kernels *table, int64_t number) {
     for (int i = 0; i < 4; i++) hone_free(all[i]);
 }
 
+/* Halves between two neighbours, and what is no number. */
+static void check_bf16(const hone_kernels *table, int64_t n) {
+    float *x = floats_new(n, 11);
+    static const uint32_t odd[] = {0x3f808000, 0x3f818000, 0x3f808001, 0x7f800000,
+                                   0xff7fffff, 0x7f800001, 0x00000001, 0x80000000};
+    enum { ODD = sizeof odd / sizeof odd[0] };
+    for (int64_t i = 0; i < n; i++)
+        if (i % 3 == 0) x[i] = hone_f32_from_bits(odd[i / 3 % ODD]);
+    uint16_t own[80], expected[80];
+    table->to_bf16(own, x, n);
+    hone_kernels_ref()->to_bf16(expected, x, n);
+    ck_assert_mem_eq(own, expected, (size_t)n * sizeof *own);
+    hone_free(x);
+}
+
+START_TEST(bf16_every_level_equals_reference) {
+    at_every_level(check_bf16, _i);
+}
+END_TEST
+
 START_TEST(bias_every_level_matches_reference) {
     at_every_level(check_bias, _i);
 }
@@ -195,6 +215,7 @@ int main(void) {
     Suite *suite = suite_create("kernels, pointwise");
     TCase *backends = tcase_create("backends");
     tcase_set_timeout(backends, 60);
+    tcase_add_loop_test(backends, bf16_every_level_equals_reference, 1, 80);
     tcase_add_loop_test(backends, gated_every_level_matches_reference, 0, 2 * LENGTHS);
     tcase_add_loop_test(backends, activation_every_level_matches_reference, 0, 2 * LENGTHS);
     tcase_add_loop_test(backends, scale_every_level_matches_reference, 0, LENGTHS);

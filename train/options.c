@@ -42,6 +42,7 @@ static const hone_train_options defaults = {
     .threads = 0,
     .memory = 0,
     .recompute = HONE_RECOMPUTE_AUTO,
+    .activations = HONE_ACTIVATIONS_AUTO,
     .train_on = HONE_TRAIN_ON_ASSISTANT,
     .too_long = HONE_OVERLONG_REFUSE,
     .eval_fraction = 0.1,

@@ -25,7 +25,14 @@ typedef enum hone_compute {
     HONE_COMPUTES
 } hone_compute;
 extern const char *const hone_compute_names[HONE_COMPUTES + 1]; /* "auto", "f32", "int8", NULL */
-enum { HONE_RECOMPUTE_AUTO = HONE_RECOMPUTES }; /* the plan chooses one of hone_recompute */
+/* How activations that backward reads are kept; AUTO: the plan chooses. */
+typedef enum hone_activations {
+    HONE_ACTIVATIONS_F32,
+    HONE_ACTIVATIONS_BF16,
+    HONE_ACTIVATIONS_AUTO,
+} hone_activations;
+extern const char *const hone_activation_names[4]; /* "f32", "bf16", "auto", NULL */
+enum { HONE_RECOMPUTE_AUTO = HONE_RECOMPUTES };    /* the plan chooses one of hone_recompute */
 /* Projections that take LoRA factors, as bits of hone_train_options.targets. */
 enum {
     HONE_TARGET_Q = 1 << 0,
@@ -79,6 +86,7 @@ typedef struct hone_train_options {
     int64_t threads; /* 0: every core */
     int64_t memory;  /* bytes; 0: what the machine has free */
     int recompute;   /* hone_recompute, or HONE_RECOMPUTE_AUTO */
+    int activations; /* hone_activations */
 
     int train_on; /* hone_train_on */
     int too_long; /* hone_overlong */

@@ -14,10 +14,13 @@ enum { PASS_TOKENS = 32, SHORTEST = 16 };
  * and "full" computes all products of forward again but one in four. */
 static const double work[HONE_RECOMPUTES] = {1, 1.02, 1.10, 1.30};
 
+/* What rounding activations to bf16, and back, adds to a step. */
+static const double rounding = 1.04;
+
 /* --- The choice --- */
 
-static double cost_of(hone_recompute recompute, int64_t tokens) {
-    return work[recompute] * (1 + PASS_TOKENS / (double)tokens);
+static double cost_of(hone_recompute recompute, bool bf16, int64_t tokens) {
+    return work[recompute] * (bf16 ? rounding : 1) * (1 + PASS_TOKENS / (double)tokens);
 }
 
 static int64_t passes_of(int64_t rows, int64_t micro_batch) {
@@ -25,28 +28,30 @@ static int64_t passes_of(int64_t rows, int64_t micro_batch) {
 }
 
 static hone_status try(hone_plan *out, hone_tape *tape, const hone_plan_scope *s,
-                       hone_recompute recompute, int64_t micro_batch) {
+                       hone_recompute recompute, bool bf16, int64_t micro_batch) {
     *out = (hone_plan){recompute,
+                       bf16,
                        micro_batch,
                        passes_of(s->rows, micro_batch),
-                       cost_of(recompute, micro_batch * s->seq_len),
+                       cost_of(recompute, bf16, micro_batch * s->seq_len),
                        {0}};
     hone_forward forward = s->forward;
     forward.recompute = recompute;
+    forward.bf16_activations = bf16;
     return hone_memory_plan(&out->memory, tape, &s->fixed, &forward, micro_batch, s->seq_len,
                             s->limit);
 }
 
-/* The largest passes that fit with this recomputation, unless the plan so far is cheaper. Passes of a step are of about
+/* The largest passes that fit with this recomputation and rounding, unless the plan so far is cheaper. Passes of a step are of about
  * equal size: fewer rows in the same number of passes take less memory. */
 static hone_status try_level(hone_plan *best, bool *fits, hone_tape *tape, const hone_plan_scope *s,
-                             hone_recompute recompute) {
+                             hone_recompute recompute, bool bf16) {
     for (int64_t most = s->batch; most > 0;) {
         int64_t micro_batch = passes_of(s->rows, passes_of(s->rows, most));
-        double cost = cost_of(recompute, micro_batch * s->seq_len);
+        double cost = cost_of(recompute, bf16, micro_batch * s->seq_len);
         if (*fits && cost >= best->cost) return HONE_OK;
         hone_plan plan;
-        HONE_TRY(try(&plan, tape, s, recompute, micro_batch));
+        HONE_TRY(try(&plan, tape, s, recompute, bf16, micro_batch));
         bool good = plan.memory.total <= s->limit;
         if (good || (!*fits && (best->passes == 0 || plan.memory.total < best->memory.total)))
             *best = plan;
@@ -62,9 +67,12 @@ static hone_status try_level(hone_plan *best, bool *fits, hone_tape *tape, const
 hone_status hone_plan_choose(hone_plan *out, hone_tape *tape, const hone_plan_scope *scope) {
     *out = (hone_plan){0};
     bool fits = false;
-    for (int level = HONE_RECOMPUTE_NONE; level < HONE_RECOMPUTES; level++) {
+    for (int i = 0; i < 2 * HONE_RECOMPUTES; i++) {
+        int level = i / 2, kept = i % 2;
         if (scope->recompute != HONE_RECOMPUTE_AUTO && scope->recompute != level) continue;
-        HONE_TRY(try_level(out, &fits, tape, scope, (hone_recompute)level));
+        if (scope->activations != HONE_ACTIVATIONS_AUTO && scope->activations != kept) continue;
+        bool bf16 = kept == HONE_ACTIVATIONS_BF16;
+        HONE_TRY(try_level(out, &fits, tape, scope, (hone_recompute)level, bf16));
     }
     return HONE_OK;
 }
@@ -85,6 +93,7 @@ static hone_status scope_of(hone_plan_scope *out, const hone_run *run) {
         .batch = o->batch_size,
         .rows = o->batch_size * o->accumulation,
         .recompute = o->recompute,
+        .activations = o->activations,
         .limit = o->memory > 0 ? o->memory
                                : own.all - own.mapped + machine.available - machine.available / 20,
         .fixed = {.program = hone_memory_program(run->session.model, run->params),
@@ -101,7 +110,10 @@ static hone_status find_remedy(char *out, size_t size, hone_run *run,
                                const hone_plan_scope *scope) {
     hone_plan_scope other = *scope;
     other.recompute = HONE_RECOMPUTE_AUTO;
-    const char *named = scope->recompute == HONE_RECOMPUTE_AUTO ? "" : " --set recompute=auto";
+    other.activations = HONE_ACTIVATIONS_AUTO;
+    bool open =
+        scope->recompute == HONE_RECOMPUTE_AUTO && scope->activations == HONE_ACTIVATIONS_AUTO;
+    const char *named = open ? "" : " --set recompute=auto --set activations=auto";
     for (; other.seq_len >= SHORTEST; other.seq_len /= 2) {
         if (other.seq_len == scope->seq_len && !*named) continue;
         hone_plan plan;
@@ -138,10 +150,9 @@ static hone_status refuse(hone_run *run, const hone_plan_scope *scope) {
 
 static hone_status choose(hone_run *run, const hone_plan_scope *scope) {
     if (!run->found.plan) return hone_plan_choose(&run->plan, run->tape, scope);
-    hone_recompute recompute;
-    int64_t micro_batch;
-    HONE_TRY(hone_run_recorded_plan(&recompute, &micro_batch, run));
-    return try(&run->plan, run->tape, scope, recompute, micro_batch);
+    hone_plan found;
+    HONE_TRY(hone_run_recorded_plan(&found, run));
+    return try(&run->plan, run->tape, scope, found.recompute, found.bf16, found.micro_batch);
 }
 
 static void say_plan(const hone_run *run) {
@@ -151,11 +162,12 @@ static void say_plan(const hone_run *run) {
     const hone_plan *p = &run->plan;
     hone_run_say(
         run,
-        "plan: %lld steps of %lld x %lld tokens, %lld rows at once%s, %s kernels, %d "
+        "plan: %lld steps of %lld x %lld tokens, %lld rows at once%s%s, %s kernels, %d "
         "threads, %s of memory",
         (long long)run->steps, (long long)(run->options->batch_size * run->options->accumulation),
         (long long)run->options->seq_len, (long long)p->micro_batch, recomputed[p->recompute],
-        run->session.device.kernels->name, hone_threads(), hone_size(p->memory.total).text);
+        p->bf16 ? ", activations kept in bf16" : "", run->session.device.kernels->name,
+        hone_threads(), hone_size(p->memory.total).text);
 }
 
 hone_status hone_run_plan(hone_run *run) {
@@ -165,8 +177,10 @@ hone_status hone_run_plan(hone_run *run) {
     HONE_TRY(choose(run, &scope));
     if (run->plan.memory.total > scope.limit) return refuse(run, &scope);
     /* The tape may have planned others since. */
-    HONE_TRY(try(&run->plan, run->tape, &scope, run->plan.recompute, run->plan.micro_batch));
-    run->forward.recompute = run->plan.recompute;
+    hone_plan chosen = run->plan;
+    HONE_TRY(try(&run->plan, run->tape, &scope, chosen.recompute, chosen.bf16, chosen.micro_batch));
+    run->forward.recompute = chosen.recompute;
+    run->forward.bf16_activations = chosen.bf16;
     HONE_TRY(hone_run_describe(run));
     say_plan(run);
     return HONE_OK;

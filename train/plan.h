@@ -4,11 +4,12 @@
  *
  * Every combination has a cost, in units of the arithmetic of a step that keeps all and has no end of rows:
  *
- *     cost = work[recompute] (1 + 32 / tokens of a pass)
+ *     cost = work[recompute] (1.04 with activations in bf16) (1 + 32 / tokens of a pass)
  *
- * The first factor is the arithmetic that recomputation adds; the second says that each pass reads (unpacks, packs)
- * every weight once, which takes about as long as the products of 32 tokens. The cheapest that fits is taken, so that
- * more memory never gives a slower plan. Recomputation changes no bit; how a step is cut into passes changes rounding.
+ * The first factor is the arithmetic that recomputation adds, the second the time of rounding; the last says that each pass
+ * reads (unpacks, packs) every weight once, which takes about as long as the products of 32 tokens. The cheapest that fits
+ * is taken, so that more memory never gives a slower plan. Recomputation changes no bit; bf16 and how a step is cut into
+ * passes change rounding.
  */
 #ifndef HONE_TRAIN_PLAN_H
 #define HONE_TRAIN_PLAN_H
@@ -23,12 +24,14 @@ typedef struct hone_plan_scope {
     int64_t batch;     /* most rows of a pass */
     int64_t rows;      /* of a step */
     int recompute;     /* hone_recompute, or HONE_RECOMPUTE_AUTO */
+    int activations;   /* hone_activations */
     int64_t limit;     /* bytes that may be taken */
     hone_memory fixed; /* what does not depend on the choice; the rest is 0 */
 } hone_plan_scope;
 
 typedef struct hone_plan {
     hone_recompute recompute;
+    bool bf16;           /* activations are kept in bf16 */
     int64_t micro_batch; /* rows of a pass */
     int64_t passes;      /* of a step */
     double cost;

@@ -59,6 +59,7 @@ hone_status hone_run_describe(hone_run *run) {
         {"kernels", run->session.device.kernels->name},
         {"threads", threads},
         {"recompute", recompute_names[run->plan.recompute]},
+        {"activations", hone_activation_names[run->plan.bf16]},
         {"micro_batch", micro_batch},
         {"template", hone_chat_template_id(run->session.chat)},
         {"steps", steps},
@@ -108,13 +109,15 @@ static hone_status refuse_recorded(const hone_run *run) {
                      run->found_path);
 }
 
-hone_status hone_run_recorded_plan(hone_recompute *recompute, int64_t *micro_batch,
-                                   const hone_run *run) {
+hone_status hone_run_recorded_plan(hone_plan *out, const hone_run *run) {
     const char *plan = run->found.plan, *rows = recorded(plan, "micro_batch");
     int level = recorded_word(plan, "recompute", recompute_names, HONE_RECOMPUTES);
-    *micro_batch = rows ? strtoll(rows, NULL, 10) : 0;
-    *recompute = (hone_recompute)level;
-    bool fits = level >= 0 && *micro_batch >= 1 && *micro_batch <= run->options->batch_size;
+    int kept = recorded_word(plan, "activations", hone_activation_names, HONE_ACTIVATIONS_AUTO);
+    *out = (hone_plan){.recompute = (hone_recompute)level,
+                       .bf16 = kept == HONE_ACTIVATIONS_BF16,
+                       .micro_batch = rows ? strtoll(rows, NULL, 10) : 0};
+    bool fits = level >= 0 && kept >= 0 && out->micro_batch >= 1 &&
+                out->micro_batch <= run->options->batch_size;
     return fits ? HONE_OK : refuse_recorded(run);
 }
 

@@ -74,8 +74,7 @@ HONE_MUST_USE hone_status hone_run_commit(hone_run *run);
 /* Sets the part of run->state that is known before the first step, and what run.yaml is to hold. */
 HONE_MUST_USE hone_status hone_run_describe(hone_run *run);
 /* What the checkpoint that was found was planned with. */
-HONE_MUST_USE hone_status hone_run_recorded_plan(hone_recompute *recompute, int64_t *micro_batch,
-                                                 const hone_run *run);
+HONE_MUST_USE hone_status hone_run_recorded_plan(hone_plan *out, const hone_run *run);
 HONE_MUST_USE hone_status hone_run_recorded_compute(hone_compute *out, const hone_run *run);
 /* Writes run.yaml. */
 HONE_MUST_USE hone_status hone_run_write_plan(const hone_run *run);

@@ -31,6 +31,10 @@ void hone_softcap_bwd_ref(hone_real *dx, const hone_real *dy, const hone_real *y
         dx[i] = (hone_real)((double)dy[i] * hone_capped_slope((double)y[i], cap));
 }
 
+void hone_to_bf16_ref(uint16_t *y, const hone_real *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++) y[i] = hone_bf16_from_f32((float)x[i]);
+}
+
 void hone_copy_ref(hone_real *y, const hone_real *x, int64_t n) {
     for (int64_t i = 0; i < n; i++) y[i] = x[i];
 }

@@ -106,6 +106,7 @@ void hone_softcap_fwd_ref(hone_real *y, const hone_real *x, int64_t n, double ca
 void hone_softcap_bwd_ref(hone_real *dx, const hone_real *dy, const hone_real *y, int64_t n,
                           double cap);
 void hone_copy_ref(hone_real *y, const hone_real *x, int64_t n);
+void hone_to_bf16_ref(uint16_t *y, const hone_real *x, int64_t n);
 void hone_zero_ref(hone_real *y, int64_t n);
 void hone_gather_rows_ref(hone_real *y, const hone_real *x, const int32_t *rows, int64_t n,
                           int64_t width);

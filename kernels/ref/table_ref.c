@@ -38,6 +38,7 @@ static const hone_kernels table = {
     .softcap_fwd = hone_softcap_fwd_ref,
     .softcap_bwd = hone_softcap_bwd_ref,
     .copy = hone_copy_ref,
+    .to_bf16 = hone_to_bf16_ref,
     .zero = hone_zero_ref,
     .gather_rows = hone_gather_rows_ref,
     .scatter_rows = hone_scatter_rows_ref,

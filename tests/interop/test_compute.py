@@ -1,5 +1,5 @@
-"""Modes of --compute against f32: what a run learns, the gradients of one step, and the same bits for the same plan;
-all of it on models with outliers, too."""
+"""Modes of --compute, and activations kept in bf16, against f32: what a run learns, the gradients of one step, and the same
+bits for the same plan; all of it on models with outliers, too."""
 
 import random
 from types import SimpleNamespace
@@ -13,7 +13,9 @@ from gguf.quants import dequantize
 from safetensors.torch import load_file, save_file
 from test_crash import kill_after
 
-MODES = ["int8"]  # all but f32
+MODES = ["int8"]  # of --compute, all but f32
+WAYS = {"int8": {"compute": "int8"}, "bf16": {"compute": "f32", "activations": "bf16"}}
+EXACT = {"compute": "f32", "activations": "f32"}
 LOSS, IMPROVEMENT, COSINE = 0.005, 0.05, 0.99
 LEARNT = 0.3  # nats that f32 must gain for a comparison to mean something
 BASES = ["hone-base", "stories260K"]
@@ -135,10 +137,10 @@ def test_outliers_leave_the_function_alone(hone, models, data, base):
 # --- What a run learns ---
 
 
-def learnt(hone, out, base, model, sets, mode, **changes):
-    """The loss on held-out records, in f32, of a run in `mode`."""
-    recipe = {"rank": 8, "alpha": 16, "compute": mode, **RECIPES[base], **changes}
-    runs.train(hone, out, model=model, data=sets.train, sets=RUN, **recipe)
+def learnt(hone, out, base, model, sets, way, **changes):
+    """The loss on held-out records, in f32, of a run with the settings `way`."""
+    recipe = {"rank": 8, "alpha": 16, **RECIPES[base], **changes}
+    runs.train(hone, out, model=model, data=sets.train, sets={**RUN, **way}, **recipe)
     return evaluate(hone, model, sets.held, "--adapter", out)
 
 
@@ -148,14 +150,14 @@ def test_run_learns_what_f32_learns(hone, models, data, tmp_path, base, name, ou
     model = models[base, outliers][0]
     changes = {"lr": OUTLIERS_LR} if outliers else {}
     before = evaluate(hone, model, data[name].held)
-    exact = learnt(hone, tmp_path / "f32", base, model, data[name], "f32", **changes)
+    exact = learnt(hone, tmp_path / "f32", base, model, data[name], EXACT, **changes)
     assert before - exact >= LEARNT
-    for mode in MODES:
-        found = learnt(hone, tmp_path / mode, base, model, data[name], mode, **changes)
+    for way, settings in WAYS.items():
+        found = learnt(hone, tmp_path / way, base, model, data[name], settings, **changes)
         off = abs(found - exact)
-        print(f"{base} {name} {mode}: {before:.4f} to {exact:.4f} in f32, {off:.1e} from it in {mode}")
-        assert off <= LOSS * exact, mode
-        assert off <= IMPROVEMENT * (before - exact), mode
+        print(f"{base} {name} {way}: {before:.4f} to {exact:.4f} in f32, {off:.1e} from it in {way}")
+        assert off <= LOSS * exact, way
+        assert off <= IMPROVEMENT * (before - exact), way
 
 
 # --- Gradients ---
@@ -193,12 +195,12 @@ def test_gradients_point_where_those_of_f32_do(hone, models, data, tmp_path, bas
     _, exact = runs.dump_step(hone, tmp_path, model, adapter, samples)
     grads = [key for key in exact if key.startswith("grad.")]
     assert all("lora_A" in key or "lora_B" in key for key in grads) and grads
-    for mode in MODES:
-        _, found = runs.dump_step(hone, tmp_path, model, adapter, samples, mode, "repeat")
+    for way in WAYS:
+        _, found = runs.dump_step(hone, tmp_path, model, adapter, samples, way, "repeat")
         cosines = {key: cosine(found[key], exact[key]) for key in grads}
         worst = min(cosines, key=cosines.get)
-        print(f"{base} {name} {mode}: the worst is {cosines[worst]:.4f} of {worst}")
-        assert cosines[worst] >= COSINE, (mode, worst)
+        print(f"{base} {name} {way}: the worst is {cosines[worst]:.4f} of {worst}")
+        assert cosines[worst] >= COSINE, (way, worst)
 
 
 # --- The same plan, the same bits ---

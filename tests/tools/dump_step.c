@@ -1,11 +1,11 @@
 /*
- * One step of the engine, for comparison with PyTorch: dump_step MODEL ADAPTER SAMPLES OUT [full] [recompute] [repeat] [int8]
+ * One step of the engine, for comparison with PyTorch: dump_step MODEL ADAPTER SAMPLES OUT [full] [recompute] [repeat] [int8] [bf16]
  *
  * ADAPTER is "-" or what --adapter takes. SAMPLES is a JSON array of {"ids": [...], "mask": [...]}; all of them are packed
  * into one batch, one document each. OUT becomes a safetensors file: logits [T,V] of all tokens, loss [1], and
  * grad.<name> of every trained tensor: the factors of the adapter, or all weights with "full". "recompute" replays
  * blocks in backward; "repeat" takes the step twice in the same memory and fails unless both give the same bits; "int8"
- * takes the products with frozen weights in int8.
+ * takes the products with frozen weights in int8; "bf16" keeps activations so.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -117,6 +117,7 @@ static void open_step(step *s, int argc, char **argv) {
         .adapter = s->adapter,
         .tokens = &s->batch.tokens,
         .recompute = has(argc, argv, "recompute") ? HONE_RECOMPUTE_FULL : HONE_RECOMPUTE_NONE,
+        .bf16_activations = has(argc, argv, "bf16"),
     };
     must(hone_tape_new(&s->tape, &s->device));
 }
@@ -217,8 +218,8 @@ static void close_step(step *s) {
 
 int main(int argc, char **argv) {
     if (argc < 5) {
-        fprintf(stderr,
-                "usage: dump_step MODEL ADAPTER SAMPLES OUT [full] [recompute] [repeat] [int8]\n");
+        fprintf(stderr, "usage: dump_step MODEL ADAPTER SAMPLES OUT [full] [recompute] [repeat] "
+                        "[int8] [bf16]\n");
         return 2;
     }
     step s = {0};

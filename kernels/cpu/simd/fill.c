@@ -43,6 +43,7 @@ void HONE_SIMD(hone_cpu_fill)(hone_kernels *table) {
     table->softcap_fwd = HONE_SIMD(hone_softcap_fwd);
     table->softcap_bwd = HONE_SIMD(hone_softcap_bwd);
     table->copy = HONE_SIMD(hone_copy);
+    table->to_bf16 = HONE_SIMD(hone_to_bf16);
     table->zero = HONE_SIMD(hone_zero);
     table->gather_rows = HONE_SIMD(hone_gather_rows);
     table->scatter_rows = HONE_SIMD(hone_scatter_rows);

@@ -98,6 +98,7 @@ void HONE_SIMD(hone_bias_bwd)(float *db, const float *dy, int64_t tokens, int64_
 void HONE_SIMD(hone_softcap_fwd)(float *y, const float *x, int64_t n, double cap);
 void HONE_SIMD(hone_softcap_bwd)(float *dx, const float *dy, const float *y, int64_t n, double cap);
 void HONE_SIMD(hone_copy)(float *y, const float *x, int64_t n);
+void HONE_SIMD(hone_to_bf16)(uint16_t *y, const float *x, int64_t n);
 void HONE_SIMD(hone_zero)(float *y, int64_t n);
 void HONE_SIMD(hone_gather_rows)(float *y, const float *x, const int32_t *rows, int64_t n,
                                  int64_t width);
