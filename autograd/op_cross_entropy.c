@@ -3,15 +3,17 @@
 #include "autograd/ops.h"
 
 enum { IN_H, IN_W };
-enum { CHUNK_BYTES = 48 << 20, ROW_TILE = 24 };
+enum { CHUNK_ROWS = 240, CHUNK_BYTES = 96 << 20, ROW_TILE = 24 };
 enum { OUT_LOSSES, OUT_DH }; /* dh [N,C]: the gradient of the gathered rows */
 
-/* Rows of logits that exist at once, at most: enough that packing the weights for them takes little beside their product. */
+/* Rows of logits that exist at once, at most: enough that packing the weights for them takes little beside their product, and
+ * fewer where the vocabulary is so large that they would take much memory. */
 static int64_t most_rows(const hone_node *node) {
     const hone_loss_call *call = (const void *)node->attributes;
-    const hone_tensor *w = node->in[IN_W];
-    int64_t rows = CHUNK_BYTES / ((int64_t)sizeof(hone_real) * w->shape[0]) / ROW_TILE * ROW_TILE;
+    int64_t row_bytes = (int64_t)sizeof(hone_real) * node->in[IN_W]->shape[0];
+    int64_t rows = CHUNK_BYTES / row_bytes / ROW_TILE * ROW_TILE;
     if (rows < ROW_TILE) rows = ROW_TILE;
+    if (rows > CHUNK_ROWS) rows = CHUNK_ROWS;
     return rows < call->count ? rows : call->count;
 }
 
