@@ -78,7 +78,8 @@ static hone_status plan_all(examination *x) {
 static const char *verdict(const hone_shape_plans *p) {
     if (!p->fits) return "no";
     if (p->chosen.memory.total == p->fastest.memory.total) return "yes";
-    return p->chosen.recompute > HONE_RECOMPUTE_NONE ? "recompute" : "fewer rows";
+    if (p->chosen.recompute > HONE_RECOMPUTE_NONE) return "recompute";
+    return p->chosen.bf16 ? "bf16" : "fewer rows";
 }
 
 static void print_models(const examination *x) {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds hone and passes every test: the C suites in the release build, under the address and undefined-behaviour
-# sanitizers and, on x86-64, those below data/ for 64-bit ARM under qemu; then the interop tests against PyTorch, PEFT and
-# llama.cpp. Installs what it needs (--yes: without asking).
+# Builds hone and passes every test: the C suites in the release build, those that compute once more at every lower level
+# of instructions, all under the address and undefined-behaviour sanitizers and, on x86-64, those below data/ for 64-bit ARM
+# under qemu; then the interop tests against PyTorch, PEFT and llama.cpp. Installs what it needs (--yes: without asking).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -28,20 +28,38 @@ build() {
     cmake --build --preset "$1" -j "$jobs"
 }
 
-# A failing suite is counted and shown, and does not keep the others from running.
+# suites PRESET [NAME [option of ctest ...]]: a failing suite is counted and shown, and does not keep the others from running.
 suites() {
-    say "C suites: $1"
-    ctest --preset "$1" -j "$jobs" --test-output-size-passed 1048576 --test-output-size-failed 1048576 \
-        --output-junit "$PWD/$results/$1.xml" || failed=1
+    local preset=$1 name=${2:-$1}
+    say "C suites: $name"
+    ctest --preset "$preset" -j "$jobs" --test-output-size-passed 1048576 --test-output-size-failed 1048576 \
+        --output-junit "$PWD/$results/$name.xml" "${@:3}" || failed=1
+    counted+=("$name=$results/$name.xml")
+}
+
+# The suites that compute, at the levels below the best, which all others run at.
+levels() {
+    local level best
+    best=$("$HONE_BIN" doctor --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["kernels"])')
+    for level in plain avx2 avxvnni avx512 avx512vnni; do
+        [[ $level == "$best" ]] && continue
+        if HONE_ISA=$level "$HONE_BIN" doctor --json >/dev/null 2>&1; then
+            HONE_ISA=$level suites release "$level" --label-regex numeric
+        else
+            echo "this processor has no $level"
+        fi
+    done
 }
 
 interop() {
     say "interop: PyTorch, PEFT, transformers, llama.cpp"
-    "$HONE_PYTHON" -m pytest tests/interop -q -rsfE -p no:cacheprovider --durations=5 \
+    "$HONE_PYTHON" -m pytest tests/interop -q -rsfE -p no:cacheprovider --durations=5 -n "$jobs" --dist loadfile \
         -o junit_logging=out-err --junitxml="$results/interop.xml" || failed=1
+    counted+=(interop="$results/interop.xml")
 }
 
 failed=0
+counted=()
 mkdir -p "$results"
 rm -f "$results"/*.xml
 say "system packages"
@@ -68,14 +86,12 @@ echo "$HONE_PYTHON"
 
 suites release
 HONE_BIN=$PWD/build/asan/cli/hone suites asan
-cross=()
 if [[ $(uname -m) == x86_64 ]]; then
+    levels
     suites aarch64
-    cross=(aarch64="$results/aarch64.xml")
 fi
 interop
 
 say "sum"
-python3 tools/sum_tests.py release="$results/release.xml" sanitizers="$results/asan.xml" "${cross[@]}" \
-    interop="$results/interop.xml" || failed=1
+python3 tools/sum_tests.py "${counted[@]}" || failed=1
 exit "$failed"

@@ -40,6 +40,7 @@ static hone_status plan_with(hone_shape_plans *out, hone_tape *tape, hone_adapte
         .seq_len = o->seq_len,
         .batch = o->batch_size,
         .rows = o->batch_size * o->accumulation,
+        .activations = o->activations,
         .limit = limit,
         .fixed = {.program = PROGRAM_BYTES,
                   .weights = hone_memory_weights(model),
