@@ -79,7 +79,8 @@ typedef struct hone_op {
     bool is_loss;
     /* Elementwise or by rows, of inputs that backward reads anyway: computed again in next to no time. */
     bool cheap;
-    /* What backward reads of the inputs may be rounded to bf16, where the tape keeps activations so. */
+    /* The inputs that backward reads may be kept in bf16, where the tape keeps activations so; whoever else reads the same
+     * tensors in backward then finds them rounded, too. */
     bool rounds;
 } hone_op;
 

@@ -62,7 +62,7 @@ def hone_train(model, records, steps, batch, seq_len, uneven=False, **sets):
     """A training run of hone. Speed: median over the steps after the warm-up; over all of their tokens when `uneven`."""
     folder = tempfile.mkdtemp(prefix="hone-bench-")
     out = os.path.join(folder, "run")
-    fixed = {"eval_fraction": 0, "checkpoint_every": 0, "checkpoint_minutes": 0, "compute": "f32", "recompute": "none"}
+    fixed = {"eval_fraction": 0, "checkpoint_every": 0, "checkpoint_minutes": 0, "compute": "f32", "recompute": "none", "activations": "f32"}
     sets = {**fixed, **sets}
     flags = [part for key, value in sets.items() for part in ("--set", f"{key}={value}")]
     command = [HONE, "train", "--model", model, "--data", records, "--out", out, "--steps", steps + WARMUP]

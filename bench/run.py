@@ -2,8 +2,8 @@
 """Measures hone and its peers and prints a table, goal beside figure, as Markdown; the figures also as JSON.
 
 Run by bench/run.sh. Results lie in build/bench: results.json, results.md; models and records are kept in
-build/bench/cache. With --readme the table also takes the place of the one in README.md. Speeds are the better of two runs
-of each side, taken in turns: machines have neighbours.
+build/bench/cache. With --readme the table also takes the place of the one in README.md. Speeds that have
+a peer are the better of two runs of each side, taken in turns: machines have neighbours.
 """
 
 import datetime
@@ -64,6 +64,8 @@ def in_turns(table, measurements):
     """Keeps by name the better of two measurements each, all of the first before all of the second."""
     for name, take in [*measurements.items(), *measurements.items()]:
         found, best = take(), table.figures.get(name)
+        if best:
+            found["peak_bytes"] = best["peak_bytes"] = max(found["peak_bytes"], best["peak_bytes"])
         if not best or found["tokens_per_second"] > best["tokens_per_second"]:
             table.keep(name, found)
     return [table.figures[name] for name in measurements]
@@ -296,8 +298,10 @@ def versions():
 
 def write_readme(text):
     with open(README, encoding="utf-8") as file:
-        before, _, rest = file.read().partition(BEGIN)
-    _, _, after = rest.partition(END)
+        before, begin, rest = file.read().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        sys.exit(f"{README}: has no lines {BEGIN} and {END} to write the table between")
     with open(README, "w", encoding="utf-8") as file:
         file.write(f"{before}{BEGIN}\n{text}{END}{after}")
 

@@ -32,7 +32,7 @@ typedef struct hone_tokens {
 } hone_tokens;
 
 /* What backward computes again in every block instead of finding it kept: each more than the one before, in less memory
- * and more time, with the same bits. */
+ * and more time, with the same bits as long as activations are kept in f32. */
 typedef enum hone_recompute {
     HONE_RECOMPUTE_NONE,
     HONE_RECOMPUTE_SELECTIVE, /* outputs of norms and of the gated activation: no product */
@@ -49,7 +49,8 @@ typedef struct hone_forward {
         cache; /* may be NULL; else the new keys and values are appended by the caller's segments */
     const uint64_t *dropout_key; /* in device memory; NULL: no dropout */
     hone_recompute recompute;
-    bool bf16_activations; /* of those that backward reads, all but q, k and v */
+    bool
+        bf16_activations; /* what backward reads of norms, products and gated activations is kept in bf16 */
 } hone_forward;
 
 /* hidden [T,C]: what the final norm gives, times the logits' scale where there is one. */

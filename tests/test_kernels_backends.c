@@ -1,4 +1,5 @@
 /* Every level of the CPU table against the reference, over shapes that lie beside the sizes of vectors and tiles. */
+#include "base/parallel.h"
 #include "tests/kernel_support.h"
 
 static const int64_t lengths[] = {0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 64, 1000, 70001};
@@ -227,24 +228,35 @@ START_TEST(lora_every_level_matches_reference) {
 }
 END_TEST
 
-/* Widths that are no multiple of a vector, in the dtypes that allow them. */
+/* Widths that are no multiple of a vector, in the dtypes that allow them, with other numbers of threads. */
 static void check_linear_odd(const hone_kernels *table, int64_t in) {
     const hone_kernels *ref = hone_kernels_ref();
+    enum { OUT = 5 };
     for (int d = 0; d < DTYPES; d++) {
         if (dtypes[d] == HONE_Q8_0) continue;
-        for (int64_t tokens = 1; tokens <= 10; tokens += 3) {
-            void *w = weights_new(dtypes[d], in * 5, 6);
-            product p = product_new((linear_case){tokens, in, 5}, in, 5, 0.0f);
-            hone_buffer space = workspace_new(table->linear_workspace(dtypes[d], in, 5, 0));
-            table->linear_fwd(p.output, p.input, w, dtypes[d], NULL, tokens, in, 5, 0.0f,
+        for (int64_t tokens = 1; tokens <= 28; tokens += 3) {
+            hone_threads_set((int)(1 + tokens % 4 * 5));
+            linear_case l = {tokens, in, OUT};
+            void *w = weights_new(dtypes[d], in * OUT, 6);
+            hone_buffer space = workspace_new(table->linear_workspace(dtypes[d], in, OUT, 3));
+            product f = product_new(l, in, OUT, 0.0f), b = product_new(l, OUT, in, 0.0f);
+            hone_low_rank *low = tokens % 2 ? &b.low : NULL;
+            table->linear_fwd(f.output, f.input, w, dtypes[d], low ? &f.low : NULL, tokens, in, OUT,
+                              0.0f, space.base);
+            ref->linear_fwd(f.expected, f.input, w, dtypes[d], low ? &f.low : NULL, tokens, in, OUT,
+                            0.0f, NULL);
+            expect_close(f.output, f.expected, f.n, 1e-5, 1.0 + (double)in / 8, "linear_fwd");
+            table->linear_bwd(b.output, b.input, w, dtypes[d], low, tokens, in, OUT, 0.0f,
                               space.base);
-            ref->linear_fwd(p.expected, p.input, w, dtypes[d], NULL, tokens, in, 5, 0.0f, NULL);
-            expect_close(p.output, p.expected, p.n, 1e-5, 1.0 + (double)in / 8, "linear_fwd");
-            product_free(&p);
+            ref->linear_bwd(b.expected, b.input, w, dtypes[d], low, tokens, in, OUT, 0.0f, NULL);
+            expect_close(b.output, b.expected, b.n, 1e-5, 2.0, "linear_bwd");
+            product_free(&f);
+            product_free(&b);
             hone_buffer_free(&space);
             hone_free(w);
         }
     }
+    hone_threads_set(0);
 }
 
 START_TEST(linear_odd_width_matches_reference) {

@@ -200,6 +200,8 @@ START_TEST(run_with_any_recomputation_gives_the_same_bytes) {
     static const char *const names[] = {"none", "selective", "attention", "full"};
     snprintf(text, sizeof text, "recompute=%s", names[_i]);
     set(&again, text);
+    set(&plain, (char[]){"activations=f32"});
+    set(&again, (char[]){"activations=f32"});
     hone_train_result first, second;
     ck_ok(hone_train(&first, &plain, false, &silent));
     ck_ok(hone_train(&second, &again, false, &silent));

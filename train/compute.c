@@ -87,9 +87,10 @@ static hone_status measure(hone_compute *out, hone_run *run) {
     return HONE_OK;
 }
 
-static hone_status write_key(hone_buf *key, const hone_run *run) {
+static hone_status write_key(hone_buf *key, hone_run *run) {
     const hone_train_options *o = run->options;
     hone_machine machine;
+    HONE_TRY(hone_session_hash_model(&run->session));
     HONE_TRY(hone_machine_look(&machine));
     return hone_buf_printf(key, "%s %s %s %d %s %lld %lld %lld", HONE_VERSION, machine.processor,
                            run->session.device.kernels->name, hone_threads(),

@@ -8,8 +8,8 @@
  *
  * The first factor is the arithmetic that recomputation adds, the second the time of rounding; the last says that each pass
  * reads (unpacks, packs) every weight once, which takes about as long as the products of 32 tokens. The cheapest that fits
- * is taken, so that more memory never gives a slower plan. Recomputation changes no bit; bf16 and how a step is cut into
- * passes change rounding.
+ * is taken, so that more memory never gives a slower plan. Recomputation changes no bit of a plan in f32; bf16
+ * and how a step is cut into passes change rounding.
  */
 #ifndef HONE_TRAIN_PLAN_H
 #define HONE_TRAIN_PLAN_H

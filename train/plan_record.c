@@ -48,6 +48,7 @@ static hone_status format_run_file(hone_buf *out, const hone_train_options *o,
 /* What checkpoints compare, besides the options: what decides the bits. */
 hone_status hone_run_describe(hone_run *run) {
     const hone_train_options *o = run->options;
+    HONE_TRY(hone_session_hash_model(&run->session));
     hone_size_text memory = hone_size(run->plan.memory.total);
     char threads[24], steps[24], rows[24], micro_batch[24];
     snprintf(threads, sizeof threads, "%d", hone_threads());

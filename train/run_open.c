@@ -24,7 +24,7 @@ static hone_status open_session(hone_run *run) {
     const hone_train_options *o = run->options;
     hone_session *s = &run->session;
     HONE_TRY(hone_session_open(s, o->model, o->from_scratch, o->template, o->threads,
-                               (uint64_t)o->seed));
+                               (uint64_t)o->seed, true));
     HONE_TRY(hone_chat_template_set(s->chat, o->template_vars));
     if (o->date) HONE_TRY(hone_chat_template_date(s->chat, o->date));
     run->resolved.date = (char *)(uintptr_t)hone_chat_template_day(s->chat);
@@ -33,7 +33,6 @@ static hone_status open_session(hone_run *run) {
                          "seq_len %lld is more than the model's context of %lld tokens",
                          (long long)o->seq_len, (long long)s->model->arch.context);
     }
-    HONE_TRY(hone_session_hash_model(s));
     hone_samples_options how = {
         .seq_len = o->seq_len,
         .overlong = (hone_overlong)o->too_long,

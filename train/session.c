@@ -23,13 +23,30 @@ static hone_status check_vocabulary(const hone_session *s, const char *path) {
         path, (long long)tokens, (long long)rows);
 }
 
+static void *take_hash(void *context) {
+    hone_session *s = context;
+    if (hone_model_hash(s->hashed, s->model) != HONE_OK) s->hashed[0] = '\0';
+    return NULL;
+}
+
+/* Where no thread can be had, whoever asks for the hash computes it. */
+static void begin_hash(hone_session *s) {
+    s->hashing = pthread_create(&s->hasher, NULL, take_hash, s) == 0;
+}
+
+static void end_hash(hone_session *s) {
+    if (s->hashing) pthread_join(s->hasher, NULL);
+    s->hashing = false;
+}
+
 hone_status hone_session_open(hone_session *out, const char *model_path, const char *config,
-                              const char *chat, int64_t threads, uint64_t seed) {
+                              const char *chat, int64_t threads, uint64_t seed, bool hash) {
     *out = (hone_session){.chat_named = chat && strcmp(chat, "auto") != 0, .base = model_path};
     hone_threads_set((int)threads);
     HONE_TRY(hone_device_open_cpu(&out->device));
     hone_status status = config ? hone_model_create(&out->model, config, &out->device, seed)
                                 : hone_model_open(&out->model, model_path, &out->device);
+    if (status == HONE_OK && hash) begin_hash(out);
     if (status == HONE_OK) status = hone_model_tokenizer(&out->tokenizer, model_path);
     if (status == HONE_OK) status = check_vocabulary(out, model_path);
     if (status == HONE_OK) {
@@ -40,6 +57,8 @@ hone_status hone_session_open(hone_session *out, const char *model_path, const c
 }
 
 hone_status hone_session_hash_model(hone_session *session) {
+    end_hash(session);
+    if (!session->model_hash[0]) memcpy(session->model_hash, session->hashed, HONE_SHA256_TEXT);
     if (session->model_hash[0]) return HONE_OK;
     return hone_model_hash(session->model_hash, session->model);
 }
@@ -171,6 +190,7 @@ hone_status hone_session_open_data(hone_session *s, const char *path, const char
 }
 
 void hone_session_close(hone_session *s) {
+    end_hash(s);
     hone_samples_free(s->samples);
     hone_datafile_free(s->data);
     hone_adapter_free(s->adapter);

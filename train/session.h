@@ -5,6 +5,8 @@
 #ifndef HONE_TRAIN_SESSION_H
 #define HONE_TRAIN_SESSION_H
 
+#include <pthread.h>
+
 #include "data/samples.h"
 #include "model/lora.h"
 #include "model/model.h"
@@ -13,6 +15,9 @@ typedef struct hone_session {
     hone_device device;
     hone_model *model;
     char model_hash[HONE_SHA256_TEXT], vocabulary_hash[HONE_SHA256_TEXT]; /* "" until asked for */
+    pthread_t hasher; /* where `hashing`: takes the model's hash beside everything else */
+    bool hashing;
+    char hashed[HONE_SHA256_TEXT]; /* by it; "" where it failed */
     hone_adapter *adapter;
     hone_tokenizer *tokenizer;
     hone_chat_template *chat; /* owned */
@@ -25,10 +30,11 @@ typedef struct hone_session {
 
 /* Sets the thread count (0: every core) and opens device, model and tokenizer; `chat` is a template's name, a path or
  * "auto". `model_path` is borrowed. With
- * `config` the model is made fresh from that config.json and `model_path` gives the tokenizer only. */
+ * `config` the model is made fresh from that config.json and `model_path` gives the tokenizer only. With `hash` a thread
+ * begins to compute model_hash; the session must then stay where it is. */
 HONE_MUST_USE hone_status hone_session_open(hone_session *out, const char *model_path,
                                             const char *config, const char *chat, int64_t threads,
-                                            uint64_t seed);
+                                            uint64_t seed, bool hash);
 
 /* Opens an adapter for the model, checking what it was trained with. The template's variables that it was trained with
  * are taken over where none were set. *warning (cleared first) gets a line for a person when that was another base or
@@ -43,7 +49,7 @@ HONE_MUST_USE hone_status hone_session_doubts(hone_buf *warning, const hone_sess
 /* What an adapter of this session was trained with, and is used with: hashes and names, borrowed from it. */
 HONE_MUST_USE hone_status hone_session_info(hone_adapter_info *out, hone_session *session);
 
-/* Computes model_hash once. */
+/* Computes model_hash once, or waits for it. */
 HONE_MUST_USE hone_status hone_session_hash_model(hone_session *session);
 
 /* Opens a data file, or imports any file that `data add` reads into `import_to` first (NULL: a temporary file that is

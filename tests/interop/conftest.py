@@ -19,6 +19,13 @@ for taken in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(taken, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items):
+    """Files run side by side (pytest-xdist), but for two that prove a table of the README together."""
+    for item in items:
+        name = item.path.stem
+        item.add_marker(pytest.mark.xdist_group({"test_merge_types": "test_quantised"}.get(name, name)))
+
+
 class Hone:
     """Runs the program and checks its exit status; a wrong one shows what it said."""
 

@@ -219,7 +219,7 @@ HONE_INLINE void finish_rows(float *tile, const float *factor, const float *t, i
     const float *row[ROWS];
 #pragma GCC unroll 16
     for (int r = 0; r < ROWS; r++) {
-        row[r] = t + (r < count ? r : 0) * rank;
+        row[r] = rank > 0 ? t + (r < count ? r : 0) * rank : tile;
 #pragma GCC unroll 8
         for (int v = 0; v < VECTORS; v++)
             sum[r][v] = vf_load(tile + r * PANEL + v * VW) * vf_load(factor + v * VW);

@@ -16,7 +16,7 @@
 enum {
     VECTORS = 2,
     PANEL = VECTORS * VW,
-    PART = 320,           /* columns of the result in a part, at most */
+    PART = 320,           /* columns of the result in a part, about */
     SLAB_COUNT = 1 << 18, /* weights in a slab, at most */
     BLOCK = 256,          /* whole blocks of every dtype */
     LINE = 16,            /* floats in a line of a cache */
@@ -130,7 +130,7 @@ HONE_INLINE void add_products(tile_sums *sums, const float *left, int64_t stride
                               const float *panel, int64_t depth, const int rows) {
     const float *group[ROWS / GROUP];
 #pragma GCC unroll 4
-    for (int g = 0; g < ROWS / GROUP; g++) group[g] = left + g * GROUP * stride;
+    for (int g = 0; g < (rows + GROUP - 1) / GROUP; g++) group[g] = left + g * GROUP * stride;
     for (int64_t k = 0; k < depth; k++, panel += PANEL) {
         vf right[VECTORS];
 #pragma GCC unroll 2
@@ -217,6 +217,7 @@ static void run_part(const product_call *call, int64_t part, int64_t token_part,
     int64_t tiles = (call->tokens + ROWS - 1) / ROWS;
     int64_t begin = tiles * token_part / call->token_parts * ROWS;
     int64_t end = smaller(tiles * (token_part + 1) / call->token_parts * ROWS, call->tokens);
+    if (begin >= end) return;
     for (s.begin = 0; s.begin < call->depth; s.begin += call->slab_depth) {
         s.depth = smaller(call->slab_depth, call->depth - s.begin);
         s.low = s.begin == 0 ? call->low : NULL;
@@ -239,7 +240,8 @@ static product_call prepare(hone_dtype type, bool forward, int64_t in, int64_t o
     product_call call = {.type = type, .forward = forward, .in = in, .out = out};
     call.columns = forward ? out : in;
     call.depth = forward ? in : out;
-    call.unit = forward || type == HONE_F32 ? (int64_t)PANEL : (int64_t)BLOCK;
+    int64_t block = hone_dtype_describe((uint32_t)type)->block;
+    call.unit = forward || block < PANEL ? (int64_t)PANEL : block;
     call.units = (call.columns + call.unit - 1) / call.unit;
     int64_t threads = hone_threads();
     call.parts = round_up((call.columns + PART - 1) / PART, threads);

@@ -27,6 +27,7 @@ typedef struct narrow_call {
     int64_t tokens, width;
     int64_t rank, first, ranks;
     float scale;
+    int64_t threads;
     const float *factor; /* [width], rows `factor_stride` apart; NULL: no product over columns */
     float *product;      /* [T,R] = scale x factor */
     const float *side;   /* [T], rows `side_stride` apart; NULL: no product over tokens */
@@ -108,7 +109,7 @@ static void add_sums(void *context, int64_t begin, int64_t end, int thread) {
     const narrow_call *call = context;
     for (int64_t column = begin; column < end; column++) {
         vf sum = {0};
-        for (int64_t i = 0; i < hone_threads(); i++)
+        for (int64_t i = 0; i < call->threads; i++)
             sum += vf_load(call->sums + (i * call->width + column) * VW);
         float *grad = call->grad + column * call->grad_row + call->first * call->grad_column;
         for (int64_t r = 0; r < call->ranks; r++)
@@ -117,7 +118,8 @@ static void add_sums(void *context, int64_t begin, int64_t end, int thread) {
 }
 
 static void run(narrow_call *call) {
-    if (call->side) memset(call->sums, 0, (size_t)(hone_threads() * call->width * VW) * 4);
+    call->threads = hone_threads();
+    if (call->side) memset(call->sums, 0, (size_t)(call->threads * call->width * VW) * 4);
     hone_parallel_for((call->tokens + TOKENS - 1) / TOKENS, 1, blocks, call);
     if (call->side) hone_parallel_for(call->width, GRAIN, add_sums, call);
 }
@@ -139,20 +141,24 @@ static const float *ranks_of(int64_t *stride, float *packed, const float *factor
 
 typedef struct scratch {
     float *factor, *side, *sums;
-    size_t bytes;
 } scratch;
 
-static scratch divide(hone_lora_shape shape, void *workspace) {
-    int64_t widest = shape.in > shape.out ? shape.in : shape.out;
-    int64_t side = round_up(shape.tokens * VW, LINE), factor = round_up(widest * VW, LINE);
-    int64_t all = side + factor * (1 + (int64_t)hone_threads());
-    float *at = workspace;
-    if (!at) return (scratch){.bytes = (size_t)all * sizeof(float)};
-    return (scratch){at, at + factor, at + factor + side, (size_t)all * sizeof(float)};
+static int64_t factor_count(hone_lora_shape shape) {
+    return round_up((shape.in > shape.out ? shape.in : shape.out) * VW, LINE);
+}
+
+static int64_t side_count(hone_lora_shape shape) {
+    return round_up(shape.tokens * VW, LINE);
+}
+
+static scratch divide(hone_lora_shape shape, float *at) {
+    float *side = at + factor_count(shape);
+    return (scratch){at, side, side + side_count(shape)};
 }
 
 size_t HONE_SIMD(hone_lora_workspace)(hone_lora_shape shape) {
-    return divide(shape, NULL).bytes;
+    int64_t count = side_count(shape) + factor_count(shape) * (1 + (int64_t)hone_threads());
+    return (size_t)count * sizeof(float);
 }
 
 /* A vector of ranks of a call that is set up but for them. */

@@ -1,5 +1,5 @@
 /*
- * The one small product that attention is made of: MR rows of C[MR,n] (+)= A[MR,k] B[k,n], with A at any strides, B and
+ * Packing for products, and the one small product that attention is made of: MR rows of C[MR,n] (+)= A[MR,k] B[k,n], with A at any strides, B and
  * C in rows padded to whole vectors. The rows of C stay in registers over all of k.
  */
 #ifndef HONE_KERNELS_CPU_SIMD_TILE_H
@@ -96,9 +96,10 @@ HONE_INLINE void transpose_16x16(float *to, int64_t ldt, const float *from, int6
                                  int64_t n) {
     __m512 row[16], pair[16];
 #pragma GCC unroll 16
-    for (int i = 0; i < 16; i++)
+    for (int i = 0; i < 16; i++) {
         row[i] = i < n ? _mm512_loadu_ps(from + i * ldf) : _mm512_setzero_ps();
-        /* Inside lanes of four: pairs of rows, then fours, of which [4 g + c] has columns c, c + 4, c + 8 and c + 12. */
+    }
+    /* Inside lanes of four: pairs of rows, then fours, of which [4 g + c] has columns c, c + 4, c + 8 and c + 12. */
 #pragma GCC unroll 8
     for (int i = 0; i < 16; i += 2) {
         pair[i] = _mm512_unpacklo_ps(row[i], row[i + 1]);
@@ -161,8 +162,11 @@ static inline __attribute__((unused)) void pack_rows(float *to, int64_t padded, 
         int64_t d = 0;
         for (; d + VW <= columns; d += VW)
             vf_store(to + j * padded + d, vf_load(from + j * ldf + d) * scale);
-        if (d < columns)
+        if (d < columns) {
             vf_store(to + j * padded + d, vf_load_part(from + j * ldf + d, columns - d) * scale);
+            d += VW;
+        }
+        for (; d < padded; d += VW) vf_store(to + j * padded + d, (vf){0});
     }
 }
 
