@@ -91,7 +91,7 @@ def in_readme(text, block):
 
 def cell_of(name):
     """What a test of this name proves, or None."""
-    match = re.fullmatch(r"(\w+)\[([\w-]+?)(?:-(HF|GGUF))?\](?:@\w+)?", name)  # @: of a group (conftest.py)
+    match = re.fullmatch(r"(\w+)\[([\w-]+?)(?:-(HF|GGUF))?\]", name)
     if not match:
         return None
     test, of, base = match.groups()

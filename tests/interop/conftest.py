@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -19,11 +20,15 @@ for taken in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(taken, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items):
+class Files(LoadFileScheduling):
     """Files run side by side (pytest-xdist), but for two that prove a table of the README together."""
-    for item in items:
-        name = item.path.stem
-        item.add_marker(pytest.mark.xdist_group({"test_merge_types": "test_quantised"}.get(name, name)))
+
+    def _split_scope(self, nodeid):
+        return super()._split_scope(nodeid).replace("test_merge_types", "test_quantised")
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return Files(config, log)
 
 
 class Hone:
