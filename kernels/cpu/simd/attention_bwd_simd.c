@@ -82,10 +82,6 @@ static float dot(const float *a, const float *b, int64_t n) {
     return vf_sum(sum);
 }
 
-static int64_t smaller(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
 /* End of the queries of a document that see a key below `last_key`. */
 static int64_t last_query(const bwd_call *call, hone_segment run, int64_t last_key) {
     return smaller(run.q_len, last_key - 1 + call->window);

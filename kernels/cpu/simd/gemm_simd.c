@@ -26,10 +26,6 @@ typedef struct gemm_call {
     float alpha, beta;
 } gemm_call;
 
-HONE_INLINE int64_t smaller(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
 /* Tiles [depth, MR] of op(A), rows from `row` on and columns from `inner` on; rows beyond `rows` become zero. */
 static void pack_left(float *to, const gemm_call *g, int64_t row, int64_t rows, int64_t inner,
                       int64_t depth) {

@@ -249,14 +249,6 @@ static void finish_tile(float *tile, const product_call *call, int64_t token, in
     }
 }
 
-HONE_INLINE void write_part(float *to, vf value, int64_t n, float beta) {
-    if (n >= VW) {
-        vf_store(to, beta != 0.0f ? value + beta * vf_load(to) : value);
-    } else {
-        vf_store_part(to, beta != 0.0f ? value + beta * vf_load_part(to, n) : value, n);
-    }
-}
-
 static void run_tile(const product_call *call, int64_t number, int64_t p) {
     _Alignas(64) float tile[TILE * PANEL] = {0};
     int64_t column = p * PANEL, token = number * TILE;
@@ -299,10 +291,6 @@ static void run_parts(void *context, int64_t begin, int64_t end, int thread) {
 }
 
 /* --- Slabs --- */
-
-static int64_t smaller(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
 
 /* Columns of a part, at most, whose panels are so deep. */
 static int64_t part_width(int64_t depth) {

@@ -60,10 +60,6 @@ typedef struct slab {
     float *panels;
 } slab;
 
-HONE_INLINE int64_t smaller(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
 static int64_t rank_of(const hone_low_rank *low) {
     return low ? low->rank : 0;
 }
@@ -141,14 +137,6 @@ HONE_INLINE void add_products(tile_sums *sums, const float *left, int64_t stride
 #pragma GCC unroll 2
             for (int v = 0; v < VECTORS; v++) sums->of[r][v] += one * right[v];
         }
-    }
-}
-
-HONE_INLINE void write_part(float *to, vf value, int64_t n, float beta) {
-    if (n >= VW) {
-        vf_store(to, beta != 0.0f ? value + beta * vf_load(to) : value);
-    } else if (n > 0) {
-        vf_store_part(to, beta != 0.0f ? value + beta * vf_load_part(to, n) : value, n);
     }
 }
 

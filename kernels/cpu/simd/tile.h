@@ -17,8 +17,21 @@ enum { MR = 6, NV = 4 };
 enum { MR = 6, NV = 2 };
 #endif
 
+HONE_INLINE int64_t smaller(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
 HONE_INLINE int64_t round_up(int64_t n, int64_t unit) {
     return (n + unit - 1) / unit * unit;
+}
+
+/* to = value + beta to, for the first n lanes of a vector; does not read `to` when beta is 0. */
+HONE_INLINE void write_part(float *to, vf value, int64_t n, float beta) {
+    if (n >= VW) {
+        vf_store(to, beta != 0.0f ? value + beta * vf_load(to) : value);
+    } else if (n > 0) {
+        vf_store_part(to, beta != 0.0f ? value + beta * vf_load_part(to, n) : value, n);
+    }
 }
 
 /* `nv` is a constant at every use. */
