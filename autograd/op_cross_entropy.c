@@ -3,7 +3,7 @@
 #include "autograd/ops.h"
 
 enum { IN_H, IN_W };
-enum { CHUNK_ROWS = 240, CHUNK_BYTES = 96 << 20, ROW_TILE = 24 };
+enum { CHUNK_ROWS = 264, CHUNK_BYTES = 160 << 20, ROW_TILE = 24 };
 enum { OUT_LOSSES, OUT_DH }; /* dh [N,C]: the gradient of the gathered rows */
 
 /* Rows of logits that exist at once, at most: enough that packing the weights for them takes little beside their product, and
