@@ -256,7 +256,7 @@ typedef struct hone_kernels {
 const hone_kernels *hone_kernels_ref(void);
 
 /* The best table this processor can run: the reference kernels, overwritten by what it has. HONE_ISA=ref, plain, avx2 or
- * avx512 in the environment (ref or neon on 64-bit ARM) asks for a level by name; one the processor lacks, or an unknown name, is an error. */
+ * avx512 in the environment (ref, neon or neondot on 64-bit ARM) asks for a level by name; one the processor lacks, or an unknown name, is an error. */
 HONE_MUST_USE hone_status hone_kernels_cpu(const hone_kernels **out);
 
 #endif

@@ -20,8 +20,8 @@ static const char *const level_names[] = {"plain", "avx2", "avxvnni", "avx512", 
 static hone_gemm_fn *const level_gemm[] = {hone_gemm_plain, hone_gemm_avx2, hone_gemm_avxvnni,
                                            hone_gemm_avx512, hone_gemm_avx512vnni};
 #elif defined(__aarch64__)
-static const char *const level_names[] = {"neon"};
-static hone_gemm_fn *const level_gemm[] = {hone_gemm_neon};
+static const char *const level_names[] = {"neon", "neondot"};
+static hone_gemm_fn *const level_gemm[] = {hone_gemm_neon, hone_gemm_neondot};
 #else
 static const char *const level_names[] = {"plain"};
 static hone_gemm_fn *const level_gemm[] = {hone_gemm_plain};

@@ -42,17 +42,35 @@ static void fill_level(hone_kernels *table, int level) {
 
 #elif defined(__aarch64__)
 
-/* Every 64-bit ARM has NEON. A level with its dot product (HWCAP_ASIMDDP) would follow. */
-enum { REF, NEON, LEVELS };
-static const char *const names[LEVELS] = {"ref", "neon"};
-#define NAMES "ref or neon"
+#if defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
+/* Every 64-bit ARM has NEON; its dot product came with ARMv8.2. */
+enum { REF, NEON, NEONDOT, LEVELS };
+static const char *const names[LEVELS] = {"ref", "neon", "neondot"};
+#define NAMES "ref, neon or neondot"
+
+/* Whether the processor has the dot product and what else the compiler may take at its level. Where the system is not asked,
+ * only a build for such processors alone is sure of it. */
+static bool has_dot_product(void) {
+#if defined(__linux__)
+    const unsigned long needed = HWCAP_ASIMDDP | HWCAP_ASIMDRDM | HWCAP_ATOMICS | HWCAP_CRC32;
+    return (getauxval(AT_HWCAP) & needed) == needed;
+#elif defined(__ARM_FEATURE_DOTPROD)
+    return true;
+#else
+    return false;
+#endif
+}
 
 static bool runs(int level) {
-    return level < LEVELS;
+    return level != NEONDOT || has_dot_product();
 }
 
 static void fill_level(hone_kernels *table, int level) {
     if (level == NEON) hone_cpu_fill_neon(table);
+    if (level == NEONDOT) hone_cpu_fill_neondot(table);
 }
 
 #else

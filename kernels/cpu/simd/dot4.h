@@ -17,9 +17,36 @@ enum { WEIGHT_OFFSET = 128 };
 enum { WEIGHT_OFFSET = 0 };
 #endif
 
-HONE_INLINE vi dot4(vi sum, vb4 weights, int32_t activations) {
-#if defined(__AVX512VNNI__)
-    /* In assembly: GCC 12 copies the accumulators of its own intrinsic around, which halves the speed. */
+/* Activations of as many steps as are loaded at once. ARM's dot product takes its four bytes from any quarter of a register,
+ * so that none is broadcast. */
+#if defined(__ARM_FEATURE_DOTPROD)
+typedef int32x4_t dot4_activations;
+#else
+typedef int32_t dot4_activations;
+#endif
+enum { DOT4_STEPS = sizeof(dot4_activations) / 4 };
+
+HONE_INLINE dot4_activations dot4_load(const int8_t *p) {
+    dot4_activations x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+
+/* sum += weights, four a lane, times the activations of number `step` of those loaded: a constant once loops are unrolled. */
+HONE_INLINE vi dot4(vi sum, vb4 weights, dot4_activations activations, int step) {
+    (void)step;
+#if defined(__ARM_FEATURE_DOTPROD)
+    /* In assembly, because GCC 12 copies the accumulators of its own intrinsic around. */
+#define SDOT(quarter)                                                                              \
+    __asm__("sdot %0.4s, %1.16b, %2.4b[" #quarter "]" : "+w"(sum) : "w"(weights), "w"(activations))
+    if (step == 0) SDOT(0);
+    if (step == 1) SDOT(1);
+    if (step == 2) SDOT(2);
+    if (step == 3) SDOT(3);
+#undef SDOT
+    return sum;
+#elif defined(__AVX512VNNI__)
+    /* In assembly for the same reason: the copies halve the speed. */
     vi four = activations - (vi){0};
     __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(weights), "v"(four));
     return sum;

@@ -1,11 +1,11 @@
 /*
  * Products of int8 activations with frozen weights (kernels/int8.h). The columns of the result are cut into parts, and each
- * is one thread's: it packs the weights of its columns, of a slab of output rows at a time, into panels of 32 columns, in
- * the order in which the inner loop reads them, so that they stay in its caches:
+ * is one thread's: it packs the weights of its columns, of a slab of output rows at a time, into panels of 32 columns (16
+ * with ARM's dot product), in the order in which the inner loop reads them, so that they stay in its caches:
  *
- *     panel   [blocks of the contraction][16 steps][32 columns][4 bytes]
+ *     panel   [blocks of the contraction][16 steps][PANEL columns][4 bytes]
  *
- * Tiles of 12 tokens then go through all panels. The finished tile, 12 x 32 in the nearest cache, gets the factors of its
+ * Tiles of 12 tokens then go through all panels. The finished tile, 12 x PANEL in the nearest cache, gets the factors of its
  * columns and its low-rank part before it is written once.
  */
 #include "base/parallel.h"
@@ -13,13 +13,19 @@
 #include "kernels/cpu/simd/levels.h"
 #include "kernels/cpu/simd/tile.h"
 
+/* Columns of a panel, and rows of a tile whose sums are in registers at once. With ARM's dot product sums take half of the
+ * 32 registers, the weights of a step and the activations of four steps another quarter. */
+#if defined(__ARM_FEATURE_DOTPROD)
+enum { PANEL = 16, ROWS = 4 };
+#else
+enum { PANEL = 32, ROWS = VW == 16 ? 12 : 2 };
+#endif
+
 enum {
     BLOCK = HONE_INT8_BLOCK,
     TILE = HONE_INT8_TILE,
-    PANEL = 32,               /* columns */
-    VECTORS = PANEL / VW,     /* of a row of a tile */
-    ROWS = VW == 16 ? 12 : 2, /* of a tile whose sums are in registers at once */
-    STEPS = BLOCK / 4,        /* of four bytes along the contraction */
+    VECTORS = PANEL / VW, /* of a row of a tile */
+    STEPS = BLOCK / 4,    /* of four bytes along the contraction */
     UNROLL = ROWS == TILE && WEIGHT_OFFSET != 0 ? STEPS : 1,
     PANEL_BLOCK = PANEL * BLOCK, /* bytes */
     PART = 320,                  /* columns of the result in a part, at most */
@@ -45,7 +51,7 @@ typedef struct product_call {
     int64_t slab_rows;   /* of w */
     int64_t first_panel; /* of the part at hand */
     int8_t *panels;
-    float *low_panels;   /* [panels][R][32] */
+    float *low_panels;   /* [panels][R][PANEL] */
     int64_t parts;       /* of the columns */
     int64_t token_parts; /* where there are too few of them for the threads */
     unsigned char *parts_scratch;
@@ -62,7 +68,7 @@ static int64_t panels_of(int64_t columns) {
 /* Adding 128 to a byte turns its sign bit. */
 enum { TURNED = WEIGHT_OFFSET ? INT8_MIN : 0 };
 
-/* Forward: 32 output rows of block `b` of inputs; four neighbouring inputs of a row lie together already. */
+/* Forward: PANEL output rows of block `b` of inputs; four neighbouring inputs of a row lie together already. */
 static void pack_rows_of(int8_t *to, const product_call *call, int64_t column, int64_t b) {
     _Alignas(64) int8_t rows[PANEL][BLOCK] = {{0}};
     int64_t in = call->w->in;
@@ -103,7 +109,7 @@ HONE_INLINE v16 load_turned(const int8_t *p) {
     return x ^ (int8_t)TURNED;
 }
 
-/* Backward: 32 inputs of block `b` of output rows; four neighbouring rows are woven together. */
+/* Backward: PANEL inputs of block `b` of output rows; four neighbouring rows are woven together. */
 static void pack_columns_of(int8_t *to, const product_call *call, int64_t column, int64_t b) {
     int64_t in = call->w->in, first = b * BLOCK;
     int64_t left = call->columns - column, width = left < PANEL ? left : (int64_t)PANEL;
@@ -141,7 +147,7 @@ static void pack_panel(const product_call *call, int64_t p) {
 
 /* --- The inner loops --- */
 
-/* tile[ROWS][32] += by[row] (start[row] + the int8 product of one block). A function of its own, whose numbers come from
+/* tile[ROWS][PANEL] += by[row] (start[row] + the int8 product of one block). A function of its own, whose numbers come from
  * memory: what an inlined one keeps in registers is no longer there for the sums. */
 static __attribute__((noinline)) void add_block(float *tile, const int8_t *q, const int32_t *start,
                                                 const float *by, const int8_t *panel) {
@@ -152,21 +158,24 @@ static __attribute__((noinline)) void add_block(float *tile, const int8_t *q, co
         for (int v = 0; v < VECTORS; v++) total[r][v] = start[r] - (vi){0};
     }
 #pragma GCC unroll UNROLL
-    for (int step = 0; step < STEPS; step++) {
-        /* The next block, of which one line of activations and two of weights are first touched at once. */
-        __builtin_prefetch(q + (TILE + step) * BLOCK);
-        __builtin_prefetch(panel + PANEL_BLOCK + step * PANEL * 4);
-        __builtin_prefetch(panel + PANEL_BLOCK + step * PANEL * 4 + 64);
-        vb4 weights[VECTORS];
+    for (int first = 0; first < STEPS; first += DOT4_STEPS) {
+#pragma GCC unroll 4
+        for (int step = first; step < first + DOT4_STEPS; step++) {
+            /* The next block, of which a line of activations and a step's weights are first touched at once. */
+            __builtin_prefetch(q + (TILE + step) * BLOCK);
+            for (int line = 0; line < PANEL * 4; line += 64)
+                __builtin_prefetch(panel + PANEL_BLOCK + step * PANEL * 4 + line);
+            vb4 weights[VECTORS];
 #pragma GCC unroll 8
-        for (int v = 0; v < VECTORS; v++)
-            memcpy(&weights[v], panel + (step * PANEL + v * VW) * 4, sizeof weights[v]);
+            for (int v = 0; v < VECTORS; v++)
+                memcpy(&weights[v], panel + (step * PANEL + v * VW) * 4, sizeof weights[v]);
 #pragma GCC unroll 16
-        for (int r = 0; r < ROWS; r++) {
-            int32_t four;
-            memcpy(&four, q + r * BLOCK + step * 4, 4);
+            for (int r = 0; r < ROWS; r++) {
+                dot4_activations some = dot4_load(q + r * BLOCK + first * 4);
 #pragma GCC unroll 8
-            for (int v = 0; v < VECTORS; v++) total[r][v] = dot4(total[r][v], weights[v], four);
+                for (int v = 0; v < VECTORS; v++)
+                    total[r][v] = dot4(total[r][v], weights[v], some, step - first);
+            }
         }
     }
 #pragma GCC unroll 16
@@ -179,7 +188,7 @@ static __attribute__((noinline)) void add_block(float *tile, const int8_t *q, co
     }
 }
 
-/* tile[TILE][32] += the product of one block of a tile's tokens, or of its residuals, with the panel's. */
+/* tile[TILE][PANEL] += the product of one block of a tile's tokens, or of its residuals, with the panel's. */
 static void add_tile(float *tile, const int8_t *q, const int32_t *sum, const float *scale,
                      float factor, const int8_t *panel) {
     int32_t start[TILE];
@@ -212,7 +221,7 @@ static void add_blocks(float *tile, const product_call *call, int64_t number, co
     }
 }
 
-/* tile[ROWS][32] times the factors of its columns, plus t b^T; rows from `count` on are not used. */
+/* tile[ROWS][PANEL] times the factors of its columns, plus t b^T; rows from `count` on are not used. */
 HONE_INLINE void finish_rows(float *tile, const float *factor, const float *t, int64_t rank,
                              int64_t count, const float *panel) {
     vf sum[ROWS][VECTORS];

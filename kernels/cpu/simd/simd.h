@@ -1,6 +1,6 @@
 /*
  * Vectors of floats as wide as the instruction set a file is being compiled for (HONE_SIMD_LEVEL: plain, avx2,
- * avx512 or neon), written with GNU vector types; intrinsics only where those have no word for it. Products followed by sums
+ * avx512, neon …), written with GNU vector types; intrinsics only where those have no word for it. Products followed by sums
  * become fused multiply-adds where the processor has them.
  */
 #ifndef HONE_KERNELS_CPU_SIMD_SIMD_H
