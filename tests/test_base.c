@@ -352,6 +352,16 @@ START_TEST(sha256_known_text_gives_known_digest) {
 }
 END_TEST
 
+START_TEST(sha256_file_stops_when_nobody_waits_for_it) {
+    char found[HONE_SHA256_TEXT];
+    atomic_bool stop = false;
+    ck_ok(hone_file_put(path, "abc", 3));
+    ck_ok(hone_sha256_file_until(found, path, &stop));
+    atomic_store(&stop, true);
+    ck_fails(hone_sha256_file_until(found, path, &stop), HONE_ERR_INTERRUPTED, path);
+}
+END_TEST
+
 START_TEST(dir_make_parent_makes_all_but_the_last) {
     char top[80], below[96];
     snprintf(top, sizeof top, "%s/a", folder);
@@ -405,6 +415,7 @@ int main(void) {
     tcase_add_test(files, file_write_full_disk_is_io_error);
     tcase_add_test(files, map_open_reads_bytes_and_names_failures);
     tcase_add_test(files, sha256_known_text_gives_known_digest);
+    tcase_add_test(files, sha256_file_stops_when_nobody_waits_for_it);
     tcase_add_test(files, dir_make_parent_makes_all_but_the_last);
     tcase_add_test(files, dir_make_existing_is_fine_and_file_is_not);
     suite_add_tcase(suite, files);
