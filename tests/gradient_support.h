@@ -25,7 +25,8 @@ typedef struct problem {
     double loss, factor;                     /* the gradient is that of factor * loss */
     hone_keep keep;
     bool bf16;
-    double *found; /* what backward reads of the first leaf */
+    uint32_t adapted; /* blocks of the decoder from this one on have LoRA */
+    double *found;    /* what backward reads of the first leaf */
     /* shapes and constants that builders use */
     int64_t T, C, O, R, H, K, D, V;
     const hone_segment *segments;
@@ -188,6 +189,11 @@ static inline void check_gradients(problem *p) {
     for (int i = 0; i < p->leaves; i++) {
         if (p->leaf[i].needs_grad) check_leaf(p, i, grads[i]);
     }
+}
+
+/* Bit i of `wanted`: input i needs a gradient. */
+static inline void freeze_others(problem *p, int wanted) {
+    for (int i = 0; i < p->leaves; i++) p->leaf[i].needs_grad = wanted >> i & 1;
 }
 
 /* Three documents. */

@@ -79,11 +79,6 @@ static hone_tensor *build_layernorm(problem *p) {
     return z;
 }
 
-/* Bit i of `wanted`: input i needs a gradient. */
-static void freeze_others(problem *p, int wanted) {
-    for (int i = 0; i < p->leaves; i++) p->leaf[i].needs_grad = wanted >> i & 1;
-}
-
 static void check_layernorm(int64_t tokens, int64_t width, int wanted) {
     problem p;
     open_problem(&p);

@@ -1,6 +1,6 @@
 /*
- * What the tape promises, in double precision: gradients go through a whole decoder, recomputation changes no bit, planned
- * memory is shared safely, values kept in bf16 are only rounded.
+ * What the tape promises, in double precision: gradients go through a whole decoder and no further than wanted, recomputation
+ * changes no bit, planned memory is shared safely, values kept in bf16 are only rounded.
  */
 #include "autograd/layout.h"
 #include "tests/gradient_support.h"
@@ -18,7 +18,7 @@ static hone_tensor *build_block(problem *p, hone_tensor *x, uint32_t module) {
     hone_tensor *h, *q, *k, *v, *o, *y, *g, *u;
     hone_tape_keep(p->tape, p->keep);
     ck_ok(hone_rmsnorm(&h, p->tape, x, &p->leaf[1], 1e-5));
-    ck_ok(hone_linear(&q, p->tape, h, &p->leaf[2], &lora));
+    ck_ok(hone_linear(&q, p->tape, h, &p->leaf[2], module >= p->adapted ? &lora : NULL));
     ck_ok(hone_linear(&k, p->tape, h, &p->leaf[3], NULL));
     ck_ok(hone_linear(&v, p->tape, h, &p->leaf[3], NULL));
     ck_ok(hone_rope(&q, p->tape, q, p->cosine, p->sine, p->positions, q_shape));
@@ -170,6 +170,49 @@ START_TEST(values_kept_in_bf16_are_those_rounded) {
 }
 END_TEST
 
+enum { MOST = 64 };
+static hone_work seen[MOST]; /* backward */
+static int seen_count;
+
+static void note_backward(void *context, const hone_work *work) {
+    (void)context;
+    if (work->phase != HONE_BACKWARD) return;
+    ck_assert_int_lt(seen_count, MOST);
+    seen[seen_count++] = *work;
+}
+
+/* A step of which the factors alone are trained, in blocks from `adapted` on; gives the bytes it needs. */
+static size_t run_adapted(uint32_t adapted) {
+    enum { FACTORS = 1 << 6 | 1 << 7 };
+    problem p;
+    open_decoder(&p);
+    freeze_others(&p, FACTORS);
+    p.adapted = adapted;
+    seen_count = 0;
+    hone_tape_observe(p.tape, (hone_observer){.passed = note_backward});
+    compute_gradients(&p);
+    size_t bytes = hone_tape_bytes(p.tape);
+    close_problem(&p);
+    return bytes;
+}
+
+START_TEST(backward_ends_at_the_lowest_adapted_layer) {
+    /* What is above the blocks; the last one's MLP, up before gate; its attention, of k and v nothing. */
+    static const char *const wanted[] = {"dot",       "rmsnorm", "add",     "linear", "gated",
+                                         "linear",    "linear",  "rmsnorm", "add",    "linear",
+                                         "attention", "rope",    "lora"};
+    enum { WANTED = sizeof wanted / sizeof *wanted };
+    size_t both = run_adapted(0);
+    ck_assert_int_gt(seen_count, 2 * WANTED - 2);
+    ck_assert_uint_lt(run_adapted(1), both);
+    ck_assert_int_eq(seen_count, WANTED + 1);
+    for (int i = 0; i < WANTED; i++) ck_assert_str_eq(seen[i].name, wanted[i]);
+    ck_assert_str_eq(seen[WANTED].name,
+                     "linear"); /* q's own product, of which nobody wants the gradient */
+    ck_assert_double_eq(seen[WANTED].flops, 0);
+}
+END_TEST
+
 START_TEST(layout_blocks_that_live_together_never_overlap) {
     hone_layout layout = {0};
     size_t live[64] = {0};
@@ -206,6 +249,7 @@ int main(void) {
     tcase_add_loop_test(values, decoder_recomputed_gives_the_same_bits, 1, KEEPS);
     tcase_add_loop_test(values, values_kept_in_bf16_are_those_rounded, 0, 2);
     tcase_add_loop_test(values, decoder_kept_in_bf16_differs_by_rounding_only, 0, KEEPS);
+    tcase_add_test(values, backward_ends_at_the_lowest_adapted_layer);
     tcase_add_test(values, layout_blocks_that_live_together_never_overlap);
     suite_add_tcase(suite, values);
     return hone_test_run(suite);
