@@ -1,6 +1,7 @@
 #include <assert.h>
 
 #include "autograd/ops.h"
+#include "base/size.h"
 
 enum { IN_H, IN_W };
 enum { CHUNK_ROWS = 264, CHUNK_BYTES = 160 << 20, ROW_TILE = 24 };

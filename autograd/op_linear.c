@@ -1,6 +1,7 @@
 #include <assert.h>
 
 #include "autograd/ops.h"
+#include "base/size.h"
 
 typedef struct linear_attributes {
     double scale;

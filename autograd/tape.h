@@ -159,11 +159,6 @@ void hone_pass_part(const hone_node *node, const hone_pass *pass, const char *na
 hone_watch hone_watch_begin(const hone_observer *observer, const hone_node *node, hone_phase phase);
 void hone_watch_end(const hone_node *node, const hone_pass *pass);
 
-/* For workspace rules: parts of a workspace begin on cache lines. */
-static inline size_t hone_whole_lines(size_t bytes) {
-    return (bytes + 63) / 64 * 64;
-}
-
 static inline bool hone_node_wants_grad(const hone_node *node, int i) {
     return node->in[i] && node->in[i]->needs_grad;
 }

@@ -1,6 +1,7 @@
 /*
  * Parallel loops. The only place of the program that starts threads for numerical work (OpenMP, the runtime that
- * oneDNN uses too). Work is cut by the loop's own sizes, never by the thread count, unless a kernel says otherwise.
+ * oneDNN uses too). Which thread takes an item changes no result. Items are cut by the loop's own sizes; where a kernel cuts
+ * them by the thread count, its bits depend on that count, as kernels/kernels.h says.
  */
 #ifndef HONE_BASE_PARALLEL_H
 #define HONE_BASE_PARALLEL_H

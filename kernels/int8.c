@@ -1,15 +1,11 @@
 #include "kernels/int8.h"
 
-enum { LINE = 64 };
-
-static size_t whole_lines(size_t bytes) {
-    return (bytes + LINE - 1) / LINE * LINE;
-}
+#include "base/size.h"
 
 hone_int8_rows hone_int8_rows_view(void *memory, int64_t tokens, int64_t width) {
     size_t blocks = (size_t)(hone_int8_tiles(tokens) * hone_int8_blocks(width));
     size_t q = blocks * HONE_INT8_TILE * HONE_INT8_BLOCK;
-    size_t numbers = whole_lines(blocks * HONE_INT8_TILE * sizeof(float));
+    size_t numbers = hone_whole_lines(blocks * HONE_INT8_TILE * sizeof(float));
     char *at = memory;
     return (hone_int8_rows){
         .tokens = tokens,
@@ -26,7 +22,7 @@ hone_int8_rows hone_int8_rows_view(void *memory, int64_t tokens, int64_t width) 
 size_t hone_int8_rows_bytes(int64_t tokens, int64_t width) {
     size_t blocks = (size_t)(hone_int8_tiles(tokens) * hone_int8_blocks(width));
     return 2 * blocks * HONE_INT8_TILE * HONE_INT8_BLOCK +
-           3 * whole_lines(blocks * HONE_INT8_TILE * sizeof(float)) + whole_lines(blocks);
+           3 * hone_whole_lines(blocks * HONE_INT8_TILE * sizeof(float)) + hone_whole_lines(blocks);
 }
 
 void hone_int8_count(hone_int8_counts *counts, const hone_int8_rows *rows) {

@@ -10,7 +10,8 @@
  * Pointers are addresses on the table's device. Outputs may alias inputs only where said. "overwrites" and
  * "accumulates" say what happens to an output's former content; a `beta` of 0 overwrites and of 1 accumulates (and 0
  * never reads the former content, which may be NaN). Kernels cannot fail: shapes were checked by the operation.
- * Sums over tokens, rows or columns have a fixed order for a given thread count.
+ * Sums over tokens, rows or columns have a fixed order for a given thread count. With another one bits may differ:
+ * linear_fwd and linear_bwd then cut the contraction into slabs of another depth, others add up other parts.
  */
 #ifndef HONE_KERNELS_KERNELS_H
 #define HONE_KERNELS_KERNELS_H

@@ -361,11 +361,12 @@ hone_status hone_model_rope(hone_model *model, int64_t positions) {
 }
 
 /* Of several files: the hash of their hashes, one after the other. */
-static hone_status hash_files(char out[HONE_SHA256_TEXT], const hone_safetensors *files) {
+static hone_status hash_files(char out[HONE_SHA256_TEXT], const hone_safetensors *files,
+                              const atomic_bool *stop) {
     hone_buf all = {0};
     hone_status status = HONE_OK;
     for (size_t i = 0; i < hone_safetensors_file_count(files) && status == HONE_OK; i++) {
-        status = hone_sha256_file(out, hone_safetensors_file_at(files, i));
+        status = hone_sha256_file_until(out, hone_safetensors_file_at(files, i), stop);
         if (status == HONE_OK) status = hone_buf_puts(&all, out);
     }
     if (status == HONE_OK) hone_sha256_bytes(out, all.data, all.length);
@@ -373,11 +374,12 @@ static hone_status hash_files(char out[HONE_SHA256_TEXT], const hone_safetensors
     return status;
 }
 
-hone_status hone_model_hash(char out[HONE_SHA256_TEXT], const hone_model *model) {
-    if (model->gguf) return hone_sha256_file(out, model->path);
-    if (model->safetensors && hone_safetensors_file_count(model->safetensors) == 1) {
-        return hone_sha256_file(out, hone_safetensors_file_at(model->safetensors, 0));
+hone_status hone_model_hash(char out[HONE_SHA256_TEXT], const hone_model *model,
+                            const atomic_bool *stop) {
+    const hone_safetensors *files = model->safetensors;
+    if (model->gguf || !files) { /* fresh weights: the config they follow from */
+        return hone_sha256_file_until(out, model->path, stop);
     }
-    if (model->safetensors) return hash_files(out, model->safetensors);
-    return hone_sha256_file(out, model->path); /* fresh weights: the config they follow from */
+    if (hone_safetensors_file_count(files) > 1) return hash_files(out, files, stop);
+    return hone_sha256_file_until(out, hone_safetensors_file_at(files, 0), stop);
 }

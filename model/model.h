@@ -117,8 +117,9 @@ static inline hone_tensor *hone_model_head(hone_model *model) {
 }
 
 /* SHA-256 of the model's weights, for adapters and checkpoints: of the file, or over all shards; of the config of a
- * model made fresh. Reads all of them. */
-HONE_MUST_USE hone_status hone_model_hash(char out[HONE_SHA256_TEXT], const hone_model *model);
+ * model made fresh. Reads all of them, until *stop, as hone_sha256_file_until does. */
+HONE_MUST_USE hone_status hone_model_hash(char out[HONE_SHA256_TEXT], const hone_model *model,
+                                          const atomic_bool *stop);
 
 enum { HONE_NAME = 128 };
 

@@ -28,6 +28,10 @@ static hone_gemm_fn *const level_gemm[] = {hone_gemm_plain};
 #endif
 enum { LEVELS = sizeof level_names / sizeof level_names[0] };
 
+/* Of LoRA: beside the sizes of vectors. */
+static const int64_t ranks[] = {1, 3, 8, 16, 17, 64};
+enum { RANKS = sizeof ranks / sizeof ranks[0] };
+
 /* The table of a level, or NULL where this processor lacks it. */
 static inline const hone_kernels *level_table(int level) {
     const hone_kernels *table = NULL;

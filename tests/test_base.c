@@ -12,6 +12,7 @@
 #include "base/parallel.h"
 #include "base/philox.h"
 #include "base/sha256.h"
+#include "base/size.h"
 #include "tests/support.h"
 
 /* The value of a finite half, by the definition of the format. */
@@ -84,6 +85,12 @@ START_TEST(bf16_all_patterns_come_back_and_round_to_even) {
     }
     /* A NaN whose payload lies in the low bits only must not become infinity. */
     ck_assert(isnan(hone_bf16_to_f32(hone_bf16_from_f32(hone_f32_from_bits(0x7f800001u)))));
+}
+END_TEST
+
+START_TEST(whole_lines_are_of_64_bytes) {
+    static const size_t bytes[] = {0, 1, 63, 64, 65}, lines[] = {0, 1, 1, 1, 2};
+    for (int i = 0; i < 5; i++) ck_assert_uint_eq(hone_whole_lines(bytes[i]), 64 * lines[i]);
 }
 END_TEST
 
@@ -352,6 +359,16 @@ START_TEST(sha256_known_text_gives_known_digest) {
 }
 END_TEST
 
+START_TEST(sha256_file_stops_when_nobody_waits_for_it) {
+    char found[HONE_SHA256_TEXT];
+    atomic_bool stop = false;
+    ck_ok(hone_file_put(path, "abc", 3));
+    ck_ok(hone_sha256_file_until(found, path, &stop));
+    atomic_store(&stop, true);
+    ck_fails(hone_sha256_file_until(found, path, &stop), HONE_ERR_INTERRUPTED, path);
+}
+END_TEST
+
 START_TEST(dir_make_parent_makes_all_but_the_last) {
     char top[80], below[96];
     snprintf(top, sizeof top, "%s/a", folder);
@@ -383,6 +400,7 @@ int main(void) {
     tcase_add_test(values, f16_from_f32_all_halves_come_back);
     tcase_add_test(values, f16_from_f32_between_halves_rounds_to_nearest_even);
     tcase_add_test(values, bf16_all_patterns_come_back_and_round_to_even);
+    tcase_add_test(values, whole_lines_are_of_64_bytes);
     tcase_add_test(values, dtype_names_and_sizes_agree);
     tcase_add_test(values, edit_distance_swap_counts_one);
     tcase_add_test(values, philox_known_counters_give_known_words);
@@ -405,6 +423,7 @@ int main(void) {
     tcase_add_test(files, file_write_full_disk_is_io_error);
     tcase_add_test(files, map_open_reads_bytes_and_names_failures);
     tcase_add_test(files, sha256_known_text_gives_known_digest);
+    tcase_add_test(files, sha256_file_stops_when_nobody_waits_for_it);
     tcase_add_test(files, dir_make_parent_makes_all_but_the_last);
     tcase_add_test(files, dir_make_existing_is_fine_and_file_is_not);
     suite_add_tcase(suite, files);

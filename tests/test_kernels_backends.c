@@ -192,10 +192,8 @@ static const lora_case loras[] = {
 };
 enum { LORAS = sizeof loras / sizeof loras[0] };
 
-static void check_lora(const hone_kernels *table, int64_t number) {
+static void compare_lora(const hone_kernels *table, lora_case l, bool all) {
     const hone_kernels *ref = hone_kernels_ref();
-    lora_case l = loras[number / 2];
-    bool all = number % 2;
     hone_lora_shape shape = {l.tokens, l.in, l.out, l.rank, 0.5};
     int64_t sizes[] = {l.tokens * l.in,   l.tokens * l.out,  l.rank * l.in,
                        l.out * l.rank,    l.tokens * l.rank, l.tokens * l.rank,
@@ -223,8 +221,27 @@ static void check_lora(const hone_kernels *table, int64_t number) {
     hone_buffer_free(&space);
 }
 
+static void check_lora(const hone_kernels *table, int64_t number) {
+    compare_lora(table, loras[number / 2], number % 2);
+}
+
 START_TEST(lora_every_level_matches_reference) {
     at_every_level(check_lora, _i);
+}
+END_TEST
+
+/* Ranks beside the sizes of vectors, and numbers of threads. */
+static void check_lora_rank(const hone_kernels *table, int64_t rank) {
+    for (int threads = 1; threads <= 3; threads++) {
+        hone_threads_set(threads);
+        compare_lora(table, (lora_case){70, 65, 31, rank}, true);
+        compare_lora(table, (lora_case){20, 9, 7, rank}, false);
+    }
+    hone_threads_set(0);
+}
+
+START_TEST(lora_any_rank_and_threads_match_reference) {
+    at_every_level(check_lora_rank, ranks[_i]);
 }
 END_TEST
 
@@ -585,6 +602,7 @@ int main(void) {
     tcase_set_timeout(backends, 60);
     tcase_add_loop_test(backends, gemm_every_level_matches_reference, 0, 8 * GEMMS);
     tcase_add_loop_test(backends, lora_every_level_matches_reference, 0, 2 * LORAS);
+    tcase_add_loop_test(backends, lora_any_rank_and_threads_match_reference, 0, RANKS);
     tcase_add_loop_test(backends, linear_every_level_matches_reference, 0, 2 * DTYPES * LINEARS);
     tcase_add_loop_test(backends, linear_odd_width_matches_reference, 0, WIDTHS);
     tcase_add_test(backends, dequantize_all_values_match_reference);

@@ -289,6 +289,15 @@ START_TEST(product_every_level_matches_reference) {
 }
 END_TEST
 
+START_TEST(product_any_rank_and_threads_match_reference) {
+    int8_case c = {25, 130, 97, ranks[_i / 3]};
+    hone_threads_set(1 + _i % 3);
+    check_pass(c, true, 0.0f);
+    check_pass(c, false, 1.0f);
+    hone_threads_set(0);
+}
+END_TEST
+
 /* Against f32: the error of a whole product stays small beside its size, also where a few activations are 64 times
  * the others and the weights that meet them a 64th. */
 START_TEST(product_stays_near_f32_with_outliers) {
@@ -337,6 +346,7 @@ int main(void) {
     tcase_add_loop_test(backends, weight_every_level_equals_reference, 0, CASES);
     tcase_add_loop_test(backends, quantize_every_level_equals_reference, 0, CASES);
     tcase_add_loop_test(backends, product_every_level_matches_reference, 0, 4 * CASES);
+    tcase_add_loop_test(backends, product_any_rank_and_threads_match_reference, 0, 3 * RANKS);
     suite_add_tcase(suite, backends);
     return hone_test_run(suite);
 }

@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "tests/train_support.h"
+#include "train/checkpoint.h"
 
 START_TEST(train_small_run_learns_and_writes_its_files) {
     make_folder();
@@ -70,6 +71,50 @@ START_TEST(train_resumed_with_other_options_is_refused) {
     ck_fails(hone_train(&result, &o, false, &stopping), HONE_ERR_INTERRUPTED, "step 4");
     set(&o, "lr=2e-2");
     ck_fails(hone_train(&result, &o, true, &silent), HONE_ERR_USAGE, "options");
+    hone_train_options_free(&o);
+    remove_folder();
+}
+END_TEST
+
+/* A checkpoint as a version wrote it that did not know a name: of its plan, or of its options. */
+static void write_earlier(const char *run, const hone_checkpoint_state *state, bool of_plan,
+                          const char *name) {
+    char checkpoints[512], text[4096];
+    snprintf(checkpoints, sizeof checkpoints, "%s/checkpoints", run);
+    snprintf(text, sizeof text, "%s", of_plan ? state->plan : state->config);
+    char *line = strstr(text, name), *next = line ? strchr(line, '\n') : NULL;
+    ck_assert_ptr_nonnull(next);
+    memmove(line, next + 1, strlen(next));
+    hone_checkpoint_state earlier = *state;
+    earlier.step++;
+    *(of_plan ? &earlier.plan : &earlier.config) = text;
+    float number = 1;
+    hone_checkpoint_tensor tensor = {.name = "a", .data = &number, .dims = 1, .shape = {1}};
+    ck_ok(hone_checkpoint_write(checkpoints, &earlier, &tensor, 1, 9));
+}
+
+START_TEST(train_resumed_from_an_earlier_version_says_what_is_missing) {
+    static const struct {
+        bool of_plan;
+        const char *name;
+    } rows[] = {{true, "compute"}, {true, "activations"}, {true, "template"}, {false, "too_long"}};
+    make_folder();
+    write_records(in_folder("records.jsonl"), 60);
+    hone_train_options o = options_for(in_folder("run"));
+    hone_train_result result;
+    stop_flag = 0;
+    stop_after = 4;
+    ck_fails(hone_train(&result, &o, false, &stopping), HONE_ERR_INTERRUPTED, "step 4");
+    hone_checkpoint_state state;
+    char path[512], message[64];
+    snprintf(path, sizeof path, "%s/checkpoints/step-000004.h5", o.out);
+    ck_ok(hone_checkpoint_read_state(&state, path));
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        write_earlier(o.out, &state, rows[i].of_plan, rows[i].name);
+        snprintf(message, sizeof message, "says nothing of \"%s\", because", rows[i].name);
+        ck_fails(hone_train(&result, &o, true, &silent), HONE_ERR_UNSUPPORTED, message);
+    }
+    hone_checkpoint_state_free(&state);
     hone_train_options_free(&o);
     remove_folder();
 }
@@ -195,6 +240,7 @@ int main(void) {
     TCase *errors = tcase_create("errors");
     tcase_set_timeout(errors, 120);
     tcase_add_test(errors, train_resumed_with_other_options_is_refused);
+    tcase_add_test(errors, train_resumed_from_an_earlier_version_says_what_is_missing);
     tcase_add_loop_test(errors, train_impossible_run_says_what_to_do, 0, IMPOSSIBLE);
     suite_add_tcase(suite, errors);
     return hone_test_run(suite);

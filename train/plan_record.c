@@ -82,15 +82,18 @@ hone_status hone_run_describe(hone_run *run) {
     return format_run_file(&run->file, o, entries, count);
 }
 
-/* The value of "\n<name>: <value>\n"; NULL when there is none. */
-static const char *recorded(const char *plan, const char *name) {
-    size_t length = strlen(name);
-    for (const char *line = plan; line; line = strchr(line, '\n')) {
+/* The value of "\n<name>: <value>\n", of a name of `length` bytes; NULL when there is none. */
+static const char *recorded_of(const char *text, const char *name, size_t length) {
+    for (const char *line = text; line; line = strchr(line, '\n')) {
         if (*line == '\n') line++;
         if (strncmp(line, name, length) == 0 && strncmp(line + length, ": ", 2) == 0)
             return line + length + 2;
     }
     return NULL;
+}
+
+static const char *recorded(const char *plan, const char *name) {
+    return recorded_of(plan, name, strlen(name));
 }
 
 /* Which of the words a plan has recorded under a name; -1 for none of them. */
@@ -103,7 +106,32 @@ static int recorded_word(const char *plan, const char *name, const char *const *
     return -1;
 }
 
-static hone_status refuse_recorded(const hone_run *run) {
+/* What a run decided before there was a name for it cannot be known. */
+static hone_status refuse_earlier(const hone_run *run, const char *name, size_t length) {
+    return hone_fail(
+        HONE_ERR_UNSUPPORTED,
+        "%s: says nothing of \"%.*s\", because the run was begun by an earlier version "
+        "of hone; resume it with that version, or start a new run",
+        run->found_path, (int)length, name);
+}
+
+/* That `then` has every name that `now` has. */
+static hone_status check_names(const hone_run *run, const char *now, const char *then) {
+    for (const char *line = now; *line; line += strcspn(line, "\n") + 1) {
+        size_t length = strcspn(line, ":");
+        if (!recorded_of(then, line, length)) return refuse_earlier(run, line, length);
+    }
+    return HONE_OK;
+}
+
+hone_status hone_run_check_names(const hone_run *run) {
+    HONE_TRY(check_names(run, run->state.config, run->found.config));
+    return check_names(run, run->state.plan, run->found.plan);
+}
+
+/* A name of the plan that was found, whose value is of no use. */
+static hone_status refuse_recorded(const hone_run *run, const char *name) {
+    if (!recorded(run->found.plan, name)) return refuse_earlier(run, name, strlen(name));
     return hone_fail(HONE_ERR_USAGE,
                      "%s: its plan does not go with these options, so the result would differ; "
                      "resume with what the run began with, or start a new run",
@@ -117,15 +145,17 @@ hone_status hone_run_recorded_plan(hone_plan *out, const hone_run *run) {
     *out = (hone_plan){.recompute = (hone_recompute)level,
                        .bf16 = kept == HONE_ACTIVATIONS_BF16,
                        .micro_batch = rows ? strtoll(rows, NULL, 10) : 0};
-    bool fits = level >= 0 && kept >= 0 && out->micro_batch >= 1 &&
-                out->micro_batch <= run->options->batch_size;
-    return fits ? HONE_OK : refuse_recorded(run);
+    if (level < 0) return refuse_recorded(run, "recompute");
+    if (kept < 0) return refuse_recorded(run, "activations");
+    if (out->micro_batch < 1 || out->micro_batch > run->options->batch_size)
+        return refuse_recorded(run, "micro_batch");
+    return HONE_OK;
 }
 
 hone_status hone_run_recorded_compute(hone_compute *out, const hone_run *run) {
     int way = recorded_word(run->found.plan, "compute", hone_compute_names, HONE_COMPUTES);
     *out = (hone_compute)way;
-    return way > HONE_COMPUTE_AUTO ? HONE_OK : refuse_recorded(run);
+    return way > HONE_COMPUTE_AUTO ? HONE_OK : refuse_recorded(run, "compute");
 }
 
 hone_status hone_run_write_plan(const hone_run *run) {

@@ -76,6 +76,8 @@ HONE_MUST_USE hone_status hone_run_describe(hone_run *run);
 /* What the checkpoint that was found was planned with. */
 HONE_MUST_USE hone_status hone_run_recorded_plan(hone_plan *out, const hone_run *run);
 HONE_MUST_USE hone_status hone_run_recorded_compute(hone_compute *out, const hone_run *run);
+/* That it says all that hone_run_describe has set: one of an earlier version may not. */
+HONE_MUST_USE hone_status hone_run_check_names(const hone_run *run);
 /* Writes run.yaml. */
 HONE_MUST_USE hone_status hone_run_write_plan(const hone_run *run);
 

@@ -119,6 +119,7 @@ hone_status hone_run_restore(hone_run *run) {
                      run->options->out);
         return HONE_OK;
     }
+    HONE_TRY(hone_run_check_names(run));
     HONE_TRY(check_same_run(&run->state, &run->found, run->found_path));
     HONE_TRY(hone_checkpoint_read(run->saved, run->saved_count, run->found_path));
     hone_checkpoint_state_free(&run->state);

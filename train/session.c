@@ -25,7 +25,7 @@ static hone_status check_vocabulary(const hone_session *s, const char *path) {
 
 static void *take_hash(void *context) {
     hone_session *s = context;
-    if (hone_model_hash(s->hashed, s->model) != HONE_OK) s->hashed[0] = '\0';
+    if (hone_model_hash(s->hashed, s->model, &s->closing) != HONE_OK) s->hashed[0] = '\0';
     return NULL;
 }
 
@@ -60,7 +60,7 @@ hone_status hone_session_hash_model(hone_session *session) {
     end_hash(session);
     if (!session->model_hash[0]) memcpy(session->model_hash, session->hashed, HONE_SHA256_TEXT);
     if (session->model_hash[0]) return HONE_OK;
-    return hone_model_hash(session->model_hash, session->model);
+    return hone_model_hash(session->model_hash, session->model, &session->closing);
 }
 
 hone_status hone_session_info(hone_adapter_info *out, hone_session *s) {
@@ -190,6 +190,7 @@ hone_status hone_session_open_data(hone_session *s, const char *path, const char
 }
 
 void hone_session_close(hone_session *s) {
+    atomic_store(&s->closing, true);
     end_hash(s);
     hone_samples_free(s->samples);
     hone_datafile_free(s->data);

@@ -6,6 +6,7 @@
 #define HONE_TRAIN_SESSION_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "data/samples.h"
 #include "model/lora.h"
@@ -17,6 +18,7 @@ typedef struct hone_session {
     char model_hash[HONE_SHA256_TEXT], vocabulary_hash[HONE_SHA256_TEXT]; /* "" until asked for */
     pthread_t hasher; /* where `hashing`: takes the model's hash beside everything else */
     bool hashing;
+    atomic_bool closing;           /* that thread is to give up */
     char hashed[HONE_SHA256_TEXT]; /* by it; "" where it failed */
     hone_adapter *adapter;
     hone_tokenizer *tokenizer;
@@ -58,6 +60,7 @@ HONE_MUST_USE hone_status hone_session_open_data(hone_session *session, const ch
                                                  const char *import_to,
                                                  const hone_samples_options *options);
 
-void hone_session_close(hone_session *session); /* takes a zeroed one */
+/* Does not wait for a hash that nobody will ask for. Takes a zeroed one. */
+void hone_session_close(hone_session *session);
 
 #endif

@@ -322,6 +322,14 @@ def test_finished_run_that_is_resumed_tells_its_speed(hone, trained, tmp_path):
     assert again["steps"] == 6 and again["tokens_per_second"] > 0
 
 
+def test_train_that_cannot_start_does_not_wait_for_the_hash_of_its_model(hone, model, tmp_path):
+    base = tmp_path / "base.gguf"
+    hone("export", "--model", model, "--out", base)
+    os.truncate(base, 1 << 40)  # mostly a hole, which takes minutes to read
+    refused = hone("train", "--model", base, "--data", "nowhere.jsonl", "--out", tmp_path / "run", status=1)
+    assert "nowhere.jsonl: no such file" in refused.stderr
+
+
 def test_eval_takes_from_the_run_what_is_not_given(hone, model, records, trained):
     measure = ["eval", "--model", model, "--adapter", trained[0], "--data", records, "--split", "eval"]
     fraction = next(line for line in (trained[0] / "run.yaml").read_text().splitlines() if "eval_fraction" in line).split()[1]

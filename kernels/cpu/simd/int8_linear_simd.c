@@ -9,6 +9,7 @@
  * columns and its low-rank part before it is written once.
  */
 #include "base/parallel.h"
+#include "base/size.h"
 #include "kernels/cpu/simd/dot4.h"
 #include "kernels/cpu/simd/levels.h"
 #include "kernels/cpu/simd/tile.h"
@@ -328,18 +329,15 @@ typedef struct scratch {
     size_t bytes;
 } scratch;
 
-static size_t whole_lines(int64_t bytes) {
-    return ((size_t)bytes + 63) / 64 * 64;
-}
-
 static scratch divide(const hone_int8_weight *w, int64_t rank, void *workspace) {
     int64_t across = hone_int8_blocks(w->in), down = hone_int8_blocks(slab_rows(w, false));
     int64_t forward = part_width(w->in) * across, backward = part_width(0) * down;
     int64_t rows = smaller(quantised_rows(w), w->out);
-    size_t q = w->q ? 0 : whole_lines(rows * w->in);
-    size_t scale = w->q ? 0 : whole_lines(hone_int8_blocks(rows) * across * 4);
-    scratch s = {.panels_bytes = whole_lines((forward > backward ? forward : backward) * BLOCK)};
-    s.part_bytes = s.panels_bytes + whole_lines(PART * rank * (int64_t)sizeof(float));
+    size_t q = w->q ? 0 : hone_whole_lines((size_t)(rows * w->in));
+    size_t scale = w->q ? 0 : hone_whole_lines((size_t)(hone_int8_blocks(rows) * across) * 4);
+    int64_t panels = (forward > backward ? forward : backward) * BLOCK;
+    scratch s = {.panels_bytes = hone_whole_lines((size_t)panels)};
+    s.part_bytes = s.panels_bytes + hone_whole_lines((size_t)(PART * rank) * sizeof(float));
     s.bytes = q + scale + s.part_bytes * (size_t)hone_threads();
     unsigned char *at = workspace;
     if (!at) return s;

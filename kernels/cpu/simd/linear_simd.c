@@ -7,7 +7,8 @@
  *     panel   [contraction of the slab + R][2 vectors]
  *
  * Tiles of tokens then go through all panels, their sums in registers over the whole contraction. No full f32 copy of the
- * weights ever exists. Few tokens, as in generation, read each weight once instead.
+ * weights ever exists. Few tokens, as in generation, read each weight once instead. The threads' number decides how wide a
+ * part is, and so how deep a slab: bits depend on it.
  */
 #include "base/parallel.h"
 #include "kernels/cpu/simd/levels.h"
