@@ -314,8 +314,7 @@ static product_call prepare(hone_dtype type, bool forward, int64_t tokens, int64
     int64_t columns = (call.units + call.parts - 1) / call.parts * call.unit;
     call.slab_depth = slab_depth(call.depth, columns);
     call.panels_size = round_up(columns, PANEL) * (pairs_of(call.slab_depth) + rank);
-    call.scratch_size =
-        call.panels_size + round_up(columns * pairs_of(call.slab_depth), LINE);
+    call.scratch_size = call.panels_size + round_up(columns * pairs_of(call.slab_depth), LINE);
     return call;
 }
 
