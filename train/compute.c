@@ -94,7 +94,7 @@ static hone_status measure(hone_compute *out, hone_run *run) {
             status = time_one_way(&seconds[way], run, most_seconds / (bf16 ? 3 : 2));
         if (status != HONE_OK || way == HONE_COMPUTE_F32) continue;
         if (seconds[way] < seconds[*out]) *out = way;
-        status = hone_buf_printf(&others, "%s%s takes %.2f", others.length ? " and " : "",
+        status = hone_buf_printf(&others, others.length ? " and %s %.2f" : "%s takes %.2f",
                                  hone_compute_names[way], seconds[way] / seconds[HONE_COMPUTE_F32]);
     }
     (void)!prepare(model, HONE_COMPUTE_F32, 0);
