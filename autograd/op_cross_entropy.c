@@ -1,6 +1,7 @@
 #include <assert.h>
 
 #include "autograd/ops.h"
+#include "autograd/product.h"
 #include "base/size.h"
 
 enum { IN_H, IN_W };
@@ -36,16 +37,8 @@ static hone_status shape(hone_tape *tape, hone_node *node) {
     return hone_node_output(tape, node, OUT_DH, "loss gradient", call->count, h->shape[1]);
 }
 
-/* Rows of the activations that are quantised at once: hidden states, then gradients of logits. */
-static size_t int8_bytes(const hone_tensor *w, int64_t rows) {
-    size_t hidden = hone_int8_rows_bytes(rows, w->shape[1]);
-    size_t logits = hone_int8_rows_bytes(rows, w->shape[0]);
-    return hidden > logits ? hidden : logits;
-}
-
 typedef struct scratch {
-    void *product;
-    void *quantised;     /* with int8 only */
+    void *product;       /* of the hidden states, then of the gradients of logits */
     hone_real *gathered; /* [chunk,C] */
     hone_real *logits;   /* [chunk,V] */
     size_t bytes;
@@ -54,19 +47,17 @@ typedef struct scratch {
 static scratch divide(const hone_node *node, const hone_kernels *kernels, void *workspace) {
     const hone_tensor *w = node->in[IN_W];
     int64_t rows = most_rows(node);
-    size_t product = hone_whole_lines(
-        w->int8 ? kernels->int8_workspace(w->int8, 0)
-                : kernels->linear_workspace(w->dtype, w->shape[1], w->shape[0], 0));
-    size_t quantised = w->int8 ? hone_whole_lines(int8_bytes(w, rows)) : 0;
+    size_t product = hone_product_workspace(kernels, w, rows, 0, false);
+    size_t product_bwd = hone_product_workspace(kernels, w, rows, 0, true);
+    if (product < product_bwd) product = product_bwd;
     size_t gathered = hone_whole_lines((size_t)(rows * w->shape[1]) * sizeof(hone_real));
     size_t logits = hone_whole_lines((size_t)(rows * w->shape[0]) * sizeof(hone_real));
     unsigned char *base = workspace;
     return (scratch){
         .product = base,
-        .quantised = base ? base + product : NULL,
-        .gathered = base ? (hone_real *)(void *)(base + product + quantised) : NULL,
-        .logits = base ? (hone_real *)(void *)(base + product + quantised + gathered) : NULL,
-        .bytes = product + quantised + gathered + logits,
+        .gathered = base ? (hone_real *)(void *)(base + product) : NULL,
+        .logits = base ? (hone_real *)(void *)(base + product + gathered) : NULL,
+        .bytes = product + gathered + logits,
     };
 }
 
@@ -83,26 +74,12 @@ static void run_chunk(const hone_node *node, const hone_kernels *kernels, const 
     hone_real *losses = node->out[OUT_LOSSES]->data;
     bool grad = node->out[OUT_DH] != NULL;
     kernels->gather_rows(s->gathered, h->data, call->rows + first, rows, width);
-    if (w->int8) {
-        kernels->int8_quantize(s->quantised, w->int8->counts, s->gathered, w->int8->column_factor,
-                               rows, width);
-        kernels->int8_fwd(s->logits, s->quantised, w->int8, NULL, rows, 0, s->product);
-    } else {
-        kernels->linear_fwd(s->logits, s->gathered, w->data, w->dtype, NULL, rows, width,
-                            vocabulary, 0, s->product);
-    }
+    hone_product_fwd(kernels, s->logits, s->gathered, w, NULL, rows, s->product);
     kernels->cross_entropy(losses + first, s->logits, call->targets + first, rows, vocabulary,
                            call->weight, call->softcap, grad);
     if (!grad) return;
     hone_real *dh = (hone_real *)node->out[OUT_DH]->data + first * width;
-    if (w->int8) {
-        kernels->int8_quantize(s->quantised, w->int8->counts, s->logits, w->int8->row_factor, rows,
-                               vocabulary);
-        kernels->int8_bwd(dh, s->quantised, w->int8, NULL, rows, 0, s->product);
-    } else {
-        kernels->linear_bwd(dh, s->logits, w->data, w->dtype, NULL, rows, width, vocabulary, 0,
-                            s->product);
-    }
+    hone_product_bwd(kernels, dh, s->logits, w, NULL, rows, 0, s->product);
     if (w->needs_grad) {
         kernels->gemm(w->grad->data, s->logits, s->gathered, vocabulary, width, rows, true, false,
                       vocabulary, width, width, 1, 1);

@@ -1,6 +1,7 @@
 #include <assert.h>
 
 #include "autograd/ops.h"
+#include "autograd/product.h"
 #include "base/size.h"
 
 typedef struct linear_attributes {
@@ -31,12 +32,10 @@ static hone_status shape(hone_tape *tape, hone_node *node) {
     return hone_node_output(tape, node, OUT_T, "lora", tokens, node->in[IN_A]->shape[0]);
 }
 
-/* The scratch of a pass: that of the products with w and with the factors; activations in int8; dropout's [T,in]; the
- * gradient of t [T,R]. */
+/* The scratch of a pass: that of the products with w and with the factors; dropout's [T,in]; the gradient of t [T,R]. */
 typedef struct scratch {
     void *product;
     void *factors;
-    void *rows;
     hone_real *dropped;
     hone_real *dt;
     size_t bytes;
@@ -59,15 +58,11 @@ static hone_lora_shape lora_shape(const hone_node *node) {
 static scratch divide(const hone_node *node, const hone_kernels *kernels, bool backward,
                       void *workspace) {
     const hone_tensor *w = node->in[IN_W];
-    const hone_int8_weight *int8 = node->in[IN_W]->int8;
-    int64_t tokens = node->in[IN_X]->shape[0], in = w->shape[1], out = w->shape[0];
+    int64_t tokens = node->in[IN_X]->shape[0], in = w->shape[1];
     int64_t rank = has_lora(node) ? node->in[IN_A]->shape[0] : 0;
     scratch s = {0};
-    s.product = cut(&s, workspace,
-                    int8 ? kernels->int8_workspace(int8, rank)
-                         : kernels->linear_workspace(w->dtype, in, out, rank));
+    s.product = cut(&s, workspace, hone_product_workspace(kernels, w, tokens, rank, backward));
     s.factors = cut(&s, workspace, has_lora(node) ? kernels->lora_workspace(lora_shape(node)) : 0);
-    s.rows = cut(&s, workspace, int8 ? hone_int8_rows_bytes(tokens, backward ? out : in) : 0);
     s.dropped = cut(&s, workspace, drops(node) ? (size_t)(tokens * in) * sizeof(hone_real) : 0);
     s.dt = cut(&s, workspace, backward ? (size_t)(tokens * rank) * sizeof(hone_real) : 0);
     return s;
@@ -90,17 +85,9 @@ static const hone_real *dropped_input(const hone_node *node, const hone_pass *pa
 /* y = x w^T + low. */
 static void product(const hone_node *node, const hone_pass *pass, const scratch *s,
                     const hone_low_rank *low) {
-    const hone_kernels *kernels = pass->kernels;
-    const hone_tensor *x = node->in[IN_X], *w = node->in[IN_W];
-    const hone_int8_weight *int8 = node->in[IN_W]->int8;
-    hone_real *y = node->out[OUT_Y]->data;
-    int64_t tokens = x->shape[0], in = w->shape[1], out = w->shape[0];
-    if (int8) {
-        kernels->int8_quantize(s->rows, int8->counts, x->data, int8->column_factor, tokens, in);
-        kernels->int8_fwd(y, s->rows, int8, low, tokens, 0, s->product);
-        return;
-    }
-    kernels->linear_fwd(y, x->data, w->data, w->dtype, low, tokens, in, out, 0, s->product);
+    const hone_tensor *x = node->in[IN_X];
+    hone_product_fwd(pass->kernels, node->out[OUT_Y]->data, x->data, node->in[IN_W], low,
+                     x->shape[0], s->product);
 }
 
 static void forward(const hone_node *node, const hone_pass *pass) {
@@ -120,18 +107,9 @@ static void forward(const hone_node *node, const hone_pass *pass) {
 /* dx = dy w + low, or added to it. */
 static void product_bwd(const hone_node *node, const hone_pass *pass, const scratch *s,
                         const hone_low_rank *low) {
-    const hone_kernels *kernels = pass->kernels;
-    const hone_tensor *w = node->in[IN_W];
-    const hone_int8_weight *int8 = node->in[IN_W]->int8;
-    const hone_real *dy = node->out[OUT_Y]->grad->data;
-    hone_real *dx = node->in[IN_X]->grad->data, beta = pass->beta[IN_X];
-    int64_t tokens = node->in[IN_X]->shape[0], in = w->shape[1], out = w->shape[0];
-    if (int8) {
-        kernels->int8_quantize(s->rows, int8->counts, dy, int8->row_factor, tokens, out);
-        kernels->int8_bwd(dx, s->rows, int8, low, tokens, beta, s->product);
-        return;
-    }
-    kernels->linear_bwd(dx, dy, w->data, w->dtype, low, tokens, in, out, beta, s->product);
+    const hone_tensor *x = node->in[IN_X];
+    hone_product_bwd(pass->kernels, x->grad->data, node->out[OUT_Y]->grad->data, node->in[IN_W],
+                     low, x->shape[0], pass->beta[IN_X], s->product);
 }
 
 /* dt = scale dy b;  da += dt^T dropout(x);  db += scale dy^T t. */

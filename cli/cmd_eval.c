@@ -19,9 +19,9 @@ typedef struct settings {
 
 static const char *const splits[] = {"all", "train", "eval", NULL};
 static const char *const train_ons[] = {"assistant", "all", NULL};
-static const char *const computes[] = {"f32", "int8", NULL};
+static const char *const computes[] = {"f32", "bf16", "int8", NULL};
 
-enum { COMPUTE_INT8 = 1 };
+enum { COMPUTE_BF16 = 1, COMPUTE_INT8 };
 
 static hone_status require(const char *value, const char *flag) {
     if (value) return HONE_OK;
@@ -60,6 +60,7 @@ static hone_status evaluate(hone_session *session, const settings *s) {
         .eval_fraction = s->eval_fraction,
     };
     HONE_TRY(hone_session_open_data(session, s->data, NULL, &how));
+    hone_model_bf16(session->model, s->compute == COMPUTE_BF16);
     if (s->compute == COMPUTE_INT8)
         HONE_TRY(hone_model_int8(session->model, session->model->arch.layers));
     hone_evaluator *evaluator;
@@ -91,7 +92,7 @@ static hone_status run(int argc, char **argv) {
         {"template-vars", HONE_FLAG_TEXT, &s.variables, .unit = "JSON",
          .text = "variables of the template, as in {\"enable_thinking\": false}"},
         {"compute", HONE_FLAG_CHOICE, &s.compute, .words = computes, .shown = "f32",
-         .text = "f32 or int8: precision of the products with frozen weights"},
+         .text = "f32, bf16 or int8: precision of the products with frozen weights"},
         {"threads", HONE_FLAG_INT, &s.threads, .unit = "N", .maximum = 4096,
          .text = "threads; 0: every core"},
         {"json", HONE_FLAG_SWITCH, &s.json, .text = "print one JSON object"},

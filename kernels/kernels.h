@@ -110,6 +110,18 @@ typedef struct hone_kernels {
                        hone_real beta, void *workspace);
     size_t (*linear_workspace)(hone_dtype type, int64_t in, int64_t out, int64_t rank);
 
+    /* As linear_fwd and linear_bwd, of w and the other side rounded to bf16, to nearest even; `low` is not. Elements below the
+     * smallest normal number may count as zero; a NaN stays one. `workspace` has bf16_workspace() bytes for that pass. */
+    void (*bf16_fwd)(hone_real *y, const hone_real *x, const void *w, hone_dtype type,
+                     const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out,
+                     hone_real beta, void *workspace);
+    void (*bf16_bwd)(hone_real *dx, const hone_real *dy, const void *w, hone_dtype type,
+                     const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out,
+                     hone_real beta, void *workspace);
+    size_t (*bf16_workspace)(hone_dtype type, int64_t tokens, int64_t in, int64_t out, int64_t rank,
+                             bool backward);
+    bool bf16_is_native; /* the processor multiplies in bf16; else the mode is no faster than f32 */
+
     /* The products of LoRA's factors alone.
      * fwd: t[T,R] = x[T,in] a^T.
      * bwd: dt[T,R] = scale dy b; db += scale dy^T t and da += dt^T x, where they are not NULL. `da` NULL: x is not read.
@@ -256,8 +268,9 @@ typedef struct hone_kernels {
 /* The plainest table: the oracle of all others. */
 const hone_kernels *hone_kernels_ref(void);
 
-/* The best table this processor can run: the reference kernels, overwritten by what it has. HONE_ISA=ref, plain, avx2 or
- * avx512 in the environment (ref, neon or neondot on 64-bit ARM) asks for a level by name; one the processor lacks, or an unknown name, is an error. */
+/* The best table this processor can run: the reference kernels, overwritten by what it has. HONE_ISA=ref, plain, avx2, avxvnni,
+ * avx512, avx512vnni or avx512bf16 in the environment (ref, neon or neondot on 64-bit ARM) asks for a level by name; one the
+ * processor lacks, or an unknown name, is an error. */
 HONE_MUST_USE hone_status hone_kernels_cpu(const hone_kernels **out);
 
 #endif

@@ -297,6 +297,14 @@ void hone_model_close(hone_model *model) {
     hone_free(model);
 }
 
+void hone_model_bf16(hone_model *model, bool on) {
+    for (int64_t l = 0; l < model->arch.layers; l++) {
+        for (int role = HONE_ROLE_LINEAR; role < HONE_ROLES; role++)
+            model->layers[l].weight[role].bf16 = on;
+    }
+    hone_model_head(model)->bf16 = on;
+}
+
 hone_status hone_model_tokenizer(hone_tokenizer **out, const char *path) {
     if (hone_path_ends(path, ".gguf")) {
         hone_gguf *gguf;

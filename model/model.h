@@ -98,6 +98,9 @@ HONE_MUST_USE hone_status hone_model_train_all(hone_model *model);
 HONE_MUST_USE hone_status hone_model_int8(hone_model *model, int64_t blocks);
 void hone_model_int8_free(hone_model *model); /* products are in f32 again */
 
+/* Whether products with the frozen matrices of the blocks and the head are taken in bf16. */
+void hone_model_bf16(hone_model *model, bool on);
+
 /* Whether an int8 copy is read in a weight's place; the embedding is read as well. */
 bool hone_model_int8_replaces(const hone_model *model, const hone_weight *weight);
 

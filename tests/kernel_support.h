@@ -16,9 +16,11 @@
 
 /* The levels of this family of processors, and hone's own GEMM of each. */
 #if defined(__x86_64__)
-static const char *const level_names[] = {"plain", "avx2", "avxvnni", "avx512", "avx512vnni"};
-static hone_gemm_fn *const level_gemm[] = {hone_gemm_plain, hone_gemm_avx2, hone_gemm_avxvnni,
-                                           hone_gemm_avx512, hone_gemm_avx512vnni};
+static const char *const level_names[] = {"plain",  "avx2",       "avxvnni",
+                                          "avx512", "avx512vnni", "avx512bf16"};
+static hone_gemm_fn *const level_gemm[] = {hone_gemm_plain,      hone_gemm_avx2,
+                                           hone_gemm_avxvnni,    hone_gemm_avx512,
+                                           hone_gemm_avx512vnni, hone_gemm_avx512bf16};
 #elif defined(__aarch64__)
 static const char *const level_names[] = {"neon", "neondot"};
 static hone_gemm_fn *const level_gemm[] = {hone_gemm_neon, hone_gemm_neondot};

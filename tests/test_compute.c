@@ -23,9 +23,11 @@ START_TEST(recall_gives_what_was_remembered_of_the_same_key) {
     ck_assert_int_eq(hone_compute_recall("one"), HONE_COMPUTE_AUTO);
     hone_compute_remember("one", HONE_COMPUTE_INT8);
     hone_compute_remember("two", HONE_COMPUTE_F32);
+    hone_compute_remember("four", HONE_COMPUTE_BF16);
     ck_assert_int_eq(hone_compute_recall("one"), HONE_COMPUTE_INT8);
     ck_assert_int_eq(hone_compute_recall("two"), HONE_COMPUTE_F32);
     ck_assert_int_eq(hone_compute_recall("three"), HONE_COMPUTE_AUTO);
+    ck_assert_int_eq(hone_compute_recall("four"), HONE_COMPUTE_BF16);
     hone_compute_remember("one", HONE_COMPUTE_F32);
     ck_assert_int_eq(hone_compute_recall("one"), HONE_COMPUTE_F32);
 }

@@ -1,6 +1,6 @@
 /*
- * Models whose frozen products are taken in int8: every form of weight, loss and gradients beside those in f32, and what
- * happens without memory.
+ * Models whose frozen products are taken in int8 or bf16: every form of weight, loss and gradients beside those in f32, and
+ * what happens without memory.
  */
 #include "model/merge.h"
 #include "tests/model_support.h"
@@ -72,32 +72,41 @@ static double cosine(const float *a, const float *b, int64_t n) {
     return ab / sqrt(aa * bb);
 }
 
+static void check_step(hone_model *model, const hone_adapter *adapter, const step *exact,
+                       double least) {
+    const char *path = model->path;
+    step found = take_step(model, adapter);
+    ck_assert_msg(found.loss != exact->loss, "%s: the loss is that of f32", path);
+    ck_assert_msg(fabs(found.loss - exact->loss) <= 0.005 * exact->loss,
+                  "%s: loss %g instead of %g", path, found.loss / TOKENS, exact->loss / TOKENS);
+    for (size_t i = 0; i < adapter->params.count; i++) {
+        const hone_param *param = &adapter->params.items[i];
+        int64_t at =
+            (const float *)param->tensor->grad->data - (const float *)adapter->params.grads.base;
+        double near = cosine(found.grads + at, exact->grads + at, hone_tensor_count(param->tensor));
+        ck_assert_msg(near >= least, "%s: cosine %g of %s", path, near, param->name);
+    }
+    hone_free(found.grads);
+}
+
 static void check_near_f32(const char *path, double least) {
     hone_model *model = open_model(path);
     hone_adapter *adapter = drawn_adapter(model);
     step exact = take_step(model, adapter);
     ck_ok(hone_model_int8(model, model->arch.layers));
-    step found = take_step(model, adapter);
-    ck_assert_msg(found.loss != exact.loss, "%s: int8 has the loss of f32", path);
-    ck_assert_msg(fabs(found.loss - exact.loss) <= 0.005 * exact.loss, "%s: loss %g instead of %g",
-                  path, found.loss / TOKENS, exact.loss / TOKENS);
-    for (size_t i = 0; i < adapter->params.count; i++) {
-        const hone_param *param = &adapter->params.items[i];
-        int64_t at =
-            (const float *)param->tensor->grad->data - (const float *)adapter->params.grads.base;
-        double near = cosine(found.grads + at, exact.grads + at, hone_tensor_count(param->tensor));
-        ck_assert_msg(near >= least, "%s: cosine %g of %s", path, near, param->name);
-    }
+    check_step(model, adapter, &exact, least);
     ck_assert_int_gt(model->int8_counts->blocks, 0);
+    hone_model_int8_free(model);
+    hone_model_bf16(model, true);
+    check_step(model, adapter, &exact, least);
     hone_free(exact.grads);
-    hone_free(found.grads);
     hone_adapter_free(adapter);
     hone_model_close(model);
 }
 
 static const char *const fixtures[] = {"grouped-tied", "untied-odd", "llama3-rope", "sharded-bf16"};
 
-START_TEST(int8_step_of_fixture_is_near_f32) {
+START_TEST(step_of_fixture_is_near_f32) {
     check_near_f32(test_text(test_fixture("models"), fixtures[_i]), 0.99);
 }
 END_TEST
@@ -105,7 +114,7 @@ END_TEST
 /* Biases, fused projections, norms on both sides, caps of scores and logits, weights stored the other way round. */
 static const char *const families[] = {"qwen2", "qwen3", "gemma2", "gemma3", "phi3", "gpt2"};
 
-START_TEST(int8_step_of_every_family_is_near_f32) {
+START_TEST(step_of_every_family_is_near_f32) {
     const char *folder = hone_test_data("tiny-archs");
     if (folder) check_near_f32(test_text(folder, families[_i]), 0.99);
 }
@@ -118,7 +127,7 @@ static const struct {
 } types[] = {{HONE_F16, true}, {HONE_Q8_0, true}, {HONE_Q4_0, false}, {HONE_Q5_0, false}};
 enum { TYPES = sizeof types / sizeof *types };
 
-START_TEST(int8_step_of_quantised_base_is_near_f32) {
+START_TEST(step_of_quantised_base_is_near_f32) {
     const char *folder = hone_test_data("tiny-archs"), *path = test_path("base.gguf");
     if (!folder) return;
     hone_model *model = open_model(test_text(folder, "llama.gguf"));
@@ -159,9 +168,9 @@ int main(void) {
     TCase *values = tcase_create("values");
     tcase_set_timeout(values, 120);
     tcase_add_checked_fixture(values, make_test_folder, remove_test_folder);
-    tcase_add_loop_test(values, int8_step_of_fixture_is_near_f32, 0, 4);
-    tcase_add_loop_test(values, int8_step_of_every_family_is_near_f32, 0, 6);
-    tcase_add_loop_test(values, int8_step_of_quantised_base_is_near_f32, 0, TYPES);
+    tcase_add_loop_test(values, step_of_fixture_is_near_f32, 0, 4);
+    tcase_add_loop_test(values, step_of_every_family_is_near_f32, 0, 6);
+    tcase_add_loop_test(values, step_of_quantised_base_is_near_f32, 0, TYPES);
     suite_add_tcase(suite, values);
     TCase *errors = tcase_create("errors");
     tcase_add_checked_fixture(errors, make_test_folder, remove_test_folder);

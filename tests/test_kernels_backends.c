@@ -1,52 +1,11 @@
 /* Every level of the CPU table against the reference, over shapes that lie beside the sizes of vectors and tiles. */
 #include "base/parallel.h"
-#include "tests/kernel_support.h"
+#include "tests/product_support.h"
 
 static const int64_t lengths[] = {0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 64, 1000, 70001};
 enum { LENGTHS = sizeof lengths / sizeof lengths[0] };
 static const int64_t widths[] = {1, 2, 7, 8, 12, 16, 17, 31, 64, 65, 576};
 enum { WIDTHS = sizeof widths / sizeof widths[0] };
-static const hone_dtype dtypes[] = {HONE_F32, HONE_F16, HONE_BF16, HONE_Q8_0};
-enum { DTYPES = sizeof dtypes / sizeof dtypes[0] };
-
-/* Random weights of a dtype, without NaN or infinity; to be freed. */
-static void *weights_new(hone_dtype type, int64_t n, uint32_t seed) {
-    size_t bytes = hone_dtype_row_bytes(type, n);
-    char *w = hone_alloc(bytes + 1, 1);
-    ck_assert_ptr_nonnull(w);
-    float *values = floats_new(n, seed);
-    for (int64_t i = 0; i < n; i++) {
-        uint16_t half =
-            type == HONE_F16 ? hone_f16_from_f32(values[i]) : hone_bf16_from_f32(values[i]);
-        if (type == HONE_F32) memcpy(w + i * 4, &values[i], 4);
-        if (type == HONE_F16 || type == HONE_BF16) memcpy(w + i * 2, &half, 2);
-        if (type != HONE_Q8_0) continue;
-        uint16_t scale = hone_f16_from_f32(values[i / 32 * 32] / 127.0f);
-        memcpy(w + i / 32 * 34, &scale, 2);
-        w[i / 32 * 34 + 2 + i % 32] = (char)(values[i] * 127.0f);
-    }
-    hone_free(values);
-    return w;
-}
-
-static void fill_nan(float *x, int64_t n) {
-    for (int64_t i = 0; i < n; i++) x[i] = NAN;
-}
-
-/* Fails where a product differs from the reference by more than 1e-5 of the sum of magnitudes of its terms. */
-static void expect_product(const float *found, const float *expected, const float *magnitude,
-                           int64_t n, const char *what) {
-    for (int64_t i = 0; i < n; i++) {
-        double difference = fabs((double)found[i] - (double)expected[i]);
-        ck_each(difference <= 1e-5 * (double)magnitude[i] + 1e-30,
-                "%s: element %lld: %g, expected %g", what, (long long)i, (double)found[i],
-                (double)expected[i]);
-    }
-}
-
-static void magnitudes(float *x, int64_t n) {
-    for (int64_t i = 0; i < n; i++) x[i] = fabsf(x[i]);
-}
 
 typedef struct gemm_case {
     int64_t m, n, k;
@@ -98,53 +57,12 @@ START_TEST(gemm_every_level_matches_reference) {
 }
 END_TEST
 
-typedef struct linear_case {
-    int64_t tokens, in, out;
-} linear_case;
-
 /* The last three need several slabs of weights. */
 static const linear_case linears[] = {
     {1, 32, 1},  {1, 64, 65},  {2, 96, 33},  {3, 32, 40},    {5, 160, 7},     {8, 64, 64},
     {9, 64, 65}, {17, 96, 31}, {12, 64, 33}, {9, 8192, 140}, {29, 1056, 330}, {1, 4864, 130},
 };
 enum { LINEARS = sizeof linears / sizeof linears[0] };
-
-typedef struct product {
-    float *input, *output, *expected, *size;
-    int64_t n;
-    float *t, *factor;
-    hone_low_rank low;
-} product;
-
-static product product_new(linear_case l, int64_t inputs, int64_t outputs, float beta) {
-    int64_t rank = 3;
-    product p = {floats_new(l.tokens * inputs, 4),
-                 floats_new(l.tokens * outputs, 5),
-                 NULL,
-                 NULL,
-                 l.tokens * outputs,
-                 floats_new(l.tokens * rank, 8),
-                 floats_new(outputs * rank, 9),
-                 {0}};
-    if (beta == 0.0f) fill_nan(p.output, p.n);
-    p.expected = floats_copy(p.output, p.n);
-    p.size = floats_new(p.n, 5);
-    p.low = (hone_low_rank){p.t, p.factor, rank, 0.5};
-    return p;
-}
-
-/* From here on the reference gives the sums of magnitudes. */
-static void product_sizes(product *p, linear_case l, int64_t inputs, int64_t outputs) {
-    magnitudes(p->size, p->n);
-    magnitudes(p->input, l.tokens * inputs);
-    magnitudes(p->t, l.tokens * p->low.rank);
-    magnitudes(p->factor, outputs * p->low.rank);
-}
-
-static void product_free(product *p) {
-    float *all[] = {p->input, p->output, p->expected, p->size, p->t, p->factor};
-    for (int i = 0; i < 6; i++) hone_free(all[i]);
-}
 
 static void check_linear(const hone_kernels *table, int64_t number) {
     const hone_kernels *ref = hone_kernels_ref();

@@ -42,7 +42,7 @@ suites() {
 levels() {
     local level best
     best=$("$HONE_BIN" doctor --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["kernels"])')
-    for level in plain avx2 avxvnni avx512 avx512vnni; do
+    for level in plain avx2 avxvnni avx512 avx512vnni avx512bf16; do
         [[ $level == "$best" ]] && continue
         if HONE_ISA=$level "$HONE_BIN" doctor --json >/dev/null 2>&1; then
             HONE_ISA=$level suites release "$level" --label-regex numeric

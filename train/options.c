@@ -357,9 +357,11 @@ hone_status hone_train_options_check_plan(hone_train_options *options) {
     if (options->full && options->dropout > 0)
         return hone_fail(HONE_ERR_USAGE, "dropout acts on adapters only: set it to 0 when every "
                                          "parameter is trained");
-    if (options->full && options->compute == HONE_COMPUTE_INT8)
-        return hone_fail(HONE_ERR_USAGE, "compute = int8 is for frozen weights: leave it out when "
-                                         "every parameter is trained");
+    if (options->full && options->compute > HONE_COMPUTE_F32)
+        return hone_fail(HONE_ERR_USAGE,
+                         "compute = %s is for frozen weights: leave it out when every parameter is "
+                         "trained",
+                         hone_compute_names[options->compute]);
     if (options->early_stop > 0 && !(options->eval_fraction > 0))
         return hone_fail(HONE_ERR_USAGE, "early_stop needs records to evaluate on: set "
                                          "eval_fraction above 0");

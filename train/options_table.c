@@ -8,7 +8,7 @@ static const char *const methods[] = {"lora", NULL};
 static const char *const optimizers[] = {"adamw", NULL};
 static const char *const schedules[] = {"constant", "linear", "cosine", NULL};
 static const char *const devices[] = {"cpu", NULL};
-const char *const hone_compute_names[HONE_COMPUTES + 1] = {"auto", "f32", "int8", NULL};
+const char *const hone_compute_names[HONE_COMPUTES + 1] = {"auto", "f32", "bf16", "int8", NULL};
 static const char *const recomputes[] = {"none", "selective", "attention", "full", "auto", NULL};
 const char *const hone_activation_names[] = {"f32", "bf16", "auto", NULL};
 static const char *const train_ons[] = {"assistant", "all", NULL};
@@ -78,7 +78,7 @@ static const hone_train_option table[] = {
     {AT(device), .flag = "device", .type = HONE_OPTION_CHOICE, .words = devices,
      .text = "where the numbers are computed"},
     {AT(compute), .flag = "compute", .type = HONE_OPTION_CHOICE, .words = hone_compute_names,
-     .text = "how products with frozen weights are taken; auto: the faster way on this machine"},
+     .text = "how products with frozen weights are taken; auto: the fastest way on this machine"},
     {AT(threads), .flag = "threads", .type = HONE_OPTION_INT, .maximum = 4096, .unit = "N",
      .text = "threads; 0: every core this process may use"},
     {AT(memory), .flag = "memory", .type = HONE_OPTION_SIZE, .maximum = MANY, .unit = "SIZE",

@@ -45,7 +45,7 @@ HONE_MUST_USE hone_status hone_plan_choose(hone_plan *out, hone_tape *tape,
 /* What `hone plan` shows of a run that is not made. */
 typedef struct hone_plan_report {
     hone_plan plan;
-    hone_compute compute; /* f32 or int8 */
+    hone_compute compute; /* never auto */
     int64_t limit;        /* bytes that the run may take */
     int64_t steps, rows_per_step, seq_len;
     double tokens_per_step;  /* real ones: rows are not quite full */

@@ -12,6 +12,7 @@ void hone_cpu_fill_avx2(hone_kernels *table);
 void hone_cpu_fill_avxvnni(hone_kernels *table);
 void hone_cpu_fill_avx512(hone_kernels *table);
 void hone_cpu_fill_avx512vnni(hone_kernels *table);
+void hone_cpu_fill_avx512bf16(hone_kernels *table);
 void hone_cpu_fill_neon(hone_kernels *table);
 void hone_cpu_fill_neondot(hone_kernels *table);
 
@@ -21,6 +22,6 @@ typedef void hone_gemm_fn(float *c, const float *a, const float *b, int64_t m, i
                           float alpha, float beta);
 hone_gemm_fn hone_gemm_onednn;
 hone_gemm_fn hone_gemm_plain, hone_gemm_avx2, hone_gemm_avxvnni, hone_gemm_avx512,
-    hone_gemm_avx512vnni, hone_gemm_neon, hone_gemm_neondot;
+    hone_gemm_avx512vnni, hone_gemm_avx512bf16, hone_gemm_neon, hone_gemm_neondot;
 
 #endif

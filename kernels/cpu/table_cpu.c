@@ -7,10 +7,10 @@
  * kernels. */
 #if defined(__x86_64__)
 
-enum { REF, PLAIN, AVX2, AVXVNNI, AVX512, AVX512VNNI, LEVELS };
-static const char *const names[LEVELS] = {"ref",     "plain",  "avx2",
-                                          "avxvnni", "avx512", "avx512vnni"};
-#define NAMES "ref, plain, avx2, avxvnni, avx512 or avx512vnni"
+enum { REF, PLAIN, AVX2, AVXVNNI, AVX512, AVX512VNNI, AVX512BF16, LEVELS };
+static const char *const names[LEVELS] = {"ref",    "plain",      "avx2",      "avxvnni",
+                                          "avx512", "avx512vnni", "avx512bf16"};
+#define NAMES "ref, plain, avx2, avxvnni, avx512, avx512vnni or avx512bf16"
 
 /* Whether the processor, and the system on it, can run a level. */
 static bool runs(int level) {
@@ -18,6 +18,7 @@ static bool runs(int level) {
                 __builtin_cpu_supports("f16c");
     bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                 __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    bool vnni = avx2 && wide && __builtin_cpu_supports("avx512vnni");
     switch (level) {
     case AVX2:
         return avx2;
@@ -26,7 +27,9 @@ static bool runs(int level) {
     case AVX512:
         return avx2 && wide;
     case AVX512VNNI:
-        return avx2 && wide && __builtin_cpu_supports("avx512vnni");
+        return vnni;
+    case AVX512BF16:
+        return vnni && __builtin_cpu_supports("avx512bf16");
     default:
         return true;
     }
@@ -38,6 +41,7 @@ static void fill_level(hone_kernels *table, int level) {
     if (level == AVXVNNI) hone_cpu_fill_avxvnni(table);
     if (level == AVX512) hone_cpu_fill_avx512(table);
     if (level == AVX512VNNI) hone_cpu_fill_avx512vnni(table);
+    if (level == AVX512BF16) hone_cpu_fill_avx512bf16(table);
 }
 
 #elif defined(__aarch64__)

@@ -13,8 +13,8 @@ from gguf.quants import dequantize
 from safetensors.torch import load_file, save_file
 from test_crash import kill_after
 
-MODES = ["int8"]  # of --compute, all but f32
-WAYS = {"int8": {"compute": "int8"}, "bf16": {"compute": "f32", "activations": "bf16"}}
+MODES = ["bf16", "int8"]  # of --compute, all but f32
+WAYS = {**{mode: {"compute": mode} for mode in MODES}, "kept": {"compute": "f32", "activations": "bf16"}}
 EXACT = {"compute": "f32", "activations": "f32"}
 LOSS, IMPROVEMENT, COSINE = 0.005, 0.05, 0.99
 LEARNT = 0.3  # nats that f32 must gain for a comparison to mean something
@@ -251,7 +251,7 @@ def test_killed_run_resumes_to_the_same_bits_and_in_its_own_mode_only(hone, smal
 
 @pytest.mark.parametrize("mode", MODES)
 def test_parts_of_a_step_change_it_by_rounding_only(hone, small, tmp_path, mode):
-    """Each token is quantised by itself: which others share its batch does not matter."""
+    """Each token is rounded or quantised by itself: which others share its batch does not matter."""
     flags, _ = small
     curves = []
     for batch, accumulation in [(4, 1), (1, 4)]:

@@ -65,17 +65,19 @@ def plan(hone, model, records, *options):
     return hone.json("plan", "--model", model, "--data", records, *runs.settings(**SETTINGS), *options)
 
 
-@pytest.mark.parametrize("part", [1, 0.85, 0.7])
-def test_run_takes_what_its_plan_says(hone, model, records, tmp_path, part):
-    most = plan(hone, model, records)["memory"]
+@pytest.mark.parametrize("part,compute", [(1, "f32"), (0.85, "f32"), (0.7, "f32"), (1, "bf16")])
+def test_run_takes_what_its_plan_says(hone, model, records, tmp_path, part, compute):
+    way = ["--compute", compute]
+    most = plan(hone, model, records, *way)["memory"]
     smallest = most["total"] - most["step"]
-    planned = plan(hone, model, records, "--memory", int(smallest + part * most["step"]) + SLACK)
+    planned = plan(hone, model, records, *way, "--memory", int(smallest + part * most["step"]) + SLACK)
     budget = planned["memory"]["total"] + SLACK
     assert planned["micro_batch"] == 4 if part == 1 else planned["recompute"] != "full"
     if part == 1:
         assert (planned["recompute"], planned["activations"]) == ("none", "f32")
     result, _ = runs.train(
-        hone, tmp_path / "run", model=model, data=records, steps=2, memory=budget, sets=SETTINGS | {"checkpoint_every": 1}
+        hone, tmp_path / "run", model=model, data=records, steps=2, memory=budget, compute=compute,
+        sets=SETTINGS | {"checkpoint_every": 1},
     )
     assert abs(result["peak_bytes"] - result["planned_bytes"]) <= 0.05 * result["planned_bytes"]
     assert abs(result["planned_bytes"] - planned["memory"]["total"]) <= 0.05 * result["planned_bytes"]

@@ -228,7 +228,7 @@ def test_vocabulary_of_another_size_than_the_embedding_is_refused(hone, world):
     assert "512 tokens" in said and "500 rows" in said
 
 
-@pytest.mark.parametrize("level", ["ref", "plain", "avx2", "avxvnni", "avx512", "avx512vnni"])
+@pytest.mark.parametrize("level", ["ref", "plain", "avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16"])
 def test_random_blocks_are_dequantised_as_the_gguf_package_does(hone, tmp_path, level):
     """Bit for bit, at every instruction set that this machine has."""
     kinds = [gguf.GGMLQuantizationType[name.upper()] for name in quantised.TYPES]

@@ -1,11 +1,12 @@
 /*
- * One step of the engine, for comparison with PyTorch: dump_step MODEL ADAPTER SAMPLES OUT [full] [recompute] [repeat] [int8] [bf16]
+ * One step of the engine, for comparison with PyTorch: dump_step MODEL ADAPTER SAMPLES OUT [full] [recompute] [repeat] [int8]
+ * [bf16] [kept]
  *
  * ADAPTER is "-" or what --adapter takes. SAMPLES is a JSON array of {"ids": [...], "mask": [...]}; all of them are packed
  * into one batch, one document each. OUT becomes a safetensors file: logits [T,V] of all tokens, loss [1], and
  * grad.<name> of every trained tensor: the factors of the adapter, or all weights with "full". "recompute" replays
  * blocks in backward; "repeat" takes the step twice in the same memory and fails unless both give the same bits; "int8"
- * takes the products with frozen weights in int8; "bf16" keeps activations so.
+ * and "bf16" take the products with frozen weights so; "kept" keeps activations in bf16.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -100,6 +101,7 @@ static void open_step(step *s, int argc, char **argv) {
     must(hone_device_open_cpu(&s->device));
     must(hone_model_open(&s->model, argv[1], &s->device));
     if (has(argc, argv, "int8")) must(hone_model_int8(s->model, s->model->arch.layers));
+    hone_model_bf16(s->model, has(argc, argv, "bf16"));
     if (strcmp(argv[2], "-") != 0) must(hone_adapter_open(&s->adapter, s->model, argv[2], NULL));
     if (full) must(hone_model_train_all(s->model));
     if (full) {
@@ -117,7 +119,7 @@ static void open_step(step *s, int argc, char **argv) {
         .adapter = s->adapter,
         .tokens = &s->batch.tokens,
         .recompute = has(argc, argv, "recompute") ? HONE_RECOMPUTE_FULL : HONE_RECOMPUTE_NONE,
-        .bf16_activations = has(argc, argv, "bf16"),
+        .bf16_activations = has(argc, argv, "kept"),
     };
     must(hone_tape_new(&s->tape, &s->device));
 }
@@ -219,7 +221,7 @@ static void close_step(step *s) {
 int main(int argc, char **argv) {
     if (argc < 5) {
         fprintf(stderr, "usage: dump_step MODEL ADAPTER SAMPLES OUT [full] [recompute] [repeat] "
-                        "[int8] [bf16]\n");
+                        "[int8] [bf16] [kept]\n");
         return 2;
     }
     step s = {0};

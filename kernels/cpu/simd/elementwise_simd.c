@@ -151,20 +151,10 @@ typedef struct bf16_call {
     const float *x;
 } bf16_call;
 
-/* As hone_bf16_from_f32 rounds. */
 static void run_to_bf16(void *context, int64_t begin, int64_t end, int thread) {
     (void)thread;
     const bf16_call *call = context;
-    int64_t i = begin;
-    for (; i + VW <= end; i += VW) {
-        vu bits = (vu)vf_load(call->x + i);
-        vu near = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-        vu quiet = (bits >> 16) | 0x40u;
-        vu none = (vu)((bits & 0x7fffffffu) > 0x7f800000u);
-        vh half = __builtin_convertvector((none & quiet) | (~none & near), vh);
-        memcpy(call->y + i, &half, sizeof half);
-    }
-    for (; i < end; i++) call->y[i] = hone_bf16_from_f32(call->x[i]);
+    round_to_bf16(call->y + begin, call->x + begin, end - begin);
 }
 
 void HONE_SIMD(hone_to_bf16)(uint16_t *y, const float *x, int64_t n) {

@@ -12,6 +12,12 @@ void HONE_SIMD(hone_cpu_fill)(hone_kernels *table) {
     table->linear_fwd = HONE_SIMD(hone_linear_fwd);
     table->linear_bwd = HONE_SIMD(hone_linear_bwd);
     table->linear_workspace = HONE_SIMD(hone_linear_workspace);
+    table->bf16_fwd = HONE_SIMD(hone_bf16_fwd);
+    table->bf16_bwd = HONE_SIMD(hone_bf16_bwd);
+    table->bf16_workspace = HONE_SIMD(hone_bf16_workspace);
+#if defined(__AVX512BF16__)
+    table->bf16_is_native = true;
+#endif
     table->lora_fwd = HONE_SIMD(hone_lora_fwd);
     table->lora_bwd = HONE_SIMD(hone_lora_bwd);
     table->lora_workspace = HONE_SIMD(hone_lora_workspace);

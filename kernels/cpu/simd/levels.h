@@ -22,6 +22,15 @@ void HONE_SIMD(hone_linear_bwd)(float *dx, const float *dy, const void *w, hone_
                                 float beta, void *workspace);
 size_t HONE_SIMD(hone_linear_workspace)(hone_dtype type, int64_t in, int64_t out, int64_t rank);
 
+void HONE_SIMD(hone_bf16_fwd)(float *y, const float *x, const void *w, hone_dtype type,
+                              const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out,
+                              float beta, void *workspace);
+void HONE_SIMD(hone_bf16_bwd)(float *dx, const float *dy, const void *w, hone_dtype type,
+                              const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out,
+                              float beta, void *workspace);
+size_t HONE_SIMD(hone_bf16_workspace)(hone_dtype type, int64_t tokens, int64_t in, int64_t out,
+                                      int64_t rank, bool backward);
+
 void HONE_SIMD(hone_lora_fwd)(float *t, const float *x, const float *a, hone_lora_shape shape,
                               void *workspace);
 void HONE_SIMD(hone_lora_bwd)(float *dt, float *da, float *db, const float *dy, const float *x,

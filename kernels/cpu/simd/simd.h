@@ -15,6 +15,8 @@
 #include <arm_neon.h>
 #endif
 
+#include "base/dtype.h"
+
 /* HONE_SIMD(name) is name_plain, name_avx2, name_avx512 or name_neon. */
 #define HONE_SIMD_JOIN(name, level)   name##_##level
 #define HONE_SIMD_EXPAND(name, level) HONE_SIMD_JOIN(name, level)
@@ -96,6 +98,23 @@ HONE_INLINE vf vf_min(vf a, vf b) {
 #else
     return vf_select(a < b, a, b);
 #endif
+}
+
+/* n floats in bf16, as hone_bf16_from_f32 rounds. Stored as bytes: what reads them may take pairs. */
+HONE_INLINE void round_to_bf16(uint16_t *y, const float *x, int64_t n) {
+    int64_t i = 0;
+    for (; i + VW <= n; i += VW) {
+        vu bits = (vu)vf_load(x + i);
+        vu near = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+        vu quiet = (bits >> 16) | 0x40u;
+        vu none = (vu)((bits & 0x7fffffffu) > 0x7f800000u);
+        vh half = __builtin_convertvector((none & quiet) | (~none & near), vh);
+        memcpy(y + i, &half, sizeof half);
+    }
+    for (; i < n; i++) {
+        uint16_t half = hone_bf16_from_f32(x[i]);
+        memcpy(y + i, &half, sizeof half);
+    }
 }
 
 typedef float v4 __attribute__((vector_size(16)));

@@ -1,0 +1,25 @@
+/*
+ * Products with a weight, in the way that it asks for: in int8 where it has factors for that, in bf16 where it says so, else
+ * in f32. Kernels, shapes, `low` and `beta` as in kernels/kernels.h.
+ */
+#ifndef HONE_AUTOGRAD_PRODUCT_H
+#define HONE_AUTOGRAD_PRODUCT_H
+
+#include "autograd/tensor.h"
+#include "kernels/kernels.h"
+
+/* Bytes for the product of so many tokens, or for that of its backward pass; whole lines. */
+size_t hone_product_workspace(const hone_kernels *kernels, const hone_tensor *w, int64_t tokens,
+                              int64_t rank, bool backward);
+
+/* y[T,out] = x[T,in] w^T + low. */
+void hone_product_fwd(const hone_kernels *kernels, hone_real *y, const hone_real *x,
+                      const hone_tensor *w, const hone_low_rank *low, int64_t tokens,
+                      void *workspace);
+
+/* dx[T,in] = dy[T,out] w + low + beta dx. */
+void hone_product_bwd(const hone_kernels *kernels, hone_real *dx, const hone_real *dy,
+                      const hone_tensor *w, const hone_low_rank *low, int64_t tokens,
+                      hone_real beta, void *workspace);
+
+#endif
