@@ -1,6 +1,6 @@
 #include "autograd/product.h"
 
-#include "autograd/tape.h"
+#include "base/size.h"
 
 /* In int8 the quantised rows lie first. */
 static size_t rows_bytes(const hone_tensor *w, int64_t tokens, bool backward) {
