@@ -179,7 +179,7 @@ typedef struct tile_sums {
  * none; a NaN stays one. */
 HONE_INLINE vf dot2(vf sum, vu a, vu b) {
 #if defined(__AVX512BF16__)
-    /* In assembly: as dot4 (dot4.h). */
+    /* In assembly: as dot (int8_dot.h). */
     __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
     return sum;
 #else

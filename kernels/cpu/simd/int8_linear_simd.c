@@ -1,36 +1,43 @@
 /*
  * Products of int8 activations with frozen weights (kernels/int8.h). The columns of the result are cut into parts, and each
  * is one thread's: it packs the weights of its columns, of a slab of output rows at a time, into panels of 32 columns (16
- * with ARM's dot product), in the order in which the inner loop reads them, so that they stay in its caches:
+ * without AVX-512), in the order in which the inner loop reads them, so that they stay in its caches:
  *
- *     panel   [blocks of the contraction][16 steps][PANEL columns][4 bytes]
+ *     panel   [blocks of the contraction][steps][PANEL columns][DOT_WIDTH elements]
  *
  * Tiles of 12 tokens then go through all panels. The finished tile, 12 x PANEL in the nearest cache, gets the factors of its
  * columns and its low-rank part before it is written once.
  */
 #include "base/parallel.h"
 #include "base/size.h"
-#include "kernels/cpu/simd/dot4.h"
+#include "kernels/cpu/simd/int8_dot.h"
 #include "kernels/cpu/simd/levels.h"
 #include "kernels/cpu/simd/tile.h"
 
-/* Columns of a panel, and rows of a tile whose sums are in registers at once. With ARM's dot product sums take half of the
- * 32 registers, the weights of a step and the activations of four steps another quarter. */
-#if defined(__ARM_FEATURE_DOTPROD)
+/* Columns of a panel, and rows of a tile whose sums are in registers at once, beside the weights of a step. Of 32 wide
+ * registers and of 16 narrower ones they take three quarters; with ARM's dot product half of 32, and the activations of four
+ * steps an eighth. */
+#if defined(__AVX512F__)
+enum { PANEL = 32, ROWS = 12 };
+#elif defined(__AVX2__)
+enum { PANEL = 16, ROWS = 6 };
+#elif defined(__ARM_FEATURE_DOTPROD)
 enum { PANEL = 16, ROWS = 4 };
 #else
-enum { PANEL = 32, ROWS = VW == 16 ? 12 : 2 };
+enum { PANEL = 16, ROWS = 2 };
 #endif
 
 enum {
     BLOCK = HONE_INT8_BLOCK,
     TILE = HONE_INT8_TILE,
-    VECTORS = PANEL / VW, /* of a row of a tile */
-    STEPS = BLOCK / 4,    /* of four bytes along the contraction */
+    VECTORS = PANEL / VW,      /* of a row of a tile */
+    STEPS = BLOCK / DOT_WIDTH, /* along the contraction of a block */
     UNROLL = ROWS == TILE && WEIGHT_OFFSET != 0 ? STEPS : 1,
-    PANEL_BLOCK = PANEL * BLOCK, /* bytes */
-    PART = 320,                  /* columns of the result in a part, at most */
-    SLAB_BYTES = 1 << 20, /* of packed weights that stay near, of weights quantised each time */
+    PANEL_BLOCK = PANEL * BLOCK,     /* elements */
+    LINE = 64 / sizeof(dot_element), /* elements in a line of a cache */
+    PART = 320,                      /* columns of the result in a part, at most */
+    SLAB_COUNT =
+        (1 << 20) / sizeof(dot_element), /* weights packed that stay near, or quantised each time */
 };
 
 /* One product, of a slab of the weights at a time. */
@@ -51,13 +58,14 @@ typedef struct product_call {
     float beta;
     int64_t slab_rows;   /* of w */
     int64_t first_panel; /* of the part at hand */
-    int8_t *panels;
-    float *low_panels;   /* [panels][R][PANEL] */
-    int64_t parts;       /* of the columns */
-    int64_t token_parts; /* where there are too few of them for the threads */
+    dot_element *panels;
+    float *low_panels;    /* [panels][R][PANEL] */
+    dot_element *widened; /* [blocks][TILE][BLOCK]: a tile's activations, where they are widened */
+    int64_t parts;        /* of the columns */
+    int64_t token_parts;  /* where there are too few of them for the threads */
     unsigned char *parts_scratch;
-    size_t part_bytes; /* of it, per thread; the panels first */
-    size_t panels_bytes;
+    size_t part_bytes; /* of it, per thread: panels, low-rank panels, tile */
+    size_t panels_bytes, low_bytes;
 } product_call;
 
 static int64_t panels_of(int64_t columns) {
@@ -69,16 +77,17 @@ static int64_t panels_of(int64_t columns) {
 /* Adding 128 to a byte turns its sign bit. */
 enum { TURNED = WEIGHT_OFFSET ? INT8_MIN : 0 };
 
-/* Forward: PANEL output rows of block `b` of inputs; four neighbouring inputs of a row lie together already. */
-static void pack_rows_of(int8_t *to, const product_call *call, int64_t column, int64_t b) {
-    _Alignas(64) int8_t rows[PANEL][BLOCK] = {{0}};
+/* Forward: PANEL output rows of block `b` of inputs; neighbouring inputs of a row lie together already. */
+static void pack_rows_of(dot_element *to, const product_call *call, int64_t column, int64_t b) {
+    _Alignas(64) dot_element rows[PANEL][BLOCK] = {{0}};
     int64_t in = call->w->in;
     int64_t left = in - b * BLOCK, width = left < BLOCK ? left : (int64_t)BLOCK;
     int64_t count = call->columns - column < PANEL ? call->columns - column : (int64_t)PANEL;
     const int8_t *from = call->q + column * in + b * BLOCK;
     for (int64_t n = 0; n < count; n++) {
-        memcpy(rows[n], from + n * in, (size_t)width);
-        for (int64_t i = 0; i < BLOCK; i++) rows[n][i] = (int8_t)(rows[n][i] ^ TURNED);
+        int8_t row[BLOCK] = {0};
+        memcpy(row, from + n * in, (size_t)width);
+        for (int64_t i = 0; i < BLOCK; i++) rows[n][i] = (int8_t)(row[i] ^ TURNED);
         __builtin_prefetch(from + n * in + BLOCK); /* of the next block */
     }
     pack_transposed((float *)(void *)to, PANEL, (const float *)(const void *)rows, STEPS, PANEL,
@@ -88,30 +97,39 @@ static void pack_rows_of(int8_t *to, const product_call *call, int64_t column, i
 typedef int8_t v16 __attribute__((vector_size(16)));
 typedef int16_t v8s __attribute__((vector_size(16)));
 
-/* to[16][4]: 16 columns of four rows, woven together. */
-HONE_INLINE void weave(int8_t *to, v16 a, v16 b, v16 c, v16 d) {
-#define LOW  0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
-#define HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
-    v8s ab[2] = {(v8s)__builtin_shufflevector(a, b, LOW), (v8s)__builtin_shufflevector(a, b, HIGH)};
-    v8s cd[2] = {(v8s)__builtin_shufflevector(c, d, LOW), (v8s)__builtin_shufflevector(c, d, HIGH)};
-#undef LOW
-#undef HIGH
-    for (int i = 0; i < 2; i++, to += 32) {
-        v8s low = __builtin_shufflevector(ab[i], cd[i], 0, 8, 1, 9, 2, 10, 3, 11);
-        v8s high = __builtin_shufflevector(ab[i], cd[i], 4, 12, 5, 13, 6, 14, 7, 15);
-        memcpy(to, &low, 16);
-        memcpy(to + 16, &high, 16);
-    }
-}
-
 HONE_INLINE v16 load_turned(const int8_t *p) {
     v16 x;
     memcpy(&x, p, sizeof x);
     return x ^ (int8_t)TURNED;
 }
 
-/* Backward: PANEL inputs of block `b` of output rows; four neighbouring rows are woven together. */
-static void pack_columns_of(int8_t *to, const product_call *call, int64_t column, int64_t b) {
+/* The bytes of a and b in turns. */
+HONE_INLINE void interleave(v16 to[2], v16 a, v16 b) {
+    to[0] = __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    to[1] =
+        __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+}
+
+/* to[16][DOT_WIDTH]: 16 columns of so many rows. */
+HONE_INLINE void weave(dot_element *to, const int8_t *rows, int64_t stride) {
+    v16 ab[2], cd[2];
+    interleave(ab, load_turned(rows), load_turned(rows + stride));
+    if (DOT_WIDTH == 2) {
+        for (int i = 0; i < 32; i++) to[i] = ab[i / 16][i % 16];
+        return;
+    }
+    interleave(cd, load_turned(rows + 2 * stride), load_turned(rows + 3 * stride));
+    for (int i = 0; i < 2; i++, to += 32) {
+        v8s first = (v8s)ab[i], second = (v8s)cd[i];
+        v8s low = __builtin_shufflevector(first, second, 0, 8, 1, 9, 2, 10, 3, 11);
+        v8s high = __builtin_shufflevector(first, second, 4, 12, 5, 13, 6, 14, 7, 15);
+        memcpy(to, &low, sizeof low);
+        memcpy(to + 16, &high, sizeof high);
+    }
+}
+
+/* Backward: PANEL inputs of block `b` of output rows; neighbouring rows are woven together. */
+static void pack_columns_of(dot_element *to, const product_call *call, int64_t column, int64_t b) {
     int64_t in = call->w->in, first = b * BLOCK;
     int64_t left = call->columns - column, width = left < PANEL ? left : (int64_t)PANEL;
     const int8_t *from = call->q + first * in + column;
@@ -123,15 +141,13 @@ static void pack_columns_of(int8_t *to, const product_call *call, int64_t column
         from = edge[0];
         in = PANEL;
     }
-    for (int64_t step = 0; step < STEPS; step++, from += 4 * in) {
-        for (int half = 0; half < PANEL; half += 16, to += 64)
-            weave(to, load_turned(from + half), load_turned(from + in + half),
-                  load_turned(from + 2 * in + half), load_turned(from + 3 * in + half));
+    for (int64_t step = 0; step < STEPS; step++, from += DOT_WIDTH * in) {
+        for (int n = 0; n < PANEL; n += 16, to += 16 * DOT_WIDTH) weave(to, from + n, in);
     }
 }
 
 static void pack_panel(const product_call *call, int64_t p) {
-    int8_t *to = call->panels + (p - call->first_panel) * call->blocks * PANEL_BLOCK;
+    dot_element *to = call->panels + (p - call->first_panel) * call->blocks * PANEL_BLOCK;
     for (int64_t b = 0; b < call->blocks; b++, to += PANEL_BLOCK) {
         if (call->forward) {
             pack_rows_of(to, call, p * PANEL, b);
@@ -150,8 +166,9 @@ static void pack_panel(const product_call *call, int64_t p) {
 
 /* tile[ROWS][PANEL] += by[row] (start[row] + the int8 product of one block). A function of its own, whose numbers come from
  * memory: what an inlined one keeps in registers is no longer there for the sums. */
-static __attribute__((noinline)) void add_block(float *tile, const int8_t *q, const int32_t *start,
-                                                const float *by, const int8_t *panel) {
+static __attribute__((noinline)) void add_block(float *tile, const dot_element *q,
+                                                const int32_t *start, const float *by,
+                                                const dot_element *panel) {
     vi total[ROWS][VECTORS];
 #pragma GCC unroll 16
     for (int r = 0; r < ROWS; r++) {
@@ -159,23 +176,24 @@ static __attribute__((noinline)) void add_block(float *tile, const int8_t *q, co
         for (int v = 0; v < VECTORS; v++) total[r][v] = start[r] - (vi){0};
     }
 #pragma GCC unroll UNROLL
-    for (int first = 0; first < STEPS; first += DOT4_STEPS) {
+    for (int first = 0; first < STEPS; first += DOT_STEPS) {
 #pragma GCC unroll 4
-        for (int step = first; step < first + DOT4_STEPS; step++) {
+        for (int step = first; step < first + DOT_STEPS; step++) {
+            const dot_element *now = panel + step * PANEL * DOT_WIDTH;
             /* The next block, of which a line of activations and a step's weights are first touched at once. */
-            __builtin_prefetch(q + (TILE + step) * BLOCK);
-            for (int line = 0; line < PANEL * 4; line += 64)
-                __builtin_prefetch(panel + PANEL_BLOCK + step * PANEL * 4 + line);
-            vb4 weights[VECTORS];
+            if (step < TILE) __builtin_prefetch(q + (TILE + step) * BLOCK);
+            for (int line = 0; line < PANEL * DOT_WIDTH; line += LINE)
+                __builtin_prefetch(now + PANEL_BLOCK + line);
+            dot_weights weights[VECTORS];
 #pragma GCC unroll 8
             for (int v = 0; v < VECTORS; v++)
-                memcpy(&weights[v], panel + (step * PANEL + v * VW) * 4, sizeof weights[v]);
+                memcpy(&weights[v], now + v * VW * DOT_WIDTH, sizeof weights[v]);
 #pragma GCC unroll 16
             for (int r = 0; r < ROWS; r++) {
-                dot4_activations some = dot4_load(q + r * BLOCK + first * 4);
+                dot_activations some = dot_load(q + r * BLOCK + first * DOT_WIDTH);
 #pragma GCC unroll 8
                 for (int v = 0; v < VECTORS; v++)
-                    total[r][v] = dot4(total[r][v], weights[v], some, step - first);
+                    total[r][v] = dot(total[r][v], weights[v], some, step - first);
             }
         }
     }
@@ -190,8 +208,8 @@ static __attribute__((noinline)) void add_block(float *tile, const int8_t *q, co
 }
 
 /* tile[TILE][PANEL] += the product of one block of a tile's tokens, or of its residuals, with the panel's. */
-static void add_tile(float *tile, const int8_t *q, const int32_t *sum, const float *scale,
-                     float factor, const int8_t *panel) {
+static void add_tile(float *tile, const dot_element *q, const int32_t *sum, const float *scale,
+                     float factor, const dot_element *panel) {
     int32_t start[TILE];
     float by[TILE];
     for (int r = 0; r < TILE; r++) start[r] = -WEIGHT_OFFSET * sum[r];
@@ -208,17 +226,31 @@ HONE_INLINE float block_scale(const product_call *call, int64_t b, int64_t colum
                          : call->scale[b * across + other];
 }
 
-static void add_blocks(float *tile, const product_call *call, int64_t number, const int8_t *panel,
-                       int64_t column) {
+/* Where a tile's blocks of this slab begin among all of the activations'. */
+HONE_INLINE int64_t first_row_block(const product_call *call, int64_t number) {
+    return number * hone_int8_blocks(call->rows.width) + call->first_block;
+}
+
+/* Activations as the inner loop reads them: where they are, or widened in `to`. */
+HONE_INLINE const dot_element *take_rows(dot_element *to, const int8_t *q, int64_t n) {
+    if (sizeof *to == sizeof *q) return (const dot_element *)q;
+    for (int64_t i = 0; i < n; i++) to[i] = q[i];
+    return to;
+}
+
+/* Of the tile of tokens with this number; `q` are its activations. */
+static void add_blocks(float *tile, const product_call *call, int64_t number, const dot_element *q,
+                       const dot_element *panel, int64_t column) {
     const hone_int8_rows *rows = &call->rows;
-    int64_t at = number * hone_int8_blocks(rows->width) + call->first_block;
+    int64_t at = first_row_block(call, number);
     for (int64_t b = 0; b < call->blocks; b++, at++, panel += PANEL_BLOCK) {
         float scale = block_scale(call, b, column);
         int64_t row = at * TILE;
-        add_tile(tile, rows->q + row * BLOCK, rows->sum + row, rows->scale + row, scale, panel);
+        add_tile(tile, q + b * TILE * BLOCK, rows->sum + row, rows->scale + row, scale, panel);
         if (!rows->marked[at]) continue;
-        add_tile(tile, rows->residual + row * BLOCK, rows->residual_sum + row, rows->scale + row,
-                 scale / (float)HONE_INT8_FINE, panel);
+        dot_element fine[TILE * BLOCK];
+        add_tile(tile, take_rows(fine, rows->residual + row * BLOCK, TILE * BLOCK),
+                 rows->residual_sum + row, rows->scale + row, scale / (float)HONE_INT8_FINE, panel);
     }
 }
 
@@ -259,7 +291,7 @@ static void finish_tile(float *tile, const product_call *call, int64_t token, in
     }
 }
 
-static void run_tile(const product_call *call, int64_t number, int64_t p) {
+static void run_tile(const product_call *call, int64_t number, const dot_element *q, int64_t p) {
     _Alignas(64) float tile[TILE * PANEL] = {0};
     int64_t column = p * PANEL, token = number * TILE;
     int64_t left = call->columns - column, width = left < PANEL ? left : (int64_t)PANEL;
@@ -269,7 +301,7 @@ static void run_tile(const product_call *call, int64_t number, int64_t p) {
         __builtin_prefetch(to + i * call->stride, 1);
         __builtin_prefetch(to + i * call->stride + width - 1, 1);
     }
-    add_blocks(tile, call, number,
+    add_blocks(tile, call, number, q,
                call->panels + (p - call->first_panel) * call->blocks * PANEL_BLOCK, column);
     finish_tile(tile, call, token, count, p, width);
     for (int64_t i = 0; i < count; i++, to += call->stride) {
@@ -283,15 +315,18 @@ static void run_tile(const product_call *call, int64_t number, int64_t p) {
 static void run_part(const product_call *all, int64_t part, int64_t token_part, int thread) {
     product_call call = *all;
     unsigned char *scratch = call.parts_scratch + (size_t)thread * call.part_bytes;
-    call.panels = (int8_t *)scratch;
+    call.panels = (dot_element *)(void *)scratch;
     call.low_panels = (float *)(void *)(scratch + call.panels_bytes);
+    call.widened = (dot_element *)(void *)(scratch + call.panels_bytes + call.low_bytes);
     int64_t panels = panels_of(call.columns), tiles = hone_int8_tiles(call.rows.tokens);
     call.first_panel = panels * part / call.parts;
     int64_t last_panel = panels * (part + 1) / call.parts;
     for (int64_t p = call.first_panel; p < last_panel; p++) pack_panel(&call, p);
     int64_t last_tile = tiles * (token_part + 1) / call.token_parts;
     for (int64_t tile = tiles * token_part / call.token_parts; tile < last_tile; tile++) {
-        for (int64_t p = call.first_panel; p < last_panel; p++) run_tile(&call, tile, p);
+        const int8_t *from = call.rows.q + first_row_block(&call, tile) * TILE * BLOCK;
+        const dot_element *q = take_rows(call.widened, from, call.blocks * TILE * BLOCK);
+        for (int64_t p = call.first_panel; p < last_panel; p++) run_tile(&call, tile, q, p);
     }
 }
 
@@ -304,19 +339,19 @@ static void run_parts(void *context, int64_t begin, int64_t end, int thread) {
 
 /* Columns of a part, at most, whose panels are so deep. */
 static int64_t part_width(int64_t depth) {
-    int64_t width = SLAB_BYTES / (depth + 1) / PANEL * PANEL;
+    int64_t width = SLAB_COUNT / (depth + 1) / PANEL * PANEL;
     return width < PANEL ? (int64_t)PANEL : smaller(width, PART);
 }
 
 /* Output rows of w that are quantised at once, where they have no copy: whole blocks. */
 static int64_t quantised_rows(const hone_int8_weight *w) {
-    int64_t rows = SLAB_BYTES / (w->in + 1) / BLOCK * BLOCK;
+    int64_t rows = SLAB_COUNT / (w->in + 1) / BLOCK * BLOCK;
     return rows < BLOCK ? (int64_t)BLOCK : rows;
 }
 
 /* Output rows of a slab. Backward, they are the depth of its panels. */
 static int64_t slab_rows(const hone_int8_weight *w, bool forward) {
-    int64_t rows = forward ? w->out : SLAB_BYTES / PART / BLOCK * BLOCK;
+    int64_t rows = forward ? w->out : SLAB_COUNT / PART / BLOCK * BLOCK;
     if (!w->q) rows = smaller(rows, quantised_rows(w));
     return smaller(rows, w->out);
 }
@@ -325,7 +360,7 @@ typedef struct scratch {
     int8_t *q; /* of a slab, where the weights have no int8 copy */
     float *scale;
     unsigned char *parts;
-    size_t part_bytes, panels_bytes; /* per thread */
+    size_t part_bytes, panels_bytes, low_bytes; /* per thread */
     size_t bytes;
 } scratch;
 
@@ -336,8 +371,11 @@ static scratch divide(const hone_int8_weight *w, int64_t rank, void *workspace) 
     size_t q = w->q ? 0 : hone_whole_lines((size_t)(rows * w->in));
     size_t scale = w->q ? 0 : hone_whole_lines((size_t)(hone_int8_blocks(rows) * across) * 4);
     int64_t panels = (forward > backward ? forward : backward) * BLOCK;
-    scratch s = {.panels_bytes = hone_whole_lines((size_t)panels)};
-    s.part_bytes = s.panels_bytes + hone_whole_lines((size_t)(PART * rank) * sizeof(float));
+    int64_t tile = (across > down ? across : down) * TILE * BLOCK;
+    scratch s = {.panels_bytes = hone_whole_lines((size_t)panels * sizeof(dot_element)),
+                 .low_bytes = hone_whole_lines((size_t)(PART * rank) * sizeof(float))};
+    s.part_bytes = s.panels_bytes + s.low_bytes;
+    if (DOT_WIDTH == 2) s.part_bytes += hone_whole_lines((size_t)tile * sizeof(dot_element));
     s.bytes = q + scale + s.part_bytes * (size_t)hone_threads();
     unsigned char *at = workspace;
     if (!at) return s;
@@ -374,6 +412,7 @@ static void run_slab(product_call *call, const scratch *s) {
     call->parts_scratch = s->parts;
     call->part_bytes = s->part_bytes;
     call->panels_bytes = s->panels_bytes;
+    call->low_bytes = s->low_bytes;
     hone_parallel_each(call->parts * call->token_parts, run_parts, call);
 }
 
