@@ -3,7 +3,7 @@
 
 Run by bench/run.sh. Results lie in build/bench: results.json, results.md; models and records are kept in
 build/bench/cache, by whether HONE_TEST_DATA is set, on whose text their tokenizers are then trained. With --readme the
-table also takes the place of the one in README.md. Speeds that have a peer are the better of two runs of each side, taken
+table also goes into README.md, in the place of the one of the same kernels (avx2, avx512vnni ...) or behind the others. Speeds that have a peer are the better of two runs of each side, taken
 in turns: machines have neighbours.
 """
 
@@ -23,7 +23,7 @@ DATA = os.environ.get("HONE_TEST_DATA")
 CACHE = os.path.join(os.environ.get("HONE_BENCH_CACHE", os.path.join(OUT, "cache")), "data" if DATA else "plain")
 SHAPE = "llama-135m"
 README = os.path.join(measure.ROOT, "README.md")
-BEGIN, END = "<!-- written by bench/run.sh --readme -->", "<!-- end of what bench/run.sh writes -->"
+BEGIN, END = "<!-- written by bench/run.sh --readme: {} -->\n", "<!-- end of what bench/run.sh writes -->\n"
 
 
 class Table:
@@ -295,21 +295,26 @@ def machine():
     return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start"
 
 
-def versions():
+def versions(own):
     peers = ["torch", "transformers", "peft", "tokenizers"]
-    own = json.loads(measure.run([measure.HONE, "doctor", "--json"])[0])
     said = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in peers)
     return f"hone {own['version']} with {own['kernels']} kernels; {said}"
 
 
-def write_readme(text):
+def write_readme(kernels, text):
     with open(README, encoding="utf-8") as file:
-        before, begin, rest = file.read().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        sys.exit(f"{README}: has no lines {BEGIN} and {END} to write the table between")
+        whole = file.read()
+    begin = BEGIN.format(kernels)
+    if begin in whole:
+        before, _, rest = whole.partition(begin)
+        after = rest.partition(END)[2]
+    else:
+        before, last, after = whole.rpartition(END)
+        before += last + "\n"
+    if END not in whole:
+        sys.exit(f"{README}: has no line {END.strip()} to write a table behind")
     with open(README, "w", encoding="utf-8") as file:
-        file.write(f"{before}{BEGIN}\n{text}{END}{after}")
+        file.write(f"{before}{begin}{text}{END}{after}")
 
 
 def main():
@@ -322,7 +327,8 @@ def main():
     os.makedirs(CACHE, exist_ok=True)
     os.makedirs(OUT, exist_ok=True)
     table = Table()
-    about = {"machine": machine(), "versions": versions(), "date": datetime.date.today().isoformat(), "threads": measure.THREADS}
+    own = json.loads(measure.run([measure.HONE, "doctor", "--json"])[0])
+    about = {"machine": machine(), "versions": versions(own), "date": datetime.date.today().isoformat(), "threads": measure.THREADS}
     for name in chosen:
         if name in NEED_DATA and not DATA:
             print(f"left out: {name} needs HONE_TEST_DATA", file=sys.stderr)
@@ -336,7 +342,7 @@ def main():
     with open(os.path.join(OUT, "results.md"), "w", encoding="utf-8") as file:
         file.write(text)
     if "--readme" in words:
-        write_readme(text)
+        write_readme(own["kernels"], text)
     print(text)
 
 
