@@ -10,16 +10,12 @@
  */
 #include "base/parallel.h"
 #include "kernels/cpu/simd/levels.h"
+#include "kernels/cpu/simd/product_cut.h"
 #include "kernels/cpu/simd/tile.h"
 
 enum {
-    VECTORS = 2,
-    PANEL = VECTORS * VW,
-    PART = 320,           /* columns of the result in a part, about */
-    SLAB_COUNT = 1 << 18, /* weights in a slab, at most */
-    BLOCK = 256,          /* whole blocks of every dtype */
-    LINE = 16,            /* words of 32 bits in a line of a cache */
-    GRAIN = 8             /* tokens that a thread rounds at least */
+    LINE = 16, /* words of 32 bits in a line of a cache */
+    GRAIN = 8  /* tokens that a thread rounds at least */
 };
 
 /* Tokens of a tile: as many as the registers hold sums of, beside the weights' halves where they are taken apart. */
@@ -35,13 +31,9 @@ typedef struct product_call {
     const void *w;
     hone_dtype type;
     bool forward; /* over inputs; else over outputs */
-    int64_t tokens, in, out;
-    int64_t columns, depth; /* of the result; of the contraction */
-    int64_t stride;         /* between rows of the left side: the depth in whole pairs */
-    int64_t slab_depth;     /* of the contraction in a slab */
-    int64_t unit, units; /* columns of the result that stay together; how many of these there are */
-    int64_t parts;       /* of the columns */
-    int64_t token_parts; /* where there are too few of them for the threads */
+    int64_t tokens, in;
+    product_cut cut;
+    int64_t stride;           /* between rows of the left side: the depth in whole pairs */
     const hone_low_rank *low; /* may be NULL */
     float beta;
     uint16_t *left; /* [tiles][ROWS][stride] */
@@ -88,7 +80,7 @@ static void round_rows(void *context, int64_t begin, int64_t end, int thread) {
     for (int64_t row = begin; row < end; row++) {
         uint16_t *to = call->left + row * call->stride;
         bool given = row < call->tokens;
-        int64_t n = given ? call->depth : 0;
+        int64_t n = given ? call->cut.depth : 0;
         if (given) round_to_bf16(to, call->from + row * n, n);
         memset(to + n, 0, (size_t)(call->stride - n) * sizeof *to);
         if (rank == 0) continue;
@@ -164,7 +156,7 @@ static void pack(const slab *s) {
         }
         if (s->low) {
             pack_low_rank((float *)(to + pairs * PANEL), PANEL, s->low, forward, s->first + column,
-                          columns, s->call->columns);
+                          columns, s->call->cut.columns);
         }
     }
 }
@@ -226,11 +218,11 @@ static void run_panel(const slab *s, int64_t token, int64_t p) {
     const product_call *call = s->call;
     int64_t column = p * PANEL, columns = smaller(s->columns - column, PANEL);
     const uint32_t *panel = s->panels + p * panel_size(s);
-    float *to = call->result + token * call->columns + s->first + column;
+    float *to = call->result + token * call->cut.columns + s->first + column;
     int64_t rows = smaller(call->tokens - token, ROWS), pairs = pairs_of(s->depth);
     for (int64_t r = 0; r < rows; r++) { /* the lines arrive while the sums are taken */
-        __builtin_prefetch(to + r * call->columns, 1);
-        __builtin_prefetch(to + r * call->columns + columns - 1, 1);
+        __builtin_prefetch(to + r * call->cut.columns, 1);
+        __builtin_prefetch(to + r * call->cut.columns + columns - 1, 1);
     }
     tile_sums sums;
 #pragma GCC unroll 12
@@ -248,7 +240,8 @@ static void run_panel(const slab *s, int64_t token, int64_t p) {
         if (r >= rows) break;
 #pragma GCC unroll 2
         for (int v = 0; v < VECTORS; v++)
-            write_part(to + r * call->columns + v * VW, sums.of[r][v], columns - v * VW, s->beta);
+            write_part(to + r * call->cut.columns + v * VW, sums.of[r][v], columns - v * VW,
+                       s->beta);
     }
 }
 
@@ -259,23 +252,17 @@ static int64_t tiles_of(int64_t tokens) {
 }
 
 /* A part of the columns, for a part of the tokens. */
-static void run_part(const product_call *call, int64_t part, int64_t token_part,
-                     uint32_t *scratch) {
-    slab s = {.call = call, .panels = scratch};
-    s.first = call->units * part / call->parts * call->unit;
-    s.columns =
-        smaller(call->units * (part + 1) / call->parts * call->unit, call->columns) - s.first;
-    int64_t tiles = tiles_of(call->tokens);
-    int64_t begin = tiles * token_part / call->token_parts * ROWS;
-    int64_t end = tiles * (token_part + 1) / call->token_parts * ROWS;
-    if (begin >= end) return;
-    for (s.begin = 0; s.begin < call->depth; s.begin += call->slab_depth) {
-        s.depth = smaller(call->slab_depth, call->depth - s.begin);
+static void run_part(const product_call *call, int64_t i, uint32_t *scratch) {
+    product_part part = part_of(&call->cut, i, tiles_of(call->tokens), ROWS);
+    slab s = {.call = call, .panels = scratch, .first = part.first, .columns = part.columns};
+    if (part.begin >= part.end) return;
+    for (s.begin = 0; s.begin < call->cut.depth; s.begin += call->cut.slab_depth) {
+        s.depth = smaller(call->cut.slab_depth, call->cut.depth - s.begin);
         s.low = s.begin == 0 ? call->low : NULL;
         s.beta = s.begin == 0 ? call->beta : 1.0f;
         take_weights(&s, scratch + call->panels_size);
         pack(&s);
-        for (int64_t token = begin; token < end; token += ROWS) {
+        for (int64_t token = part.begin; token < part.end; token += ROWS) {
             for (int64_t p = 0; p < panels_of(&s); p++) run_panel(&s, token, p);
         }
     }
@@ -284,37 +271,21 @@ static void run_part(const product_call *call, int64_t part, int64_t token_part,
 static void run_parts(void *context, int64_t begin, int64_t end, int thread) {
     const product_call *call = context;
     for (int64_t i = begin; i < end; i++)
-        run_part(call, i % call->parts, i / call->parts,
-                 call->scratch + thread * call->scratch_size);
+        run_part(call, i, call->scratch + thread * call->scratch_size);
 }
 
-/* Of the contraction in a slab, in whole blocks where it is cut. */
-static int64_t slab_depth(int64_t depth, int64_t columns) {
-    int64_t parts = (depth * columns + SLAB_COUNT - 1) / SLAB_COUNT;
-    if (parts <= 1) return depth;
-    return smaller(round_up((depth + parts - 1) / parts, BLOCK), depth);
-}
-
-/* Cuts the columns so that every thread gets as many parts, and sizes what the call needs. */
+/* Cuts the product and sizes what it needs. */
 static product_call prepare(hone_dtype type, bool forward, int64_t tokens, int64_t in, int64_t out,
                             int64_t rank) {
-    product_call call = {.type = type, .forward = forward, .tokens = tokens, .in = in, .out = out};
-    call.columns = forward ? out : in;
-    call.depth = forward ? in : out;
-    call.stride = 2 * pairs_of(call.depth);
-    call.left_size = round_up(tiles_of(tokens) * ROWS * pairs_of(call.depth), LINE);
-    call.t_size = round_up(tiles_of(tokens) * ROWS * rank, LINE);
-    int64_t block = hone_dtype_describe((uint32_t)type)->block;
-    call.unit = forward || block < PANEL ? (int64_t)PANEL : block;
-    call.units = (call.columns + call.unit - 1) / call.unit;
-    int64_t threads = hone_threads();
-    call.parts = round_up((call.columns + PART - 1) / PART, threads);
-    call.parts = smaller(call.parts, call.units);
-    call.token_parts = call.parts < threads ? (threads + call.parts - 1) / call.parts : 1;
-    int64_t columns = (call.units + call.parts - 1) / call.parts * call.unit;
-    call.slab_depth = slab_depth(call.depth, columns);
-    call.panels_size = round_up(columns, PANEL) * (pairs_of(call.slab_depth) + rank);
-    call.scratch_size = call.panels_size + round_up(columns * pairs_of(call.slab_depth), LINE);
+    product_call call = {.type = type, .forward = forward, .tokens = tokens, .in = in};
+    call.cut = cut_product(type, forward, in, out);
+    int64_t pairs = pairs_of(call.cut.depth), rows = tiles_of(tokens) * ROWS;
+    int64_t slab_pairs = pairs_of(call.cut.slab_depth), widest = call.cut.widest;
+    call.stride = 2 * pairs;
+    call.left_size = round_up(rows * pairs, LINE);
+    call.t_size = round_up(rows * rank, LINE);
+    call.panels_size = round_up(widest, PANEL) * (slab_pairs + rank);
+    call.scratch_size = call.panels_size + round_up(widest * slab_pairs, LINE);
     return call;
 }
 
@@ -324,7 +295,7 @@ static void run(product_call *call, void *workspace) {
     call->t = (float *)(at + call->left_size);
     call->scratch = at + call->left_size + call->t_size;
     hone_parallel_for(tiles_of(call->tokens) * ROWS, GRAIN, round_rows, call);
-    hone_parallel_each(call->parts * call->token_parts, run_parts, call);
+    hone_parallel_each(call->cut.parts * call->cut.token_parts, run_parts, call);
 }
 
 size_t HONE_SIMD(hone_bf16_workspace)(hone_dtype type, int64_t tokens, int64_t in, int64_t out,

@@ -12,16 +12,12 @@
  */
 #include "base/parallel.h"
 #include "kernels/cpu/simd/levels.h"
+#include "kernels/cpu/simd/product_cut.h"
 #include "kernels/cpu/simd/tile.h"
 
 enum {
-    VECTORS = 2,
-    PANEL = VECTORS * VW,
-    PART = 320,           /* columns of the result in a part, about */
-    SLAB_COUNT = 1 << 18, /* weights in a slab, at most */
-    BLOCK = 256,          /* whole blocks of every dtype */
-    LINE = 16,            /* floats in a line of a cache */
-    FEW_TOKENS = 8        /* up to so many, reading the weights is what takes the time */
+    LINE = 16,     /* floats in a line of a cache */
+    FEW_TOKENS = 8 /* up to so many, reading the weights is what takes the time */
 };
 
 /* Tokens of a tile: as many as the registers hold sums of. */
@@ -37,12 +33,8 @@ typedef struct product_call {
     const void *w;
     hone_dtype type;
     bool forward; /* over inputs; else over outputs */
-    int64_t tokens, in, out;
-    int64_t columns, depth; /* of the result; of the contraction */
-    int64_t slab_depth;     /* of the contraction in a slab */
-    int64_t unit, units; /* columns of the result that stay together; how many of these there are */
-    int64_t parts;       /* of the columns */
-    int64_t token_parts; /* where there are too few of them for the threads */
+    int64_t tokens, in;
+    product_cut cut;
     const hone_low_rank *low; /* may be NULL */
     float beta;
     float *scratch;
@@ -111,7 +103,7 @@ static void pack(const slab *s) {
         }
         if (s->low) {
             pack_low_rank(to + s->depth * PANEL, PANEL, s->low, forward, s->first + column, columns,
-                          s->call->columns);
+                          s->call->cut.columns);
         }
     }
 }
@@ -147,11 +139,11 @@ HONE_INLINE void run_panel(const slab *s, int64_t token, int64_t p, const int ro
     const product_call *call = s->call;
     int64_t column = p * PANEL, columns = smaller(s->columns - column, PANEL);
     const float *panel = s->panels + p * panel_size(s);
-    float *to = call->result + token * call->columns + s->first + column;
+    float *to = call->result + token * call->cut.columns + s->first + column;
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++) { /* the lines arrive while the sums are taken */
-        __builtin_prefetch(to + r * call->columns, 1);
-        __builtin_prefetch(to + r * call->columns + columns - 1, 1);
+        __builtin_prefetch(to + r * call->cut.columns, 1);
+        __builtin_prefetch(to + r * call->cut.columns + columns - 1, 1);
     }
     tile_sums sums;
 #pragma GCC unroll 12
@@ -159,8 +151,8 @@ HONE_INLINE void run_panel(const slab *s, int64_t token, int64_t p, const int ro
 #pragma GCC unroll 2
         for (int v = 0; v < VECTORS; v++) sums.of[r][v] = (vf){0};
     }
-    add_products(&sums, call->left + token * call->depth + s->begin, call->depth, panel, s->depth,
-                 rows);
+    add_products(&sums, call->left + token * call->cut.depth + s->begin, call->cut.depth, panel,
+                 s->depth, rows);
     if (s->low) {
         int64_t rank = s->low->rank;
         add_products(&sums, s->low->t + token * rank, rank, panel + s->depth * PANEL, rank, rows);
@@ -170,7 +162,8 @@ HONE_INLINE void run_panel(const slab *s, int64_t token, int64_t p, const int ro
         if (r < skipped) continue;
 #pragma GCC unroll 2
         for (int v = 0; v < VECTORS; v++)
-            write_part(to + r * call->columns + v * VW, sums.of[r][v], columns - v * VW, s->beta);
+            write_part(to + r * call->cut.columns + v * VW, sums.of[r][v], columns - v * VW,
+                       s->beta);
     }
 }
 
@@ -190,63 +183,41 @@ static void run_tokens(const slab *s, int64_t begin, int64_t end) {
 
 /* --- Parts --- */
 
-/* Of the contraction in a slab, in whole blocks where it is cut. */
-static int64_t slab_depth(int64_t depth, int64_t columns) {
-    int64_t parts = (depth * columns + SLAB_COUNT - 1) / SLAB_COUNT;
-    if (parts <= 1) return depth;
-    return smaller(round_up((depth + parts - 1) / parts, BLOCK), depth);
-}
-
 /* A part of the columns, for a part of the tokens. */
-static void run_part(const product_call *call, int64_t part, int64_t token_part, float *scratch) {
-    slab s = {.call = call, .panels = scratch};
-    s.first = call->units * part / call->parts * call->unit;
-    s.columns =
-        smaller(call->units * (part + 1) / call->parts * call->unit, call->columns) - s.first;
-    int64_t tiles = (call->tokens + ROWS - 1) / ROWS;
-    int64_t begin = tiles * token_part / call->token_parts * ROWS;
-    int64_t end = smaller(tiles * (token_part + 1) / call->token_parts * ROWS, call->tokens);
-    if (begin >= end) return;
-    for (s.begin = 0; s.begin < call->depth; s.begin += call->slab_depth) {
-        s.depth = smaller(call->slab_depth, call->depth - s.begin);
+static void run_part(const product_call *call, int64_t i, float *scratch) {
+    product_part part = part_of(&call->cut, i, (call->tokens + ROWS - 1) / ROWS, ROWS);
+    slab s = {.call = call, .panels = scratch, .first = part.first, .columns = part.columns};
+    int64_t end = smaller(part.end, call->tokens);
+    if (part.begin >= end) return;
+    for (s.begin = 0; s.begin < call->cut.depth; s.begin += call->cut.slab_depth) {
+        s.depth = smaller(call->cut.slab_depth, call->cut.depth - s.begin);
         s.low = s.begin == 0 ? call->low : NULL;
         s.beta = s.begin == 0 ? call->beta : 1.0f;
         take_weights(&s, scratch + call->panels_size);
         pack(&s);
-        run_tokens(&s, begin, end);
+        run_tokens(&s, part.begin, end);
     }
 }
 
 static void run_parts(void *context, int64_t begin, int64_t end, int thread) {
     const product_call *call = context;
     for (int64_t i = begin; i < end; i++)
-        run_part(call, i % call->parts, i / call->parts,
-                 call->scratch + thread * call->scratch_size);
+        run_part(call, i, call->scratch + thread * call->scratch_size);
 }
 
-/* Cuts the columns so that every thread gets as many parts, and sizes their scratch. */
+/* Cuts the product and sizes the scratch of its parts. */
 static product_call prepare(hone_dtype type, bool forward, int64_t in, int64_t out, int64_t rank) {
-    product_call call = {.type = type, .forward = forward, .in = in, .out = out};
-    call.columns = forward ? out : in;
-    call.depth = forward ? in : out;
-    int64_t block = hone_dtype_describe((uint32_t)type)->block;
-    call.unit = forward || block < PANEL ? (int64_t)PANEL : block;
-    call.units = (call.columns + call.unit - 1) / call.unit;
-    int64_t threads = hone_threads();
-    call.parts = round_up((call.columns + PART - 1) / PART, threads);
-    call.parts = smaller(call.parts, call.units);
-    call.token_parts = call.parts < threads ? (threads + call.parts - 1) / call.parts : 1;
-    int64_t columns = (call.units + call.parts - 1) / call.parts * call.unit;
-    call.slab_depth = slab_depth(call.depth, columns);
-    call.panels_size = round_up(columns, PANEL) * (call.slab_depth + rank);
-    int64_t decoded = type == HONE_F32 ? 0 : columns * call.slab_depth;
+    product_call call = {.type = type, .forward = forward, .in = in};
+    call.cut = cut_product(type, forward, in, out);
+    call.panels_size = round_up(call.cut.widest, PANEL) * (call.cut.slab_depth + rank);
+    int64_t decoded = type == HONE_F32 ? 0 : call.cut.widest * call.cut.slab_depth;
     call.scratch_size = call.panels_size + round_up(decoded, LINE);
     return call;
 }
 
 static void run(product_call *call, void *workspace) {
     call->scratch = workspace;
-    hone_parallel_each(call->parts * call->token_parts, run_parts, call);
+    hone_parallel_each(call->cut.parts * call->cut.token_parts, run_parts, call);
 }
 
 size_t HONE_SIMD(hone_linear_workspace)(hone_dtype type, int64_t in, int64_t out, int64_t rank) {
