@@ -14,16 +14,16 @@
 #include "kernels/kernels.h"
 #include "tests/support.h"
 
-/* The levels of this family of processors, and hone's own GEMM of each. */
+/* The levels of this family of processors, and hone's own GEMM of each; NULL: its products in int8 or bf16 are its own, and all
+ * else is that of a level before it. */
 #if defined(__x86_64__)
 static const char *const level_names[] = {"plain",  "avx2",       "avxvnni",
                                           "avx512", "avx512vnni", "avx512bf16"};
-static hone_gemm_fn *const level_gemm[] = {hone_gemm_plain,      hone_gemm_avx2,
-                                           hone_gemm_avxvnni,    hone_gemm_avx512,
-                                           hone_gemm_avx512vnni, hone_gemm_avx512bf16};
+static hone_gemm_fn *const level_gemm[] = {hone_gemm_plain,  hone_gemm_avx2, NULL,
+                                           hone_gemm_avx512, NULL,           NULL};
 #elif defined(__aarch64__)
 static const char *const level_names[] = {"neon", "neondot"};
-static hone_gemm_fn *const level_gemm[] = {hone_gemm_neon, hone_gemm_neondot};
+static hone_gemm_fn *const level_gemm[] = {hone_gemm_neon, NULL};
 #else
 static const char *const level_names[] = {"plain"};
 static hone_gemm_fn *const level_gemm[] = {hone_gemm_plain};
@@ -46,11 +46,24 @@ static inline const hone_kernels *level_table(int level) {
     return NULL;
 }
 
+/* As level_table(); NULL also where nothing but products in int8 or bf16 is the level's own. */
+static inline const hone_kernels *f32_level_table(int level) {
+    return level_gemm[level] ? level_table(level) : NULL;
+}
+
 /* Runs `check(table)` at every level that this processor has. */
 static inline void at_every_level(void (*check)(const hone_kernels *table, int64_t size),
                                   int64_t size) {
     for (int level = 0; level < LEVELS; level++) {
         const hone_kernels *table = level_table(level);
+        if (table) check(table, size);
+    }
+}
+
+static inline void at_every_f32_level(void (*check)(const hone_kernels *table, int64_t size),
+                                      int64_t size) {
+    for (int level = 0; level < LEVELS; level++) {
+        const hone_kernels *table = f32_level_table(level);
         if (table) check(table, size);
     }
 }

@@ -119,7 +119,7 @@ static void compare(attention_case c, const hone_kernels *table) {
 
 START_TEST(attention_every_level_matches_reference) {
     for (int level = 0; level < LEVELS; level++) {
-        const hone_kernels *table = level_table(level);
+        const hone_kernels *table = f32_level_table(level);
         if (table) compare(cases[_i], table);
     }
 }
@@ -178,7 +178,7 @@ START_TEST(attention_fwd_cache_gives_last_rows) {
     static const int32_t fresh[] = {1, 2, 7};
     static const int64_t windows[] = {0, 1, 20, 127, 128, 150};
     for (int level = 0; level < LEVELS; level++) {
-        const hone_kernels *table = level_table(level);
+        const hone_kernels *table = f32_level_table(level);
         attention_case c = {6, 2, 20, 0, {150}, windows[_i / 3], _i % 2 ? 3.0 : 0.0};
         if (table) check_cache(table, c, fresh[_i % 3]);
     }
@@ -187,7 +187,7 @@ END_TEST
 
 START_TEST(attention_fwd_nan_key_reaches_its_window_only) {
     for (int level = 0; level < LEVELS; level++) {
-        const hone_kernels *table = level_table(level);
+        const hone_kernels *table = f32_level_table(level);
         if (!table) continue;
         problem p = problem_new((attention_case){2, 1, 8, 0, {190}, 30, 0});
         p.k[40 * 8] = NAN;
@@ -206,7 +206,7 @@ END_TEST
 
 START_TEST(attention_fwd_nan_key_reaches_later_queries_only) {
     for (int level = 0; level < LEVELS; level++) {
-        const hone_kernels *table = level_table(level);
+        const hone_kernels *table = f32_level_table(level);
         if (!table) continue;
         problem p = problem_new((attention_case){2, 1, 8, 0, {90}, 0, 0});
         p.k[40 * 8] = NAN;

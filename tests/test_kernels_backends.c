@@ -49,7 +49,7 @@ static void check_gemm(hone_gemm_fn *gemm, int64_t number) {
 /* That of the table, which may be a library's, and hone's own. */
 START_TEST(gemm_every_level_matches_reference) {
     for (int level = 0; level < LEVELS; level++) {
-        const hone_kernels *table = level_table(level);
+        const hone_kernels *table = f32_level_table(level);
         if (!table) continue;
         check_gemm(table->gemm, _i);
         if (table->gemm != level_gemm[level]) check_gemm(level_gemm[level], _i);
@@ -96,7 +96,7 @@ static void check_linear(const hone_kernels *table, int64_t number) {
 }
 
 START_TEST(linear_every_level_matches_reference) {
-    at_every_level(check_linear, _i);
+    at_every_f32_level(check_linear, _i);
 }
 END_TEST
 
@@ -144,7 +144,7 @@ static void check_lora(const hone_kernels *table, int64_t number) {
 }
 
 START_TEST(lora_every_level_matches_reference) {
-    at_every_level(check_lora, _i);
+    at_every_f32_level(check_lora, _i);
 }
 END_TEST
 
@@ -159,7 +159,7 @@ static void check_lora_rank(const hone_kernels *table, int64_t rank) {
 }
 
 START_TEST(lora_any_rank_and_threads_match_reference) {
-    at_every_level(check_lora_rank, ranks[_i]);
+    at_every_f32_level(check_lora_rank, ranks[_i]);
 }
 END_TEST
 
@@ -195,7 +195,7 @@ static void check_linear_odd(const hone_kernels *table, int64_t in) {
 }
 
 START_TEST(linear_odd_width_matches_reference) {
-    at_every_level(check_linear_odd, widths[_i]);
+    at_every_f32_level(check_linear_odd, widths[_i]);
 }
 END_TEST
 
@@ -228,7 +228,7 @@ static void check_dequantize(const hone_kernels *table, int64_t unused) {
 }
 
 START_TEST(dequantize_all_values_match_reference) {
-    at_every_level(check_dequantize, 0);
+    at_every_f32_level(check_dequantize, 0);
 }
 END_TEST
 
@@ -256,7 +256,7 @@ static void check_embedding(const hone_kernels *table, int64_t width) {
 }
 
 START_TEST(embedding_every_level_equals_reference) {
-    at_every_level(check_embedding, widths[_i]);
+    at_every_f32_level(check_embedding, widths[_i]);
 }
 END_TEST
 
@@ -293,7 +293,7 @@ static void check_rmsnorm(const hone_kernels *table, int64_t width) {
 }
 
 START_TEST(rmsnorm_every_level_matches_reference) {
-    at_every_level(check_rmsnorm, widths[_i]);
+    at_every_f32_level(check_rmsnorm, widths[_i]);
 }
 END_TEST
 
@@ -319,7 +319,7 @@ static void check_rope(const hone_kernels *table, int64_t head_size) {
 }
 
 START_TEST(rope_every_level_matches_reference) {
-    at_every_level(check_rope, widths[_i]);
+    at_every_f32_level(check_rope, widths[_i]);
 }
 END_TEST
 
@@ -344,7 +344,7 @@ static void check_elementwise(const hone_kernels *table, int64_t n) {
 }
 
 START_TEST(elementwise_every_level_equals_reference) {
-    at_every_level(check_elementwise, lengths[_i]);
+    at_every_f32_level(check_elementwise, lengths[_i]);
 }
 END_TEST
 
@@ -365,7 +365,7 @@ static void check_rows(const hone_kernels *table, int64_t width) {
 }
 
 START_TEST(rows_gathered_and_scattered_come_back) {
-    at_every_level(check_rows, widths[_i]);
+    at_every_f32_level(check_rows, widths[_i]);
 }
 END_TEST
 
@@ -401,13 +401,13 @@ static void check_cross_entropy(const hone_kernels *table, int64_t vocabulary) {
 
 START_TEST(cross_entropy_every_level_matches_reference) {
     int64_t sizes[] = {1, 2, 17, 512, 4096, 4097, 151936};
-    at_every_level(check_cross_entropy, sizes[_i]);
+    at_every_f32_level(check_cross_entropy, sizes[_i]);
 }
 END_TEST
 
 START_TEST(cross_entropy_nan_logit_gives_nan_loss) {
     for (int level = 0; level < LEVELS; level++) {
-        const hone_kernels *table = level_table(level);
+        const hone_kernels *table = f32_level_table(level);
         float *logits = floats_new(5000, 1);
         logits[4321] = NAN;
         int32_t target = 3;
@@ -450,7 +450,7 @@ static void check_dropout(const hone_kernels *table, int64_t width) {
 }
 
 START_TEST(dropout_every_level_gives_reference_mask) {
-    at_every_level(check_dropout, widths[_i]);
+    at_every_f32_level(check_dropout, widths[_i]);
 }
 END_TEST
 
@@ -473,7 +473,7 @@ static void check_sums(const hone_kernels *table, int64_t n) {
 }
 
 START_TEST(sum_any_threads_gives_same_bits) {
-    at_every_level(check_sums, lengths[_i]);
+    at_every_f32_level(check_sums, lengths[_i]);
 }
 END_TEST
 
@@ -498,7 +498,7 @@ static void check_adamw(const hone_kernels *table, int64_t n) {
 }
 
 START_TEST(adamw_every_level_matches_reference) {
-    at_every_level(check_adamw, lengths[_i]);
+    at_every_f32_level(check_adamw, lengths[_i]);
 }
 END_TEST
 

@@ -42,7 +42,7 @@ static void check_gated(const hone_kernels *table, int64_t number) {
 }
 
 START_TEST(gated_every_level_matches_reference) {
-    at_every_level(check_gated, _i);
+    at_every_f32_level(check_gated, _i);
 }
 END_TEST
 
@@ -70,7 +70,7 @@ static void check_activation(const hone_kernels *table, int64_t number) {
 }
 
 START_TEST(activation_every_level_matches_reference) {
-    at_every_level(check_activation, _i);
+    at_every_f32_level(check_activation, _i);
 }
 END_TEST
 
@@ -87,7 +87,7 @@ static void check_scale(const hone_kernels *table, int64_t n) {
 }
 
 START_TEST(scale_every_level_matches_reference) {
-    at_every_level(check_scale, lengths[_i]);
+    at_every_f32_level(check_scale, lengths[_i]);
 }
 END_TEST
 
@@ -110,7 +110,7 @@ static void check_softcap(const hone_kernels *table, int64_t n) {
 }
 
 START_TEST(softcap_every_level_matches_reference) {
-    at_every_level(check_softcap, lengths[_i]);
+    at_every_f32_level(check_softcap, lengths[_i]);
 }
 END_TEST
 
@@ -153,12 +153,12 @@ static void check_bf16(const hone_kernels *table, int64_t n) {
 }
 
 START_TEST(bf16_every_level_equals_reference) {
-    at_every_level(check_bf16, _i);
+    at_every_f32_level(check_bf16, _i);
 }
 END_TEST
 
 START_TEST(bias_every_level_matches_reference) {
-    at_every_level(check_bias, _i);
+    at_every_f32_level(check_bias, _i);
 }
 END_TEST
 
@@ -207,7 +207,7 @@ static void check_layernorm(const hone_kernels *table, int64_t number) {
 }
 
 START_TEST(layernorm_every_level_matches_reference) {
-    at_every_level(check_layernorm, _i);
+    at_every_f32_level(check_layernorm, _i);
 }
 END_TEST
 

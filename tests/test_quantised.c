@@ -164,17 +164,17 @@ static void check_linear(const hone_kernels *table, int64_t number) {
 }
 
 START_TEST(dequantize_every_level_gives_bits_of_reference) {
-    at_every_level(check_dequantize, _i);
+    at_every_f32_level(check_dequantize, _i);
 }
 END_TEST
 
 START_TEST(embedding_every_level_gives_dequantised_rows) {
-    at_every_level(check_embedding, _i);
+    at_every_f32_level(check_embedding, _i);
 }
 END_TEST
 
 START_TEST(linear_every_level_equals_product_with_dequantised) {
-    at_every_level(check_linear, _i);
+    at_every_f32_level(check_linear, _i);
 }
 END_TEST
 

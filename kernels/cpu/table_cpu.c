@@ -37,11 +37,11 @@ static bool runs(int level) {
 
 static void fill_level(hone_kernels *table, int level) {
     if (level == PLAIN) hone_cpu_fill_plain(table);
-    if (level == AVX2) hone_cpu_fill_avx2(table);
-    if (level == AVXVNNI) hone_cpu_fill_avxvnni(table);
-    if (level == AVX512) hone_cpu_fill_avx512(table);
-    if (level == AVX512VNNI) hone_cpu_fill_avx512vnni(table);
-    if (level == AVX512BF16) hone_cpu_fill_avx512bf16(table);
+    if (level == AVX2 || level == AVXVNNI) hone_cpu_fill_avx2(table);
+    if (level == AVXVNNI) hone_cpu_fill_int8_avxvnni(table);
+    if (level >= AVX512) hone_cpu_fill_avx512(table);
+    if (level >= AVX512VNNI) hone_cpu_fill_int8_avx512vnni(table);
+    if (level >= AVX512BF16) hone_cpu_fill_bf16_avx512bf16(table);
 }
 
 #elif defined(__aarch64__)
@@ -73,8 +73,8 @@ static bool runs(int level) {
 }
 
 static void fill_level(hone_kernels *table, int level) {
-    if (level == NEON) hone_cpu_fill_neon(table);
-    if (level == NEONDOT) hone_cpu_fill_neondot(table);
+    if (level >= NEON) hone_cpu_fill_neon(table);
+    if (level >= NEONDOT) hone_cpu_fill_int8_neondot(table);
 }
 
 #else

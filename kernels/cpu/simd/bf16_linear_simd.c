@@ -94,7 +94,7 @@ static void round_rows(void *context, int64_t begin, int64_t end, int thread) {
 /* Rounds rows of w into `to`, so many inputs of each and a zero where that is odd. */
 static void round_weights(uint16_t *to, int64_t stride, const product_call *call, int64_t row,
                           int64_t rows, int64_t input, int64_t inputs) {
-    hone_decode_fn decode = HONE_SIMD(hone_decoder)(call->type);
+    hone_decode_fn decode = HONE_SIMD_OF_BASE(hone_decoder)(call->type);
     size_t row_bytes = hone_dtype_row_bytes(call->type, call->in);
     const unsigned char *from = (const unsigned char *)call->w + (size_t)row * row_bytes;
     for (int64_t r = 0; r < rows; r++, from += row_bytes, to += stride) {
@@ -298,27 +298,36 @@ static void run(product_call *call, void *workspace) {
     hone_parallel_each(call->cut.parts * call->cut.token_parts, run_parts, call);
 }
 
-size_t HONE_SIMD(hone_bf16_workspace)(hone_dtype type, int64_t tokens, int64_t in, int64_t out,
-                                      int64_t rank, bool backward) {
+static size_t bf16_workspace(hone_dtype type, int64_t tokens, int64_t in, int64_t out, int64_t rank,
+                             bool backward) {
     product_call call = prepare(type, !backward, tokens, in, out, rank);
     int64_t words = call.left_size + call.t_size + call.scratch_size * hone_threads();
     return (size_t)words * sizeof(uint32_t);
 }
 
-void HONE_SIMD(hone_bf16_fwd)(float *y, const float *x, const void *w, hone_dtype type,
-                              const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out,
-                              float beta, void *workspace) {
+static void bf16_fwd(float *y, const float *x, const void *w, hone_dtype type,
+                     const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out, float beta,
+                     void *workspace) {
     product_call call = prepare(type, true, tokens, in, out, rank_of(low));
     call.result = y, call.from = x, call.w = w;
     call.low = low, call.beta = beta;
     run(&call, workspace);
 }
 
-void HONE_SIMD(hone_bf16_bwd)(float *dx, const float *dy, const void *w, hone_dtype type,
-                              const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out,
-                              float beta, void *workspace) {
+static void bf16_bwd(float *dx, const float *dy, const void *w, hone_dtype type,
+                     const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out, float beta,
+                     void *workspace) {
     product_call call = prepare(type, false, tokens, in, out, rank_of(low));
     call.result = dx, call.from = dy, call.w = w;
     call.low = low, call.beta = beta;
     run(&call, workspace);
+}
+
+void HONE_SIMD(hone_cpu_fill_bf16)(hone_kernels *table) {
+    table->bf16_fwd = bf16_fwd;
+    table->bf16_bwd = bf16_bwd;
+    table->bf16_workspace = bf16_workspace;
+#if defined(__AVX512BF16__)
+    table->bf16_is_native = true;
+#endif
 }

@@ -8,23 +8,16 @@ static size_t attention_workspace(hone_attention_shape shape, int64_t max_q, int
 }
 
 void HONE_SIMD(hone_cpu_fill)(hone_kernels *table) {
+    HONE_SIMD(hone_cpu_fill_int8)(table);
+    HONE_SIMD(hone_cpu_fill_bf16)(table);
     table->gemm = HONE_GEMM;
     table->linear_fwd = HONE_SIMD(hone_linear_fwd);
     table->linear_bwd = HONE_SIMD(hone_linear_bwd);
     table->linear_workspace = HONE_SIMD(hone_linear_workspace);
-    table->bf16_fwd = HONE_SIMD(hone_bf16_fwd);
-    table->bf16_bwd = HONE_SIMD(hone_bf16_bwd);
-    table->bf16_workspace = HONE_SIMD(hone_bf16_workspace);
-#if defined(__AVX512BF16__)
-    table->bf16_is_native = true;
-#endif
     table->lora_fwd = HONE_SIMD(hone_lora_fwd);
     table->lora_bwd = HONE_SIMD(hone_lora_bwd);
     table->lora_workspace = HONE_SIMD(hone_lora_workspace);
     table->int8_quantize = HONE_SIMD(hone_int8_quantize);
-    table->int8_fwd = HONE_SIMD(hone_int8_fwd);
-    table->int8_bwd = HONE_SIMD(hone_int8_bwd);
-    table->int8_workspace = HONE_SIMD(hone_int8_workspace);
     table->int8_column_factors = HONE_SIMD(hone_int8_column_factors);
     table->int8_row_factors = HONE_SIMD(hone_int8_row_factors);
     table->int8_quantize_weight = HONE_SIMD(hone_int8_quantize_weight);

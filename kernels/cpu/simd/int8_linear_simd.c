@@ -385,7 +385,7 @@ static scratch divide(const hone_int8_weight *w, int64_t rank, void *workspace) 
     return s;
 }
 
-size_t HONE_SIMD(hone_int8_workspace)(const hone_int8_weight *w, int64_t rank) {
+static size_t int8_workspace(const hone_int8_weight *w, int64_t rank) {
     return divide(w, rank, NULL).bytes;
 }
 
@@ -397,7 +397,7 @@ static void take_slab(product_call *call, const scratch *s, int64_t begin, int64
         call->q = w->q + begin * w->in;
         call->scale = w->block_scale + begin / BLOCK * hone_int8_blocks(w->in);
     } else {
-        HONE_SIMD(hone_int8_quantize_weight)(s->q, s->scale, w, begin, rows);
+        HONE_SIMD_OF_BASE(hone_int8_quantize_weight)(s->q, s->scale, w, begin, rows);
         call->q = s->q;
         call->scale = s->scale;
     }
@@ -416,9 +416,8 @@ static void run_slab(product_call *call, const scratch *s) {
     hone_parallel_each(call->parts * call->token_parts, run_parts, call);
 }
 
-void HONE_SIMD(hone_int8_fwd)(float *y, const void *rows, const hone_int8_weight *w,
-                              const hone_low_rank *low, int64_t tokens, float beta,
-                              void *workspace) {
+static void int8_fwd(float *y, const void *rows, const hone_int8_weight *w,
+                     const hone_low_rank *low, int64_t tokens, float beta, void *workspace) {
     scratch s = divide(w, low ? low->rank : 0, workspace);
     product_call call = {
         .result = y,
@@ -441,9 +440,8 @@ void HONE_SIMD(hone_int8_fwd)(float *y, const void *rows, const hone_int8_weight
     }
 }
 
-void HONE_SIMD(hone_int8_bwd)(float *dx, const void *rows, const hone_int8_weight *w,
-                              const hone_low_rank *low, int64_t tokens, float beta,
-                              void *workspace) {
+static void int8_bwd(float *dx, const void *rows, const hone_int8_weight *w,
+                     const hone_low_rank *low, int64_t tokens, float beta, void *workspace) {
     scratch s = divide(w, low ? low->rank : 0, workspace);
     product_call call = {
         .result = dx,
@@ -465,4 +463,10 @@ void HONE_SIMD(hone_int8_bwd)(float *dx, const void *rows, const hone_int8_weigh
         call.low = NULL; /* once is enough */
         call.beta = 1.0f;
     }
+}
+
+void HONE_SIMD(hone_cpu_fill_int8)(hone_kernels *table) {
+    table->int8_fwd = int8_fwd;
+    table->int8_bwd = int8_bwd;
+    table->int8_workspace = int8_workspace;
 }

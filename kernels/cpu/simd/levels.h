@@ -22,15 +22,6 @@ void HONE_SIMD(hone_linear_bwd)(float *dx, const float *dy, const void *w, hone_
                                 float beta, void *workspace);
 size_t HONE_SIMD(hone_linear_workspace)(hone_dtype type, int64_t in, int64_t out, int64_t rank);
 
-void HONE_SIMD(hone_bf16_fwd)(float *y, const float *x, const void *w, hone_dtype type,
-                              const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out,
-                              float beta, void *workspace);
-void HONE_SIMD(hone_bf16_bwd)(float *dx, const float *dy, const void *w, hone_dtype type,
-                              const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out,
-                              float beta, void *workspace);
-size_t HONE_SIMD(hone_bf16_workspace)(hone_dtype type, int64_t tokens, int64_t in, int64_t out,
-                                      int64_t rank, bool backward);
-
 void HONE_SIMD(hone_lora_fwd)(float *t, const float *x, const float *a, hone_lora_shape shape,
                               void *workspace);
 void HONE_SIMD(hone_lora_bwd)(float *dt, float *da, float *db, const float *dy, const float *x,
@@ -51,7 +42,7 @@ size_t HONE_SIMD(hone_attention_bwd_workspace)(hone_attention_shape shape, int64
 
 /* y[n] = the elements of x, of the type that the function was asked for; n is a multiple of the block. */
 typedef void (*hone_decode_fn)(float *y, const void *x, int64_t n);
-hone_decode_fn HONE_SIMD(hone_decoder)(hone_dtype type);
+hone_decode_fn HONE_SIMD_OF_BASE(hone_decoder)(hone_dtype type);
 
 /* linear_fwd for a few tokens: no workspace. */
 void HONE_SIMD(hone_matvec)(float *y, const float *x, const void *w, hone_dtype type,
@@ -59,17 +50,11 @@ void HONE_SIMD(hone_matvec)(float *y, const float *x, const void *w, hone_dtype 
 
 void HONE_SIMD(hone_int8_quantize)(void *rows, hone_int8_counts *counts, const float *x,
                                    const float *column_factor, int64_t tokens, int64_t width);
-void HONE_SIMD(hone_int8_fwd)(float *y, const void *rows, const hone_int8_weight *w,
-                              const hone_low_rank *low, int64_t tokens, float beta,
-                              void *workspace);
-void HONE_SIMD(hone_int8_bwd)(float *dx, const void *rows, const hone_int8_weight *w,
-                              const hone_low_rank *low, int64_t tokens, float beta,
-                              void *workspace);
-size_t HONE_SIMD(hone_int8_workspace)(const hone_int8_weight *w, int64_t rank);
 void HONE_SIMD(hone_int8_column_factors)(float *factor, const hone_int8_weight *w);
 void HONE_SIMD(hone_int8_row_factors)(float *factor, const hone_int8_weight *w);
-void HONE_SIMD(hone_int8_quantize_weight)(int8_t *q, float *scale, const hone_int8_weight *w,
-                                          int64_t begin, int64_t rows);
+void HONE_SIMD_OF_BASE(hone_int8_quantize_weight)(int8_t *q, float *scale,
+                                                  const hone_int8_weight *w, int64_t begin,
+                                                  int64_t rows);
 
 void HONE_SIMD(hone_embedding_fwd)(float *y, const int32_t *ids, const void *table, hone_dtype type,
                                    int64_t tokens, int64_t width);

@@ -22,6 +22,9 @@
 #define HONE_SIMD_EXPAND(name, level) HONE_SIMD_JOIN(name, level)
 #define HONE_SIMD(name)               HONE_SIMD_EXPAND(name, HONE_SIMD_LEVEL)
 
+/* What a file calls of others, which are not compiled for instructions that they do not use. */
+#define HONE_SIMD_OF_BASE(name) HONE_SIMD_EXPAND(name, HONE_SIMD_BASE)
+
 #define HONE_INLINE static inline __attribute__((always_inline, unused))
 
 #if defined(__AVX512F__)
