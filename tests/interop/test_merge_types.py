@@ -72,7 +72,8 @@ def ck_tensors(base, merged, factors):
         wanted = np.ascontiguousarray(dequantize(tensor.data, tensor.tensor_type) + delta, np.float32)
         kind = tensor.tensor_type.name.lower()
         theirs = error(wanted, llama_cpp_bytes(wanted, kind), kind)
-        assert error(wanted, after[name].data, kind) <= theirs * (1 + 1e-6), name  # deltas are rounded otherwise here
+        rounding = np.finfo(np.float32).eps ** 2 * float((wanted**2).sum())  # products sum in an order of their own
+        assert error(wanted, after[name].data, kind) <= theirs * (1 + 1e-6) + rounding, name
 
 
 def ck_losses(hone, base, merged, adapter, data, samples, printed):
