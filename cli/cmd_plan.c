@@ -45,6 +45,8 @@ static void print_memory(const items *all) {
             printf("    %-36s %10s\n", all->name[i], hone_size(all->bytes[i]).text);
     printf("  %-38s %10s in the step's memory\n", "an evaluation", hone_size(m->evaluation).text);
     print_row("batches", m->batches);
+    printf("  %-38s %10s after the steps, in place of theirs\n", "answers for the report",
+           hone_size(m->answers).text);
     print_row("oneDNN, HDF5 and threads", m->libraries);
     print_row("program", m->program);
     print_row("together", m->total);
@@ -76,10 +78,11 @@ static json_t *memory_json(const items *all) {
     json_t *step = json_object();
     for (size_t i = 0; i < all->count; i++)
         json_object_set_new(step, all->name[i], json_integer(all->bytes[i]));
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "total", (json_int_t)m->total,
-                     "weights", (json_int_t)m->weights, "trained", (json_int_t)m->trained, "step",
-                     (json_int_t)m->step, "evaluation", (json_int_t)m->evaluation, "batches",
-                     (json_int_t)m->batches, "libraries", (json_int_t)m->libraries, "program",
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "total",
+                     (json_int_t)m->total, "weights", (json_int_t)m->weights, "trained",
+                     (json_int_t)m->trained, "step", (json_int_t)m->step, "evaluation",
+                     (json_int_t)m->evaluation, "batches", (json_int_t)m->batches, "libraries",
+                     (json_int_t)m->libraries, "answers", (json_int_t)m->answers, "program",
                      (json_int_t)m->program, "step_items", step);
 }
 

@@ -104,6 +104,12 @@ int64_t hone_generator_capacity(const hone_generator *g) {
     return g->cache.capacity;
 }
 
+size_t hone_generator_bytes(const hone_generator *g) {
+    size_t vocabulary = (size_t)g->forward.model->arch.vocabulary;
+    return g->cache.memory.bytes + g->memory.bytes + hone_tape_bytes(g->prompt.tape) +
+           hone_tape_bytes(g->single.tape) + vocabulary * sizeof *g->logits;
+}
+
 const float *hone_generator_logits(const hone_generator *g) {
     return g->logits;
 }

@@ -25,6 +25,9 @@ void hone_generator_rewind(hone_generator *generator, int64_t length);
 int64_t hone_generator_length(const hone_generator *generator); /* tokens held */
 int64_t hone_generator_capacity(const hone_generator *generator);
 
+/* Bytes that it has in memory once it was used. */
+size_t hone_generator_bytes(const hone_generator *generator);
+
 /* Takes in tokens. HONE_ERR_DATA when there is no room, or an id is outside the vocabulary. */
 HONE_MUST_USE hone_status hone_generator_feed(hone_generator *generator, const int32_t *ids,
                                               int64_t count);

@@ -243,7 +243,7 @@ START_TEST(profile_without_steps_says_so) {
     hone_profile *p;
     ck_ok(hone_profile_new(&p));
     hone_buf text = {0};
-    ck_ok(hone_profile_table(&text, p, &(hone_limits){1, 1}));
+    ck_ok(hone_profile_table(&text, p, &(hone_limits){1, 1, 1}));
     ck_assert_ptr_nonnull(strstr(text.data, "no step was taken"));
     hone_buf_clear(&text);
     ck_ok(hone_profile_trace(&text, p));
@@ -259,9 +259,10 @@ START_TEST(limits_are_numbers_of_a_machine) {
     hone_device device;
     ck_ok(hone_device_open_cpu(&device));
     hone_limits limits;
-    ck_ok(hone_limits_measure(&limits, &device));
+    ck_ok(hone_limits_measure(&limits, &device, _i ? 48 << 20 : INT64_MAX));
     ck_assert(limits.flops > 1e7 && limits.flops < 1e15);
     ck_assert(limits.bytes > 1e7 && limits.bytes < 1e14);
+    ck_assert(limits.copied == (_i ? 16 << 20 : 128 << 20));
 }
 END_TEST
 
@@ -424,7 +425,7 @@ int main(void) {
     tcase_add_test(rows, profile_leaves_the_first_of_several_steps_out);
     tcase_add_test(rows, profile_with_more_sizes_than_rows_keeps_the_sum);
     tcase_add_test(rows, profile_without_steps_says_so);
-    tcase_add_test(rows, limits_are_numbers_of_a_machine);
+    tcase_add_loop_test(rows, limits_are_numbers_of_a_machine, 0, 2);
     suite_add_tcase(suite, rows);
     TCase *run = tcase_create("run");
     tcase_set_timeout(run, 120);

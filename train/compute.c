@@ -75,7 +75,9 @@ static hone_status time_one_way(double *seconds, const hone_run *run, double mos
     const hone_train_options *o = run->options;
     hone_forward forward = {.model = run->session.model, .adapter = run->session.adapter};
     int64_t rows = o->batch_size < ROWS ? o->batch_size : ROWS;
-    hone_pass_shape shape = {rows * o->seq_len, o->seq_len, 1};
+    hone_pass_shape shape = {rows * o->seq_len, o->seq_len, 1, 0};
+    int64_t left = o->memory - hone_resident_now().all;
+    if (o->memory > 0) shape.memory = left > 0 ? left : 1; /* the smallest is tried in any case */
     return hone_time_pass(seconds, &forward, &shape, most);
 }
 

@@ -5,9 +5,11 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 
-enum { LEAST_TOKENS = 1024 }; /* short records go through the model together */
+enum { USUAL_TOKENS = 1024 }; /* short records go through the model together */
 
 struct hone_evaluator {
+    const hone_samples *samples;
+    hone_split split;
     hone_loader *loader;
     hone_batch host;
     hone_device_batch batch;
@@ -22,11 +24,21 @@ static int64_t longest_sample(const hone_samples *samples) {
     return train > eval ? train : eval;
 }
 
-static hone_status prepare(hone_evaluator *e, const hone_samples *samples, hone_split split) {
+static void release(hone_evaluator *e) {
+    hone_tape_free(e->tape);
+    hone_device_batch_free(&e->batch);
+    hone_loader_free(e->loader);
+    e->tape = NULL;
+    e->loader = NULL;
+}
+
+/* For bins of `tokens`, or of the longest sample where that is more. */
+static hone_status prepare(hone_evaluator *e, int64_t tokens) {
     const hone_device *device = e->forward.model->device;
-    int64_t longest = longest_sample(samples);
-    int64_t bin = longest > LEAST_TOKENS ? longest : LEAST_TOKENS;
-    HONE_TRY(hone_loader_new(&e->loader, samples, split, bin, 0));
+    int64_t longest = longest_sample(e->samples);
+    int64_t bin = longest > tokens ? longest : tokens;
+    release(e);
+    HONE_TRY(hone_loader_new(&e->loader, e->samples, e->split, bin, 0));
     HONE_TRY(hone_device_batch_new(&e->batch, device, bin, longest));
     HONE_TRY(hone_model_rope(e->forward.model, longest));
     HONE_TRY(hone_tape_new(&e->tape, device));
@@ -41,8 +53,10 @@ hone_status hone_evaluator_new(hone_evaluator **out, hone_model *model, const ho
                                const hone_samples *samples, hone_split split) {
     hone_evaluator *e = hone_alloc(1, sizeof *e);
     if (!e) return HONE_ERR_MEMORY;
+    e->samples = samples;
+    e->split = split;
     e->forward = (hone_forward){.model = model, .adapter = adapter};
-    hone_status status = prepare(e, samples, split);
+    hone_status status = prepare(e, USUAL_TOKENS);
     if (status != HONE_OK) {
         hone_evaluator_free(e);
         return status;
@@ -53,11 +67,17 @@ hone_status hone_evaluator_new(hone_evaluator **out, hone_model *model, const ho
 
 void hone_evaluator_free(hone_evaluator *e) {
     if (!e) return;
-    hone_tape_free(e->tape);
-    hone_device_batch_free(&e->batch);
+    release(e);
     hone_batch_free(&e->host);
-    hone_loader_free(e->loader);
     hone_free(e);
+}
+
+hone_status hone_evaluator_fit(hone_evaluator *e, size_t bytes) {
+    for (int64_t tokens = USUAL_TOKENS;; tokens /= 2) {
+        HONE_TRY(prepare(e, tokens));
+        if (hone_tape_bytes(e->tape) <= bytes || e->batch.capacity > tokens || tokens == 1)
+            return HONE_OK;
+    }
 }
 
 size_t hone_evaluator_arena_bytes(const hone_evaluator *e) {

@@ -22,6 +22,10 @@ HONE_MUST_USE hone_status hone_evaluator_new(hone_evaluator **out, hone_model *m
                                              const hone_samples *samples, hone_split split);
 void hone_evaluator_free(hone_evaluator *evaluator); /* takes NULL */
 
+/* Has as many tokens go through the model at once as `bytes` of an arena allow, up to what is usual; if need be the
+ * longest sample alone, whatever that takes. The loss changes by rounding at most. Before memory is shared or taken. */
+HONE_MUST_USE hone_status hone_evaluator_fit(hone_evaluator *evaluator, size_t bytes);
+
 /* Bytes of the arena that it works in, and of the batches that it holds besides. */
 size_t hone_evaluator_arena_bytes(const hone_evaluator *evaluator);
 size_t hone_evaluator_batch_bytes(const hone_evaluator *evaluator);
@@ -33,7 +37,7 @@ void hone_evaluator_share(hone_evaluator *evaluator, const hone_buffer *arena);
 /* HONE_ERR_NUMERIC when the loss is no finite number. */
 HONE_MUST_USE hone_status hone_evaluate(hone_evaluation *out, hone_evaluator *evaluator);
 
-/* As above over the first `most` bins of 1,024 tokens or a longer record, in an order that the samples alone decide;
+/* As above over the first `most` bins of 1,024 tokens (fewer after hone_evaluator_fit) or a longer record, in an order that the samples alone decide;
  * 0: over all. */
 HONE_MUST_USE hone_status hone_evaluate_part(hone_evaluation *out, hone_evaluator *evaluator,
                                              int64_t most);

@@ -3,13 +3,14 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 
-enum { SIDE = 1024, COPIED = 32 << 20 }; /* of a matrix; elements, 128 MiB in f32 */
+enum { SIDE = 1024, MOST = 128 << 20 }; /* of a matrix; bytes that are copied */
 
 static const double seconds_each = 0.25;
 
 /* Two runs of elements on the device, and what is done with them. */
 typedef struct trial {
     hone_real *to, *from;
+    int64_t count;
     const hone_kernels *kernels;
     void (*run)(const struct trial *trial);
 } trial;
@@ -20,7 +21,7 @@ static void run_product(const trial *t) {
 }
 
 static void run_copy(const trial *t) {
-    t->kernels->copy(t->to, t->from, COPIED);
+    t->kernels->copy(t->to, t->from, t->count);
 }
 
 /* Seconds of the fastest run. */
@@ -50,19 +51,30 @@ static hone_status measure(hone_limits *out, const hone_device *device, const tr
     trial product = *t, copy = *t;
     product.run = run_product;
     copy.run = run_copy;
-    device->kernels->zero(t->from, COPIED);
+    device->kernels->zero(t->from, t->count);
     HONE_TRY(fill(t->from, device, 2 * SIDE * SIDE));
     out->flops = 2.0 * SIDE * SIDE * SIDE / best_of(&product);
-    out->bytes = 2.0 * COPIED * sizeof(hone_real) / best_of(&copy);
+    out->copied = (double)t->count * sizeof(hone_real);
+    out->bytes = 2 * out->copied / best_of(&copy);
     return HONE_OK;
 }
 
-hone_status hone_limits_measure(hone_limits *out, const hone_device *device) {
+/* Elements that fit twice, beside two matrices on the host and what their product packs; never fewer than those two. */
+static int64_t count_for(int64_t most) {
+    const int64_t matrices = 2 * SIDE * SIDE, size = sizeof(hone_real);
+    int64_t bytes = (most - 2 * matrices * size) / 2;
+    if (bytes > MOST) bytes = MOST;
+    return bytes > matrices * size ? bytes / size : matrices;
+}
+
+hone_status hone_limits_measure(hone_limits *out, const hone_device *device, int64_t most) {
+    int64_t count = count_for(most);
+    size_t bytes = (size_t)count * sizeof(hone_real);
     hone_buffer to = {0}, from = {0};
-    hone_status status = hone_buffer_new(&to, device, COPIED * sizeof(hone_real));
-    if (status == HONE_OK) status = hone_buffer_new(&from, device, COPIED * sizeof(hone_real));
+    hone_status status = hone_buffer_new(&to, device, bytes);
+    if (status == HONE_OK) status = hone_buffer_new(&from, device, bytes);
     if (status == HONE_OK) {
-        trial t = {to.base, from.base, device->kernels, NULL};
+        trial t = {to.base, from.base, count, device->kernels, NULL};
         status = measure(out, device, &t);
     }
     hone_buffer_free(&to);

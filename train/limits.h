@@ -8,11 +8,14 @@
 #include "kernels/device.h"
 
 typedef struct hone_limits {
-    double flops; /* per second: a product of matrices [1024,1024], two for a multiply-add */
-    double bytes; /* per second: a copy beyond the caches, what is read and what is written */
+    double flops;  /* per second: a product of matrices [1024,1024], two for a multiply-add */
+    double bytes;  /* per second: a copy beyond the caches, what is read and what is written */
+    double copied; /* bytes of that copy */
 } hone_limits;
 
-/* Takes about half a second and 256 MiB; the best of many tries, with the threads that are set. */
-HONE_MUST_USE hone_status hone_limits_measure(hone_limits *out, const hone_device *device);
+/* Takes about half a second and up to `most` bytes, 256 MiB at most and 32 MiB at least; the best of many tries, with the threads
+ * that are set. */
+HONE_MUST_USE hone_status hone_limits_measure(hone_limits *out, const hone_device *device,
+                                              int64_t most);
 
 #endif

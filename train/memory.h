@@ -21,6 +21,7 @@ typedef struct hone_memory {
     int64_t evaluation; /* arena of an evaluation: only the larger of the two is taken */
     int64_t batches;    /* ids, masks and places of the tokens */
     int64_t libraries;  /* what oneDNN packs matrices into, and HDF5 writes from */
+    int64_t answers;    /* of the report, after the steps: in place of the arena and the moments */
     int64_t total;
 } hone_memory;
 

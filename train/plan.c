@@ -5,6 +5,7 @@
 #include "base/machine.h"
 #include "base/parallel.h"
 #include "base/size.h"
+#include "train/preview.h"
 #include "train/run.h"
 #include "train/timing.h"
 
@@ -79,11 +80,16 @@ hone_status hone_plan_choose(hone_plan *out, hone_tape *tape, const hone_plan_sc
 
 /* --- For a run --- */
 
-/* What the options leave open is chosen from all there is. */
-static hone_status scope_of(hone_plan_scope *out, const hone_run *run) {
+/* What the options leave open is chosen from all there is. Evaluation counts with the least that it can do with: it grows into
+ * the arena of the step that is chosen. */
+static hone_status scope_of(hone_plan_scope *out, hone_run *run) {
     const hone_train_options *o = run->options;
-    const hone_evaluator *e = run->evaluator;
+    hone_evaluator *e = run->evaluator;
+    int64_t batches = e ? 2 * (int64_t)hone_evaluator_batch_bytes(e) : 0;
+    if (e) HONE_TRY(hone_evaluator_fit(e, 0));
     int64_t copies = run->best.base ? 5 : 4; /* values, gradients, two moments; the best values */
+    int64_t answers;
+    HONE_TRY(hone_preview_bytes(&answers, &run->session, HONE_RUN_SHOWN_TOKENS));
     hone_machine machine;
     HONE_TRY(hone_machine_look(&machine));
     hone_resident own = hone_resident_now();
@@ -100,7 +106,8 @@ static hone_status scope_of(hone_plan_scope *out, const hone_run *run) {
                   .weights = hone_memory_weights(run->session.model),
                   .trained = copies * run->params->elements * (int64_t)sizeof(hone_real),
                   .evaluation = e ? (int64_t)hone_evaluator_arena_bytes(e) : 0,
-                  .batches = e ? 2 * (int64_t)hone_evaluator_batch_bytes(e) : 0},
+                  .batches = batches,
+                  .answers = answers},
     };
     return HONE_OK;
 }
@@ -170,6 +177,14 @@ static void say_plan(const hone_run *run) {
         hone_threads(), hone_size(p->memory.total).text);
 }
 
+static hone_status fit_evaluation(hone_run *run) {
+    hone_memory *m = &run->plan.memory;
+    if (!run->evaluator || m->evaluation >= m->step) return HONE_OK;
+    HONE_TRY(hone_evaluator_fit(run->evaluator, (size_t)m->step));
+    m->evaluation = (int64_t)hone_evaluator_arena_bytes(run->evaluator);
+    return HONE_OK;
+}
+
 hone_status hone_run_plan(hone_run *run) {
     hone_plan_scope scope;
     HONE_TRY(scope_of(&scope, run));
@@ -179,6 +194,7 @@ hone_status hone_run_plan(hone_run *run) {
     /* The tape may have planned others since. */
     hone_plan chosen = run->plan;
     HONE_TRY(try(&run->plan, run->tape, &scope, chosen.recompute, chosen.bf16, chosen.micro_batch));
+    HONE_TRY(fit_evaluation(run));
     run->forward.recompute = chosen.recompute;
     run->forward.bf16_activations = chosen.bf16;
     HONE_TRY(hone_run_describe(run));

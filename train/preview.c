@@ -6,6 +6,8 @@
 #include "data/record.h"
 #include "model/generate.h"
 
+enum { LONGEST = 256 }; /* tokens of a record that is shown */
+
 hone_status hone_preview_answer(hone_buf *out, hone_generator *generator,
                                 const hone_tokenizer *tokenizer, const int32_t *ids, int64_t count,
                                 int64_t max_tokens) {
@@ -31,6 +33,33 @@ typedef struct asker {
     int64_t max_tokens, longest;    /* of an answer, of a record */
     hone_chat_sample prompt;
 } asker;
+
+/* For records up to a length, and no longer ones than there are. */
+static hone_status open_generators(asker *a) {
+    hone_session *s = a->session;
+    int64_t context = s->model->arch.context;
+    a->longest = hone_samples_ledger_of(s->samples)->longest;
+    if (a->longest > LONGEST) a->longest = LONGEST;
+    int64_t capacity = a->longest + a->max_tokens;
+    if (capacity > context) capacity = context;
+    if (a->longest > capacity) a->longest = capacity;
+    if (s->adapter) HONE_TRY(hone_generator_new(&a->before, s->model, NULL, capacity));
+    return hone_generator_new(&a->after, s->model, s->adapter, capacity);
+}
+
+static void close_generators(asker *a) {
+    hone_generator_free(a->before);
+    hone_generator_free(a->after);
+}
+
+hone_status hone_preview_bytes(int64_t *out, hone_session *session, int64_t max_tokens) {
+    asker a = {.session = session, .max_tokens = max_tokens};
+    hone_status status = open_generators(&a);
+    if (status == HONE_OK) *out = (int64_t)hone_generator_bytes(a.after);
+    if (status == HONE_OK && a.before) *out += (int64_t)hone_generator_bytes(a.before);
+    close_generators(&a);
+    return status;
+}
 
 static hone_status answer(const char **out, asker *a, hone_generator *generator) {
     if (!generator) return HONE_OK;
@@ -106,22 +135,13 @@ static hone_status ask_split(hone_preview *out, asker *a, size_t most, bool held
 hone_status hone_preview_make(hone_preview *out, hone_session *session, size_t most,
                               int64_t max_tokens) {
     *out = (hone_preview){0};
-    int64_t capacity = 256 + max_tokens, context = session->model->arch.context;
-    if (capacity > context) capacity = context;
     asker a = {.session = session, .max_tokens = max_tokens};
-    a.longest = capacity < 256 ? capacity : 256;
     out->samples = hone_alloc(most, sizeof *out->samples);
     hone_status status = out->samples ? HONE_OK : HONE_ERR_MEMORY;
-    if (status == HONE_OK && session->adapter) {
-        status = hone_generator_new(&a.before, session->model, NULL, capacity);
-    }
-    if (status == HONE_OK) {
-        status = hone_generator_new(&a.after, session->model, session->adapter, capacity);
-    }
+    if (status == HONE_OK) status = open_generators(&a);
     if (status == HONE_OK) status = ask_split(out, &a, most, true);
     if (status == HONE_OK) status = ask_split(out, &a, most, false);
-    hone_generator_free(a.before);
-    hone_generator_free(a.after);
+    close_generators(&a);
     hone_chat_sample_free(&a.prompt);
     if (status != HONE_OK) hone_preview_free(out);
     return status;

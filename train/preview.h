@@ -16,6 +16,10 @@ typedef struct hone_preview {
  * likeliest tokens. `before` is asked for when the session has an adapter: the base model without it. */
 HONE_MUST_USE hone_status hone_preview_make(hone_preview *out, hone_session *session, size_t most,
                                             int64_t max_tokens);
+
+/* Bytes that making one takes. */
+HONE_MUST_USE hone_status hone_preview_bytes(int64_t *out, hone_session *session,
+                                             int64_t max_tokens);
 void hone_preview_free(hone_preview *preview); /* takes a zeroed one */
 
 /* Appends the likeliest continuation of a conversation's prompt: what `generate` would say at temperature 0. */

@@ -70,9 +70,9 @@ static hone_profile_row sum_of(const hone_profile *p) {
 static hone_status put_head(hone_buf *out, const hone_profile *p, const hone_limits *limits) {
     HONE_TRY(hone_buf_printf(out,
                              "where the time goes: %lld steps of %.2f ms; limits: %.1f GFLOP/s "
-                             "(product of f32), %.1f GB/s (copy)\n",
+                             "(product of f32), %.1f GB/s (copy of %.0f MiB)\n",
                              (long long)p->steps, 1e3 * p->seconds / (double)p->steps,
-                             limits->flops / 1e9, limits->bytes / 1e9));
+                             limits->flops / 1e9, limits->bytes / 1e9, limits->copied / (1 << 20)));
     return hone_buf_printf(out, "%-14s %-16s %5s %8s %8s %8s %8s %6s %12s %12s\n", "operation",
                            "shape", "calls", "forward", "replay", "backward", "ms/step", "part",
                            "GFLOP/s", "GB/s");

@@ -12,6 +12,8 @@
 #include "train/session.h"
 #include "train/trainer.h"
 
+enum { HONE_RUN_SHOWN_TOKENS = 96 }; /* of an answer in the report */
+
 typedef struct hone_run {
     hone_train_options resolved;       /* a copy that shares its texts with the caller's */
     const hone_train_options *options; /* = &resolved */

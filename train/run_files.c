@@ -13,7 +13,7 @@
 #include "train/report.h"
 #include "train/run.h"
 
-enum { SHOWN_SAMPLES = 6, SHOWN_TOKENS = 96, SHOWN_ROWS = 64 };
+enum { SHOWN_SAMPLES = 6, SHOWN_ROWS = 64 };
 
 static hone_status write_peft(const hone_run *run, const hone_adapter_info *info) {
     char *path = hone_run_path(run, "adapter");
@@ -222,7 +222,7 @@ hone_status hone_run_write_files(hone_run *run) {
     hone_status status = hone_metrics_sync(run->metrics);
     if (status == HONE_OK) status = hone_metrics_read(&history, run->options->out);
     if (status == HONE_OK) {
-        status = hone_preview_make(&preview, &run->session, SHOWN_SAMPLES, SHOWN_TOKENS);
+        status = hone_preview_make(&preview, &run->session, SHOWN_SAMPLES, HONE_RUN_SHOWN_TOKENS);
     }
     if (status == HONE_OK) status = write_report(run, &history, &preview, &verified);
     hone_preview_free(&preview);

@@ -93,11 +93,12 @@ static hone_status time_blocks(double *seconds, trial *t, int64_t layers) {
     return HONE_OK;
 }
 
-static hone_status time_size(double *seconds, const hone_forward *forward,
+static hone_status time_size(double *seconds, int64_t *arena, const hone_forward *forward,
                              const hone_pass_shape *shape) {
     trial t = {0};
     hone_status status = open_trial(&t, forward, shape);
     if (status == HONE_OK) status = time_blocks(seconds, &t, forward->model->arch.layers);
+    if (status == HONE_OK) *arena = (int64_t)hone_tape_bytes(t.tape);
     close_trial(&t);
     return status;
 }
@@ -105,18 +106,20 @@ static hone_status time_size(double *seconds, const hone_forward *forward,
 hone_status hone_time_pass(double *seconds, const hone_forward *forward,
                            const hone_pass_shape *shape, double most) {
     double start = hone_seconds();
+    int64_t arena;
     hone_pass_shape part = *shape;
     part.tokens = shape->tokens < FIRST_TOKENS ? shape->tokens : FIRST_TOKENS;
     for (;;) {
         part.document = shape->document < part.tokens ? shape->document : part.tokens;
         double began = hone_seconds();
-        HONE_TRY(time_size(seconds, forward, &part));
+        HONE_TRY(time_size(seconds, &arena, forward, &part));
         double took = hone_seconds() - began;
         *seconds *= (double)shape->tokens / (double)part.tokens;
         if (part.tokens == shape->tokens) return HONE_OK;
         int64_t next = part.tokens * GROWTH < shape->tokens ? part.tokens * GROWTH : shape->tokens;
         double factor = (double)next / (double)part.tokens;
         if (hone_seconds() - start + factor * took > most) return HONE_OK;
+        if (shape->memory > 0 && factor * (double)arena > (double)shape->memory) return HONE_OK;
         part.tokens = next;
     }
 }

@@ -345,11 +345,12 @@ void hone_run_free(hone_run *run) {
     hone_free(run);
 }
 
-/* After the run is closed: what the measurement takes in memory is not added to that of the run. */
+/* After the run is closed, in what it leaves of the memory that it may take. */
 static hone_status tell_profile(const hone_profile *profile, const hone_device *device,
-                                const hone_train_observer *observer) {
+                                int64_t limit, const hone_train_observer *observer) {
     hone_limits limits;
-    HONE_TRY(hone_limits_measure(&limits, device));
+    hone_alloc_trim();
+    HONE_TRY(hone_limits_measure(&limits, device, limit - hone_resident_now().all));
     hone_buf table = {0};
     hone_status status = hone_profile_table(&table, profile, &limits);
     if (status == HONE_OK) observer->profile(observer->context, table.data);
@@ -370,9 +371,10 @@ hone_status hone_train(hone_train_result *out, const hone_train_options *options
     *out = run->result;
     hone_device device = run->session.device;
     hone_profile *profile = run->profile;
+    int64_t limit = run->limit;
     bool unused = run->made_folder && !run->started;
     hone_run_free(run);
-    if (status == HONE_OK && profile) status = tell_profile(profile, &device, observer);
+    if (status == HONE_OK && profile) status = tell_profile(profile, &device, limit, observer);
     hone_profile_free(profile);
     if (unused) hone_dir_remove(options->out);
     return status;

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy
 import pytest
@@ -65,7 +66,7 @@ def plan(hone, model, records, *options):
     return hone.json("plan", "--model", model, "--data", records, *runs.settings(**SETTINGS), *options)
 
 
-@pytest.mark.parametrize("part,compute", [(1, "f32"), (0.85, "f32"), (0.7, "f32"), (1, "bf16")])
+@pytest.mark.parametrize("part,compute", [(1, "f32"), (0.85, "f32"), (0.7, "f32"), (1, "bf16"), (1, "int8")])
 def test_run_takes_what_its_plan_says(hone, model, records, tmp_path, part, compute):
     way = ["--compute", compute]
     most = plan(hone, model, records, *way)["memory"]
@@ -82,6 +83,40 @@ def test_run_takes_what_its_plan_says(hone, model, records, tmp_path, part, comp
     assert abs(result["peak_bytes"] - result["planned_bytes"]) <= 0.05 * result["planned_bytes"]
     assert abs(result["planned_bytes"] - planned["memory"]["total"]) <= 0.05 * result["planned_bytes"]
     assert result["planned_bytes"] <= budget and result["peak_bytes"] <= budget
+
+
+SHIPPED = Path(__file__).parents[2]  # its model is Q8_0
+SMALL = {"model": SHIPPED / "models/hone-base.gguf", "data": SHIPPED / "samples/shop.jsonl", "batch_size": 1}
+
+
+def plan_small(hone, *options, **flags):
+    given = [part for key, value in (SMALL | flags).items() for part in ("--" + key.replace("_", "-"), value)]
+    return hone.json("plan", *given, *options)["memory"]
+
+
+@pytest.mark.parametrize("compute,sets", [("f32", {}), ("int8", {}), ("int8", {"recompute": "full"})])
+def test_small_run_takes_what_its_plan_says(hone, tmp_path, compute, sets):
+    result, _ = runs.train(hone, tmp_path / "run", **SMALL, seq_len=128, steps=2, memory="100M", compute=compute,
+                           sets=sets)
+    assert abs(result["peak_bytes"] - result["planned_bytes"]) <= 0.05 * result["planned_bytes"]
+    assert result["planned_bytes"] <= 1.1 * result["peak_bytes"]
+
+
+def test_no_budget_is_refused_because_of_evaluation(hone, tmp_path):
+    least = {"activations": "bf16", "recompute": "full"}
+    planned = plan_small(hone, *runs.settings(**least), seq_len=64)
+    without = plan_small(hone, *runs.settings(**least, eval_fraction=0), seq_len=64)
+    assert planned["total"] <= without["total"] + SLACK // 2
+    refused = hone("train", *[part for key in ("model", "data") for part in ("--" + key, SMALL[key])], "--batch-size", 1,
+                   "--seq-len", 64, "--out", tmp_path / "no", "--memory", planned["total"] - SLACK, status=1)
+    assert "may be taken" in refused.stderr
+    budget = planned["total"] + SLACK // 2
+    small, _ = runs.train(hone, tmp_path / "small", **SMALL, seq_len=64, steps=2, memory=budget)
+    assert small["planned_bytes"] <= budget and small["peak_bytes"] <= budget
+    assert small["planned_bytes"] <= 1.1 * small["peak_bytes"]
+    runs.train(hone, tmp_path / "wide", **(SMALL | {"batch_size": 8}), seq_len=64, steps=1)
+    losses = [runs.read_jsonl(tmp_path / run / "metrics.jsonl")[0]["eval_loss"] for run in ("small", "wide")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 def test_plan_at_the_smallest_budget_is_the_run(hone, model, records, tmp_path):
