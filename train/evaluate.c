@@ -24,21 +24,18 @@ static int64_t longest_sample(const hone_samples *samples) {
     return train > eval ? train : eval;
 }
 
-static void release(hone_evaluator *e) {
+static void release_step(hone_evaluator *e) {
     hone_tape_free(e->tape);
     hone_device_batch_free(&e->batch);
-    hone_loader_free(e->loader);
     e->tape = NULL;
-    e->loader = NULL;
 }
 
 /* For bins of `tokens`, or of the longest sample where that is more. */
-static hone_status prepare(hone_evaluator *e, int64_t tokens) {
+static hone_status plan_step(hone_evaluator *e, int64_t tokens) {
     const hone_device *device = e->forward.model->device;
     int64_t longest = longest_sample(e->samples);
     int64_t bin = longest > tokens ? longest : tokens;
-    release(e);
-    HONE_TRY(hone_loader_new(&e->loader, e->samples, e->split, bin, 0));
+    release_step(e);
     HONE_TRY(hone_device_batch_new(&e->batch, device, bin, longest));
     HONE_TRY(hone_model_rope(e->forward.model, longest));
     HONE_TRY(hone_tape_new(&e->tape, device));
@@ -49,6 +46,16 @@ static hone_status prepare(hone_evaluator *e, int64_t tokens) {
     return hone_tape_plan_done(e->tape);
 }
 
+hone_status hone_evaluator_fit(hone_evaluator *e, size_t bytes) {
+    int64_t tokens = USUAL_TOKENS;
+    HONE_TRY(plan_step(e, tokens));
+    while (hone_tape_bytes(e->tape) > bytes && e->batch.capacity == tokens && tokens > 1)
+        HONE_TRY(plan_step(e, tokens /= 2));
+    hone_loader_free(e->loader);
+    e->loader = NULL;
+    return hone_loader_new(&e->loader, e->samples, e->split, e->batch.capacity, 0);
+}
+
 hone_status hone_evaluator_new(hone_evaluator **out, hone_model *model, const hone_adapter *adapter,
                                const hone_samples *samples, hone_split split) {
     hone_evaluator *e = hone_alloc(1, sizeof *e);
@@ -56,7 +63,7 @@ hone_status hone_evaluator_new(hone_evaluator **out, hone_model *model, const ho
     e->samples = samples;
     e->split = split;
     e->forward = (hone_forward){.model = model, .adapter = adapter};
-    hone_status status = prepare(e, USUAL_TOKENS);
+    hone_status status = hone_evaluator_fit(e, SIZE_MAX);
     if (status != HONE_OK) {
         hone_evaluator_free(e);
         return status;
@@ -67,17 +74,10 @@ hone_status hone_evaluator_new(hone_evaluator **out, hone_model *model, const ho
 
 void hone_evaluator_free(hone_evaluator *e) {
     if (!e) return;
-    release(e);
+    release_step(e);
+    hone_loader_free(e->loader);
     hone_batch_free(&e->host);
     hone_free(e);
-}
-
-hone_status hone_evaluator_fit(hone_evaluator *e, size_t bytes) {
-    for (int64_t tokens = USUAL_TOKENS;; tokens /= 2) {
-        HONE_TRY(prepare(e, tokens));
-        if (hone_tape_bytes(e->tape) <= bytes || e->batch.capacity > tokens || tokens == 1)
-            return HONE_OK;
-    }
 }
 
 size_t hone_evaluator_arena_bytes(const hone_evaluator *e) {
