@@ -134,6 +134,23 @@ def test_outliers_leave_the_function_alone(hone, models, data, base):
     assert abs(losses[0] - losses[1]) <= 1e-6
 
 
+def test_int8_tells_how_often_outliers_were_met(hone, models, data, tmp_path):
+    """By eval, in words and in JSON, and by train, there and in the report; eval in f32 says nothing."""
+    sentence = "{:.2f} % of the blocks of activations had an outlier and took 16 bits"
+    for base in BASES:  # rows of the smaller one are narrow: all take 16 bits, which counts for nothing here
+        options = ["--model", models[base, False][0], "--data", data["gsm8k"].held]
+        part = hone.json("eval", *options, "--compute", "int8")["int8_outliers"]
+        print(f"{base}: {part}")
+        assert 0 <= part < 0.02
+        assert f"int8 {sentence.format(100 * part)}\n" in hone("eval", *options, "--compute", "int8").stdout
+    assert "int8_outliers" not in hone.json("eval", *options)
+    result, _ = runs.train(
+        hone, tmp_path / "run", model=options[1], data=options[3], seq_len=128, steps=1, sets=RUN, compute="int8"
+    )
+    assert 0 <= result["int8_outliers"] < 0.1
+    assert sentence.format(100 * result["int8_outliers"]) in (tmp_path / "run/report.html").read_text()
+
+
 # --- What a run learns ---
 
 

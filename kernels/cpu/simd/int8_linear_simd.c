@@ -247,7 +247,7 @@ static void add_blocks(float *tile, const product_call *call, int64_t number, co
         float scale = block_scale(call, b, column);
         int64_t row = at * TILE;
         add_tile(tile, q + b * TILE * BLOCK, rows->sum + row, rows->scale + row, scale, panel);
-        if (!rows->marked[at]) continue;
+        if (!hone_int8_is_fine(rows, at)) continue;
         dot_element fine[TILE * BLOCK];
         add_tile(tile, take_rows(fine, rows->residual + row * BLOCK, TILE * BLOCK),
                  rows->residual_sum + row, rows->scale + row, scale / (float)HONE_INT8_FINE, panel);
