@@ -344,9 +344,9 @@ void hone_run_free(hone_run *run) {
 
 /* After the run is closed: what the measurement takes in memory is not added to that of the run. */
 static hone_status tell_profile(const hone_profile *profile, const hone_device *device,
-                                const hone_train_observer *observer) {
+                                hone_compute compute, const hone_train_observer *observer) {
     hone_limits limits;
-    HONE_TRY(hone_limits_measure(&limits, device));
+    HONE_TRY(hone_limits_measure(&limits, device, compute));
     hone_buf table = {0};
     hone_status status = hone_profile_table(&table, profile, &limits);
     if (status == HONE_OK) observer->profile(observer->context, table.data);
@@ -367,9 +367,10 @@ hone_status hone_train(hone_train_result *out, const hone_train_options *options
     *out = run->result;
     hone_device device = run->session.device;
     hone_profile *profile = run->profile;
+    hone_compute compute = run->compute;
     bool unused = run->made_folder && !run->started;
     hone_run_free(run);
-    if (status == HONE_OK && profile) status = tell_profile(profile, &device, observer);
+    if (status == HONE_OK && profile) status = tell_profile(profile, &device, compute, observer);
     hone_profile_free(profile);
     if (unused) hone_dir_remove(options->out);
     return status;
