@@ -239,31 +239,32 @@ def small(hone, models, data, tmp_path_factory):
     """What starts the same small run in a folder, and the folder of one that nothing disturbed, by mode."""
     folder = tmp_path_factory.mktemp("small")
     flags = {"model": models["hone-base", False][0], "data": data["gsm8k"].train, **SMALL}
-    for mode in MODES:
-        runs.train(hone, folder / mode, sets=KEPT, compute=mode, **flags)
+    for way, settings in WAYS.items():
+        runs.train(hone, folder / way, sets={**KEPT, **settings}, **flags)
     return flags, folder
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_same_plan_gives_the_same_bits(hone, small, tmp_path, mode):
+@pytest.mark.parametrize("way", WAYS)
+def test_same_plan_gives_the_same_bits(hone, small, tmp_path, way):
     flags, calm = small
-    runs.train(hone, tmp_path / "again", sets=KEPT, compute=mode, **flags)
-    assert adapter_bytes(tmp_path / "again") == adapter_bytes(calm / mode)
-    assert loss_curve(tmp_path / "again") == loss_curve(calm / mode)
+    runs.train(hone, tmp_path / "again", sets={**KEPT, **WAYS[way]}, **flags)
+    assert adapter_bytes(tmp_path / "again") == adapter_bytes(calm / way)
+    assert loss_curve(tmp_path / "again") == loss_curve(calm / way)
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_killed_run_resumes_to_the_same_bits_and_in_its_own_mode_only(hone, small, tmp_path, mode):
+@pytest.mark.parametrize("way", WAYS)
+def test_killed_run_resumes_to_the_same_bits_and_in_its_own_way_only(hone, small, tmp_path, way):
     flags, calm = small
     out = tmp_path / "killed"
     options = [part for key, value in flags.items() for part in ("--" + key.replace("_", "-"), str(value))]
-    command = [hone.binary, "train", "--out", str(out), *options, *runs.settings(**KEPT), "--compute"]
-    assert kill_after([*map(str, command), mode], out, 6, 0)
-    refused = hone(*command[1:], "f32", "--resume", status=2)
+    command = ["train", "--out", str(out), *options, *runs.settings(**KEPT)]
+    own = [*map(str, command), *runs.settings(**WAYS[way])]
+    assert kill_after([hone.binary, *own], out, 6, 0)
+    refused = hone(*command, *runs.settings(**EXACT), "--resume", status=2)
     assert "resume with what the run began with" in refused.stderr
-    hone(*command[1:], mode, "--resume")
-    assert adapter_bytes(out) == adapter_bytes(calm / mode)
-    assert loss_curve(out) == loss_curve(calm / mode)
+    hone(*own, "--resume")
+    assert adapter_bytes(out) == adapter_bytes(calm / way)
+    assert loss_curve(out) == loss_curve(calm / way)
 
 
 @pytest.mark.parametrize("mode", MODES)
