@@ -74,11 +74,13 @@ static void run_chunk(const hone_node *node, const hone_kernels *kernels, const 
     hone_real *losses = node->out[OUT_LOSSES]->data;
     bool grad = node->out[OUT_DH] != NULL;
     kernels->gather_rows(s->gathered, h->data, call->rows + first, rows, width);
+    hone_product_quantize(kernels, s->product, s->gathered, w, rows, false);
     hone_product_fwd(kernels, s->logits, s->gathered, w, NULL, rows, s->product);
     kernels->cross_entropy(losses + first, s->logits, call->targets + first, rows, vocabulary,
                            call->weight, call->softcap, grad);
     if (!grad) return;
     hone_real *dh = (hone_real *)node->out[OUT_DH]->data + first * width;
+    hone_product_quantize(kernels, s->product, s->logits, w, rows, true);
     hone_product_bwd(kernels, dh, s->logits, w, NULL, rows, 0, s->product);
     if (w->needs_grad) {
         kernels->gemm(w->grad->data, s->logits, s->gathered, vocabulary, width, rows, true, false,
@@ -115,12 +117,13 @@ static void work(hone_work *out, const hone_node *node, const hone_pass *pass) {
     out->shape[0] = w->shape[1];
     out->shape[1] = w->shape[0];
     out->weights = w->dtype;
+    out->mode = hone_product_mode(w);
     if (out->phase == HONE_BACKWARD) return;
     double rows = (double)call->count;
     double products = 1 + (dh ? 1 : 0) + (dh && w->needs_grad ? 1 : 0);
     out->flops = products * 2 * rows * (double)hone_tensor_count(w);
     out->bytes = rows * (double)w->shape[1] * sizeof(hone_real) +
-                 (w->needs_grad ? 3 : 1) * hone_tensor_bytes(w) + hone_tensor_bytes(dh) +
+                 (w->needs_grad ? 3 : 1) * hone_product_weight_bytes(w) + hone_tensor_bytes(dh) +
                  hone_tensor_bytes(node->out[OUT_LOSSES]);
 }
 

@@ -12,6 +12,9 @@ typedef struct linear_attributes {
 enum { IN_X, IN_W, IN_A, IN_B };
 enum { OUT_Y, OUT_T }; /* t [T,R] = dropout(x) a^T */
 
+/* Parts of a pass with names of their own. */
+static const char lora_part[] = "lora", quantize_part[] = "quantize";
+
 static bool has_lora(const hone_node *node) {
     return node->in[IN_A] != NULL;
 }
@@ -85,9 +88,11 @@ static const hone_real *dropped_input(const hone_node *node, const hone_pass *pa
 /* y = x w^T + low. */
 static void product(const hone_node *node, const hone_pass *pass, const scratch *s,
                     const hone_low_rank *low) {
-    const hone_tensor *x = node->in[IN_X];
-    hone_product_fwd(pass->kernels, node->out[OUT_Y]->data, x->data, node->in[IN_W], low,
-                     x->shape[0], s->product);
+    const hone_tensor *x = node->in[IN_X], *w = node->in[IN_W];
+    if (hone_product_quantize(pass->kernels, s->product, x->data, w, x->shape[0], false))
+        hone_pass_part(node, pass, quantize_part);
+    hone_product_fwd(pass->kernels, node->out[OUT_Y]->data, x->data, w, low, x->shape[0],
+                     s->product);
 }
 
 static void forward(const hone_node *node, const hone_pass *pass) {
@@ -100,16 +105,19 @@ static void forward(const hone_node *node, const hone_pass *pass) {
     }
     hone_real *t = node->out[OUT_T]->data;
     pass->kernels->lora_fwd(t, dropped_input(node, pass, &s), a->data, lora_shape(node), s.factors);
-    hone_pass_part(node, pass, "lora");
+    hone_pass_part(node, pass, lora_part);
     product(node, pass, &s, &(hone_low_rank){t, node->in[IN_B]->data, a->shape[0], at->scale});
 }
 
 /* dx = dy w + low, or added to it. */
 static void product_bwd(const hone_node *node, const hone_pass *pass, const scratch *s,
                         const hone_low_rank *low) {
-    const hone_tensor *x = node->in[IN_X];
-    hone_product_bwd(pass->kernels, x->grad->data, node->out[OUT_Y]->grad->data, node->in[IN_W],
-                     low, x->shape[0], pass->beta[IN_X], s->product);
+    const hone_tensor *x = node->in[IN_X], *w = node->in[IN_W];
+    const hone_real *dy = node->out[OUT_Y]->grad->data;
+    if (hone_product_quantize(pass->kernels, s->product, dy, w, x->shape[0], true))
+        hone_pass_part(node, pass, quantize_part);
+    hone_product_bwd(pass->kernels, x->grad->data, dy, w, low, x->shape[0], pass->beta[IN_X],
+                     s->product);
 }
 
 /* dt = scale dy b;  da += dt^T dropout(x);  db += scale dy^T t. */
@@ -138,7 +146,7 @@ static void backward(const hone_node *node, const hone_pass *pass) {
     scratch s = divide(node, pass->kernels, true, pass->workspace);
     if (has_lora(node)) {
         factor_grads(node, pass, &s);
-        hone_pass_part(node, pass, "lora");
+        hone_pass_part(node, pass, lora_part);
     }
     if (x->needs_grad) {
         hone_low_rank low = {s.dt, a ? a->data : NULL, a ? a->shape[0] : 0, 1};
@@ -173,24 +181,35 @@ static void work_of_lora(hone_work *work, const hone_node *node) {
                   (a->needs_grad ? hone_tensor_bytes(x) + 2 * a_bytes : 0);
 }
 
+/* Reads x, or backward the gradient of y, for the product. */
+static void work_of_quantize(hone_work *work, const hone_node *node) {
+    const hone_tensor *x = node->in[IN_X], *w = node->in[IN_W];
+    bool backward = work->phase == HONE_BACKWARD;
+    work->shape[0] = w->shape[backward ? 0 : 1];
+    work->bytes = hone_tensor_bytes(backward ? node->out[OUT_Y] : x) +
+                  hone_product_rows_bytes(w, x->shape[0], backward);
+}
+
 /* The product with w and the low-rank part that is added to its result. */
 static void work_of_product(hone_work *work, const hone_node *node, const hone_pass *pass) {
     const hone_tensor *x = node->in[IN_X], *w = node->in[IN_W], *a = node->in[IN_A];
     double tokens = (double)x->shape[0], x_bytes = hone_tensor_bytes(x);
-    double w_bytes = hone_tensor_bytes(w), y_bytes = hone_tensor_bytes(node->out[OUT_Y]);
+    double w_bytes = hone_product_weight_bytes(w), y_bytes = hone_tensor_bytes(node->out[OUT_Y]);
     double product = 2 * tokens * (double)hone_tensor_count(w);
     work->shape[0] = w->shape[1];
     work->shape[1] = w->shape[0];
     work->weights = w->dtype;
+    work->mode = hone_product_mode(w);
     work->bytes = 0;
     if (work->phase != HONE_BACKWARD) {
         work->flops = product + (a ? 2 * tokens * (double)hone_tensor_count(node->in[IN_B]) : 0);
-        work->bytes = x_bytes + w_bytes + y_bytes;
+        work->bytes = hone_product_rows_bytes(w, x->shape[0], false) + w_bytes + y_bytes;
         return;
     }
     if (x->needs_grad) {
         work->flops += product + (a ? 2 * tokens * (double)hone_tensor_count(a) : 0);
-        work->bytes += y_bytes + w_bytes + (1 + (double)pass->beta[IN_X]) * x_bytes;
+        work->bytes += hone_product_rows_bytes(w, x->shape[0], true) + w_bytes +
+                       (1 + (double)pass->beta[IN_X]) * x_bytes;
     }
     if (w->needs_grad) {
         work->flops += product;
@@ -199,8 +218,10 @@ static void work_of_product(hone_work *work, const hone_node *node, const hone_p
 }
 
 static void work(hone_work *out, const hone_node *node, const hone_pass *pass) {
-    if (has_lora(node) && out->part == 0) {
+    if (out->name == lora_part) {
         work_of_lora(out, node);
+    } else if (out->name == quantize_part) {
+        work_of_quantize(out, node);
     } else {
         work_of_product(out, node, pass);
     }

@@ -19,6 +19,16 @@ size_t hone_product_workspace(const hone_kernels *kernels, const hone_tensor *w,
                                 : kernels->linear_workspace(w->dtype, in, out, rank));
 }
 
+bool hone_product_quantize(const hone_kernels *kernels, void *workspace, const hone_real *x,
+                           const hone_tensor *w, int64_t tokens, bool backward) {
+    const hone_int8_weight *int8 = w->int8;
+    if (!int8) return false;
+    kernels->int8_quantize(workspace, int8->counts, x,
+                           backward ? int8->row_factor : int8->column_factor, tokens,
+                           w->shape[backward ? 0 : 1]);
+    return true;
+}
+
 void hone_product_fwd(const hone_kernels *kernels, hone_real *y, const hone_real *x,
                       const hone_tensor *w, const hone_low_rank *low, int64_t tokens,
                       void *workspace) {
@@ -26,7 +36,6 @@ void hone_product_fwd(const hone_kernels *kernels, hone_real *y, const hone_real
     const hone_int8_weight *int8 = w->int8;
     if (int8) {
         void *after = (unsigned char *)workspace + rows_bytes(w, tokens, false);
-        kernels->int8_quantize(workspace, int8->counts, x, int8->column_factor, tokens, in);
         kernels->int8_fwd(y, workspace, int8, low, tokens, 0, after);
     } else if (w->bf16) {
         kernels->bf16_fwd(y, x, w->data, w->dtype, low, tokens, in, out, 0, workspace);
@@ -42,11 +51,27 @@ void hone_product_bwd(const hone_kernels *kernels, hone_real *dx, const hone_rea
     const hone_int8_weight *int8 = w->int8;
     if (int8) {
         void *after = (unsigned char *)workspace + rows_bytes(w, tokens, true);
-        kernels->int8_quantize(workspace, int8->counts, dy, int8->row_factor, tokens, out);
         kernels->int8_bwd(dx, workspace, int8, low, tokens, beta, after);
     } else if (w->bf16) {
         kernels->bf16_bwd(dx, dy, w->data, w->dtype, low, tokens, in, out, beta, workspace);
     } else {
         kernels->linear_bwd(dx, dy, w->data, w->dtype, low, tokens, in, out, beta, workspace);
     }
+}
+
+const char *hone_product_mode(const hone_tensor *w) {
+    return w->int8 ? "int8" : w->bf16 ? "bf16" : NULL;
+}
+
+double hone_product_weight_bytes(const hone_tensor *w) {
+    if (!w->int8 || !w->int8->q) return hone_tensor_bytes(w);
+    double blocks = (double)(hone_int8_blocks(w->shape[0]) * hone_int8_blocks(w->shape[1]));
+    return (double)hone_tensor_count(w) + blocks * sizeof(float);
+}
+
+/* In int8 bytes, with a scale and a sum for each block; residuals are not counted. */
+double hone_product_rows_bytes(const hone_tensor *w, int64_t tokens, bool backward) {
+    int64_t width = w->shape[backward ? 0 : 1];
+    if (!w->int8) return (double)(tokens * width) * sizeof(hone_real);
+    return (double)tokens * ((double)width + (double)hone_int8_blocks(width) * 8);
 }

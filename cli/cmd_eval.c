@@ -28,15 +28,24 @@ static hone_status require(const char *value, const char *flag) {
     return hone_fail(HONE_ERR_USAGE, "--%s is missing", flag);
 }
 
-static hone_status print_result(const settings *s, const hone_evaluation *e) {
+/* `outliers` as of hone_model_int8_outliers. */
+static hone_status print_result(const settings *s, const hone_evaluation *e, double outliers) {
     double perplexity = exp(e->loss), speed = (double)e->all_tokens / e->seconds;
     if (s->json) {
-        return hone_print_json(json_pack("{s:f, s:f, s:I, s:s, s:f}", "loss", e->loss, "perplexity",
-                                         perplexity, "tokens", (json_int_t)e->tokens, "split",
-                                         splits[s->split], "tokens_per_second", speed));
+        json_t *object = json_pack("{s:f, s:f, s:I, s:s, s:f}", "loss", e->loss, "perplexity",
+                                   perplexity, "tokens", (json_int_t)e->tokens, "split",
+                                   splits[s->split], "tokens_per_second", speed);
+        if (object && outliers >= 0)
+            json_object_set_new(object, "int8_outliers", json_real(outliers));
+        return hone_print_json(object);
     }
     printf("loss %.9g\nperplexity %.9g\ntokens %lld\nsplit %s\ntokens per second %.0f\n", e->loss,
            perplexity, (long long)e->tokens, splits[s->split], speed);
+    if (outliers >= 0) {
+        char text[96];
+        hone_int8_outliers_text(text, outliers);
+        printf("int8 %s\n", text);
+    }
     return HONE_OK;
 }
 
@@ -70,7 +79,7 @@ static hone_status evaluate(hone_session *session, const settings *s) {
     hone_status status = hone_evaluate(&e, evaluator);
     hone_evaluator_free(evaluator);
     HONE_TRY(status);
-    return print_result(s, &e);
+    return print_result(s, &e, hone_model_int8_outliers(session->model));
 }
 
 static hone_status run(int argc, char **argv) {

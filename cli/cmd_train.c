@@ -90,13 +90,16 @@ static json_t *verified(const hone_self_check *check) {
 
 static json_t *result_object(const char *out, const hone_train_result *r,
                              const hone_self_check *check) {
-    return json_pack("{s:o, s:I, s:I, s:o, s:f, s:I, s:f, s:I, s:I, s:b, s:o, s:o}", "run",
-                     hone_json_text(out, strlen(out)), "steps", (json_int_t)r->steps,
-                     "planned_steps", (json_int_t)r->planned_steps, "losses", losses(r), "seconds",
-                     r->seconds, "tokens", (json_int_t)r->tokens, "tokens_per_second",
-                     r->tokens_per_second, "peak_bytes", (json_int_t)r->peak_bytes, "planned_bytes",
-                     (json_int_t)r->planned_bytes, "stopped_early", (int)r->stopped_early, "files",
-                     files(out), "verified", verified(check));
+    json_t *object = json_pack(
+        "{s:o, s:I, s:I, s:o, s:f, s:I, s:f, s:I, s:I, s:b, s:o, s:o}", "run",
+        hone_json_text(out, strlen(out)), "steps", (json_int_t)r->steps, "planned_steps",
+        (json_int_t)r->planned_steps, "losses", losses(r), "seconds", r->seconds, "tokens",
+        (json_int_t)r->tokens, "tokens_per_second", r->tokens_per_second, "peak_bytes",
+        (json_int_t)r->peak_bytes, "planned_bytes", (json_int_t)r->planned_bytes, "stopped_early",
+        (int)r->stopped_early, "files", files(out), "verified", verified(check));
+    if (object && r->int8_outliers >= 0)
+        json_object_set_new(object, "int8_outliers", json_real(r->int8_outliers));
+    return object;
 }
 
 static void say_result(const char *out, const hone_train_result *r, const hone_self_check *check,

@@ -26,8 +26,9 @@ size_t hone_int8_rows_bytes(int64_t tokens, int64_t width) {
 }
 
 void hone_int8_count(hone_int8_counts *counts, const hone_int8_rows *rows) {
-    int64_t blocks = hone_int8_tiles(rows->tokens) * hone_int8_blocks(rows->width);
+    int64_t blocks = hone_int8_blocks(rows->width);
     if (!counts) return;
-    counts->blocks += blocks;
-    for (int64_t i = 0; i < blocks; i++) counts->marked += rows->marked[i];
+    counts->blocks += rows->tokens * blocks;
+    for (int64_t i = 0; i < hone_int8_tiles(rows->tokens) * blocks; i++)
+        counts->marked += rows->marked[i];
 }

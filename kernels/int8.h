@@ -16,6 +16,7 @@
 #ifndef HONE_KERNELS_INT8_H
 #define HONE_KERNELS_INT8_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -46,9 +47,9 @@ static inline int64_t hone_int8_tiles(int64_t tokens) {
  *     q, residual          [tiles][blocks][12][64]
  *     scale, sum           [tiles][blocks][12]        sum of q, exact; of tokens past the end both are 0
  *     residual_sum         [tiles][blocks][12]
- *     marked               [tiles][blocks]            whether any of the twelve has an outlier
+ *     marked               [tiles][blocks]            how many of the twelve have an outlier
  *
- * Where a block is not marked its residuals are not written; where it is, those of tokens without an outlier are 0.
+ * Where none has one, residuals are not written; where one has, those of the others are 0. Narrow rows all take theirs.
  */
 typedef struct hone_int8_rows {
     int64_t tokens, width;
@@ -61,12 +62,17 @@ typedef struct hone_int8_rows {
 size_t hone_int8_rows_bytes(int64_t tokens, int64_t width);
 hone_int8_rows hone_int8_rows_view(void *memory, int64_t tokens, int64_t width);
 
-/* How often blocks of activations needed their residuals; in device memory. */
+/* Whether the residuals of a tile's block are there. */
+static inline bool hone_int8_is_fine(const hone_int8_rows *rows, int64_t tile_block) {
+    return rows->marked[tile_block] > 0 || hone_int8_blocks(rows->width) <= HONE_INT8_NARROW;
+}
+
+/* Blocks of single tokens' activations, and those of them that have an outlier; in device memory. */
 typedef struct hone_int8_counts {
     int64_t blocks, marked;
 } hone_int8_counts;
 
-/* Adds the marks of `rows`; counts may be NULL. */
+/* Adds those of `rows`; counts may be NULL. */
 void hone_int8_count(hone_int8_counts *counts, const hone_int8_rows *rows);
 
 /* A frozen weight for int8 products. */

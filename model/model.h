@@ -98,6 +98,11 @@ HONE_MUST_USE hone_status hone_model_train_all(hone_model *model);
 HONE_MUST_USE hone_status hone_model_int8(hone_model *model, int64_t blocks);
 void hone_model_int8_free(hone_model *model); /* products are in f32 again */
 
+/* The part of the blocks of activations that had an outlier so far, and took 16 bits for it; negative when none was taken in
+ * int8. And in words, without an end of line. */
+double hone_model_int8_outliers(const hone_model *model);
+void hone_int8_outliers_text(char out[96], double part);
+
 /* Whether products with the frozen matrices of the blocks and the head are taken in bf16. */
 void hone_model_bf16(hone_model *model, bool on);
 

@@ -1,6 +1,8 @@
 /*
  * The frozen weights of a model made ready for products in int8 (kernels/int8.h).
  */
+#include <stdio.h>
+
 #include "base/alloc.h"
 #include "base/file.h"
 #include "model/model.h"
@@ -117,6 +119,19 @@ hone_status hone_model_int8(hone_model *model, int64_t blocks) {
     if (status == HONE_OK) convert(model, list, count);
     hone_free(list);
     return status;
+}
+
+double hone_model_int8_outliers(const hone_model *model) {
+    hone_int8_counts counts = {0};
+    if (!model->int8_counts ||
+        hone_device_copy_out(model->device, &counts, model->int8_counts, sizeof counts) != HONE_OK)
+        return -1;
+    return counts.blocks ? (double)counts.marked / (double)counts.blocks : -1;
+}
+
+void hone_int8_outliers_text(char out[96], double part) {
+    snprintf(out, 96, "%.2f %% of the blocks of activations had an outlier and took 16 bits",
+             100 * part);
 }
 
 void hone_model_int8_free(hone_model *model) {

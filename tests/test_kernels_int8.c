@@ -138,9 +138,9 @@ static quantised quantised_new(const hone_kernels *table, const float *x, const 
     hone_int8_counts counts = {3, 5};
     table->int8_quantize(q.memory.base, &counts, x, factor, tokens, width);
     q.rows = hone_int8_rows_view(q.memory.base, tokens, width);
-    int64_t blocks = hone_int8_tiles(tokens) * hone_int8_blocks(width), marked = 0;
-    for (int64_t i = 0; i < blocks; i++) marked += q.rows.marked[i];
-    ck_assert_int_eq(counts.blocks, 3 + blocks);
+    int64_t blocks = hone_int8_blocks(width), marked = 0;
+    for (int64_t i = 0; i < hone_int8_tiles(tokens) * blocks; i++) marked += q.rows.marked[i];
+    ck_assert_int_eq(counts.blocks, 3 + tokens * blocks);
     ck_assert_int_eq(counts.marked, 5 + marked);
     return q;
 }

@@ -75,7 +75,8 @@ START_TEST(bins_of_an_epoch_hold_every_sample_once) {
 }
 END_TEST
 
-/* Best fit decreasing needs at most 11/9 of the best number of bins, plus one; here it comes within a percent. */
+/* A bin begins with the longest sample left and is filled with the fullest set that is found; so there is at most a
+ * percent more of them than the tokens would fill. */
 START_TEST(bins_of_short_samples_are_nearly_full) {
     lengths l = {.seed = 7, .most = 512};
     hone_packing *packing = pack(&l, 20000, 512, 1);
@@ -128,7 +129,7 @@ static hone_status give_fixed(int32_t *out, void *context, int64_t index) {
     return HONE_OK;
 }
 
-/* Bins of 10, longest first: 7 | 6 | 3 joins 7, the fullest that takes it | 4 joins 6 | 2 opens a third. */
+/* Bins of 10, each begun with the longest that is left: 7 takes 3, 6 takes 4, and 2 has the third alone. */
 START_TEST(fit_picks_the_fullest_bin_with_room) {
     int32_t fixed[] = {6, 3, 7, 2, 4};
     hone_packing *packing;

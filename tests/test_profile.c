@@ -27,6 +27,7 @@ typedef struct graph {
     int32_t rows[N], targets[N];
     int64_t window;
     bool recompute;
+    hone_int8_weight int8; /* of wq; without a width: its products are in f32 */
 } graph;
 
 static hone_work seen[MOST];
@@ -71,6 +72,22 @@ static void build(graph *g) {
     ck_ok(hone_tape_backward(g->tape));
 }
 
+/* Makes the first product one in int8. */
+static void quantise_wq(graph *g) {
+    static float row_factor[H * D], column_factor[C], scale[1];
+    static int8_t q[H * D * C];
+    hone_int8_weight *w = &g->int8;
+    *w = (hone_int8_weight){.out = H * D, .in = C, .source = g->wq.data};
+    w->row_factor = row_factor;
+    w->column_factor = column_factor;
+    g->device.kernels->int8_column_factors(column_factor, w);
+    g->device.kernels->int8_row_factors(row_factor, w);
+    g->device.kernels->int8_quantize_weight(q, scale, w, 0, H * D);
+    w->q = q;
+    w->block_scale = scale;
+    g->wq.int8 = w;
+}
+
 /* Plans and runs a step, observed; what was seen stands in `seen`. */
 static void run_graph(graph *g) {
     hone_device_open_ref(&g->device);
@@ -83,6 +100,7 @@ static void run_graph(graph *g) {
     g->a = tensor(g, R, C);
     g->b = tensor(g, H * D, R);
     g->head = tensor(g, V, H * D);
+    if (g->int8.in) quantise_wq(g);
     train(g, &g->x, &g->x_grad);
     train(g, &g->a, &g->a_grad);
     train(g, &g->b, &g->b_grad);
@@ -173,6 +191,29 @@ START_TEST(work_of_operations_is_what_their_formulas_say) {
 }
 END_TEST
 
+/* Activations are quantised in a part of its own, and the product reads what came of that: a byte for each number, and
+ * for a block of them a scale and, of activations, a sum. */
+START_TEST(work_in_int8_is_that_of_what_is_read) {
+    graph g = {.int8.in = C};
+    run_graph(&g);
+    const int rows = T * (C + 8), rows_bwd = T * (H * D + 8), w = H * D * C + 4;
+    const hone_work *fwd = find("linear", HONE_FORWARD), *bwd = NULL;
+    for (int i = 0; i < seen_count; i++) {
+        if (strcmp(seen[i].name, "linear") == 0) bwd = &seen[i];
+    }
+    ck_assert_str_eq(fwd->mode, "int8");
+    ck_assert_double_eq(fwd->bytes, rows + w + 4 * T * H * D);
+    ck_assert_double_eq(bwd->bytes, rows_bwd + w + 4 * 2 * T * C);
+    for (hone_phase phase = HONE_FORWARD; phase <= HONE_BACKWARD; phase += HONE_BACKWARD) {
+        const hone_work *part = find("quantize", phase);
+        ck_assert_int_eq(count_of("quantize", phase), 1);
+        ck_assert_double_eq(part->flops, 0);
+        ck_assert_double_eq(part->bytes,
+                            phase == HONE_BACKWARD ? 4 * T * H * D + rows_bwd : 4 * T * C + rows);
+    }
+}
+END_TEST
+
 START_TEST(work_of_attention_counts_the_window) {
     graph g = {.window = 2};
     run_graph(&g);
@@ -220,6 +261,36 @@ START_TEST(profile_leaves_the_first_of_several_steps_out) {
 }
 END_TEST
 
+/* Half of the products in int8, at a quarter of its limit, half in f32, at half of that: the step is at 3/8. */
+START_TEST(profile_measures_a_row_by_the_limit_of_its_mode) {
+    hone_profile *p;
+    ck_ok(hone_profile_new(&p));
+    hone_observer observer = hone_profile_observer(p);
+    hone_profile_step_begin(p, 1, 0);
+    hone_work work = {.name = "linear", .shape = {3, 4}, .weights = HONE_Q8_0, .flops = 1e9};
+    work.mode = "int8";
+    work.end = 1;
+    observer.passed(observer.context, &work);
+    work.mode = NULL;
+    work.start = 1;
+    work.end = 2;
+    observer.passed(observer.context, &work);
+    hone_profile_step_end(p, 2);
+    hone_limits limits = {.flops = 2e9, .bytes = 2e9, .mode_flops = 4e9, .mode = "int8"};
+    hone_buf text = {0};
+    ck_ok(hone_profile_table(&text, p, &limits));
+    static const char *const expected[] = {"2.0 GFLOP/s (product of f32), 4.0 GFLOP/s (in int8), ",
+                                           "50.0%     1.0  25%", "50.0%     1.0  50%",
+                                           "100.0%     1.0  38%"};
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++)
+        ck_assert_msg(strstr(text.data, expected[i]), "no %s in %s", expected[i], text.data);
+    ck_assert_ptr_nonnull(strstr(text.data, "linear         3x4 int8"));
+    ck_assert_ptr_nonnull(strstr(text.data, "linear         3x4 q8_0"));
+    hone_buf_free(&text);
+    hone_profile_free(p);
+}
+END_TEST
+
 START_TEST(profile_with_more_sizes_than_rows_keeps_the_sum) {
     hone_profile *p;
     ck_ok(hone_profile_new(&p));
@@ -243,7 +314,7 @@ START_TEST(profile_without_steps_says_so) {
     hone_profile *p;
     ck_ok(hone_profile_new(&p));
     hone_buf text = {0};
-    ck_ok(hone_profile_table(&text, p, &(hone_limits){1, 1, 1}));
+    ck_ok(hone_profile_table(&text, p, &(hone_limits){.flops = 1, .bytes = 1}));
     ck_assert_ptr_nonnull(strstr(text.data, "no step was taken"));
     hone_buf_clear(&text);
     ck_ok(hone_profile_trace(&text, p));
@@ -258,11 +329,19 @@ END_TEST
 START_TEST(limits_are_numbers_of_a_machine) {
     hone_device device;
     ck_ok(hone_device_open_cpu(&device));
-    hone_limits limits;
-    ck_ok(hone_limits_measure(&limits, &device, _i ? 48 << 20 : INT64_MAX));
-    ck_assert(limits.flops > 1e7 && limits.flops < 1e15);
-    ck_assert(limits.bytes > 1e7 && limits.bytes < 1e14);
-    ck_assert(limits.copied == (_i ? 16 << 20 : 128 << 20));
+    for (hone_compute way = HONE_COMPUTE_F32; way < HONE_COMPUTES; way++) {
+        hone_limits limits;
+        ck_ok(hone_limits_measure(&limits, &device, way, _i ? 32 << 20 : INT64_MAX));
+        ck_assert(limits.flops > 1e7 && limits.flops < 1e15);
+        ck_assert(limits.bytes > 1e7 && limits.bytes < 1e14);
+        ck_assert(limits.copied == (_i ? 16 << 20 : 128 << 20));
+        if (way == HONE_COMPUTE_F32) {
+            ck_assert_ptr_null(limits.mode);
+        } else {
+            ck_assert_str_eq(limits.mode, hone_compute_names[way]);
+            ck_assert(limits.mode_flops > 1e7 && limits.mode_flops < 1e15);
+        }
+    }
 }
 END_TEST
 
@@ -418,11 +497,13 @@ int main(void) {
     TCase *work = tcase_create("work");
     tcase_add_loop_test(work, observer_sees_every_pass_once_in_order, 0, 2);
     tcase_add_test(work, work_of_operations_is_what_their_formulas_say);
+    tcase_add_test(work, work_in_int8_is_that_of_what_is_read);
     tcase_add_test(work, work_of_attention_counts_the_window);
     suite_add_tcase(suite, work);
     TCase *rows = tcase_create("rows");
     tcase_set_timeout(rows, 60);
     tcase_add_test(rows, profile_leaves_the_first_of_several_steps_out);
+    tcase_add_test(rows, profile_measures_a_row_by_the_limit_of_its_mode);
     tcase_add_test(rows, profile_with_more_sizes_than_rows_keeps_the_sum);
     tcase_add_test(rows, profile_without_steps_says_so);
     tcase_add_loop_test(rows, limits_are_numbers_of_a_machine, 0, 2);

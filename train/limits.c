@@ -2,26 +2,36 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/size.h"
 
-enum { SIDE = 1024, MOST = 128 << 20 }; /* of a matrix; bytes that are copied */
+enum { SIDE = 1024, MOST = 128 << 20, LEAST = 8 << 20 }; /* of a matrix; bytes that are copied */
 
 static const double seconds_each = 0.25;
 
-/* Two runs of elements on the device, and what is done with them. */
+/* A product c = a b^T of matrices [SIDE,SIDE] or a copy of c into a, and what is done with them. */
 typedef struct trial {
-    hone_real *to, *from;
-    int64_t count;
+    hone_real *a, *b, *c;
+    int64_t count; /* elements that are copied */
     const hone_kernels *kernels;
     void (*run)(const struct trial *trial);
+    hone_int8_weight int8;
+    void *rows, *half, *workspace; /* a in int8; b in bf16 */
 } trial;
 
-static void run_product(const trial *t) {
-    const hone_real *a = t->from, *b = t->from + SIDE * SIDE;
-    t->kernels->gemm(t->to, a, b, SIDE, SIDE, SIDE, false, true, SIDE, SIDE, SIDE, 1, 0);
+static void run_f32(const trial *t) {
+    t->kernels->gemm(t->c, t->a, t->b, SIDE, SIDE, SIDE, false, true, SIDE, SIDE, SIDE, 1, 0);
+}
+
+static void run_int8(const trial *t) {
+    t->kernels->int8_fwd(t->c, t->rows, &t->int8, NULL, SIDE, 0, t->workspace);
+}
+
+static void run_bf16(const trial *t) {
+    t->kernels->bf16_fwd(t->c, t->a, t->half, HONE_BF16, NULL, SIDE, SIDE, SIDE, 0, t->workspace);
 }
 
 static void run_copy(const trial *t) {
-    t->kernels->copy(t->to, t->from, t->count);
+    t->kernels->copy(t->a, t->c, t->count);
 }
 
 /* Seconds of the fastest run. */
@@ -47,37 +57,97 @@ static hone_status fill(hone_real *to, const hone_device *device, int64_t count)
     return status;
 }
 
-static hone_status measure(hone_limits *out, const hone_device *device, const trial *t) {
-    trial product = *t, copy = *t;
-    product.run = run_product;
-    copy.run = run_copy;
-    device->kernels->zero(t->from, t->count);
-    HONE_TRY(fill(t->from, device, 2 * SIDE * SIDE));
-    out->flops = 2.0 * SIDE * SIDE * SIDE / best_of(&product);
-    out->copied = (double)t->count * sizeof(hone_real);
-    out->bytes = 2 * out->copied / best_of(&copy);
+static void *cut(unsigned char **at, size_t bytes) {
+    void *part = *at;
+    *at += hone_whole_lines(bytes);
+    return part;
+}
+
+/* Bytes of what the product in a mode needs besides its matrices. */
+static size_t mode_bytes(const hone_kernels *kernels, hone_compute compute) {
+    const size_t line = 64, parts = 5, blocks = SIDE / HONE_INT8_BLOCK;
+    if (compute == HONE_COMPUTE_BF16) {
+        return SIDE * SIDE * sizeof(uint16_t) + line +
+               kernels->bf16_workspace(HONE_BF16, SIDE, SIDE, SIDE, 0, false);
+    }
+    if (compute != HONE_COMPUTE_INT8) return 0;
+    return 2 * SIDE * sizeof(float) + blocks * blocks * sizeof(float) + SIDE * SIDE +
+           hone_int8_rows_bytes(SIDE, SIDE) + parts * line +
+           kernels->int8_workspace(&(hone_int8_weight){.out = SIDE, .in = SIDE}, 0);
+}
+
+/* Both sides of the product in int8. */
+static void make_int8(trial *t, unsigned char *at) {
+    const hone_kernels *kernels = t->kernels;
+    float *row_factor = cut(&at, SIDE * sizeof(float));
+    float *column_factor = cut(&at, SIDE * sizeof(float));
+    float *scale = cut(&at, (SIDE / HONE_INT8_BLOCK) * (SIDE / HONE_INT8_BLOCK) * sizeof(float));
+    int8_t *q = cut(&at, SIDE * SIDE);
+    hone_int8_weight *w = &t->int8;
+    *w = (hone_int8_weight){.out = SIDE, .in = SIDE, .source = t->b};
+    w->row_factor = row_factor;
+    w->column_factor = column_factor;
+    kernels->int8_column_factors(column_factor, w);
+    kernels->int8_row_factors(row_factor, w);
+    kernels->int8_quantize_weight(q, scale, w, 0, SIDE);
+    w->q = q;
+    w->block_scale = scale;
+    t->rows = cut(&at, hone_int8_rows_bytes(SIDE, SIDE));
+    kernels->int8_quantize(t->rows, NULL, t->a, column_factor, SIDE, SIDE);
+    t->workspace = at;
+}
+
+static void make_bf16(trial *t, unsigned char *at) {
+    t->half = cut(&at, SIDE * SIDE * sizeof(uint16_t));
+    t->kernels->to_bf16(t->half, t->b, SIDE * SIDE);
+    t->workspace = at;
+}
+
+static double product_rate(trial *t, void (*run)(const trial *t)) {
+    t->run = run;
+    return 2.0 * SIDE * SIDE * SIDE / best_of(t);
+}
+
+static hone_status measure_products(hone_limits *out, trial t, const hone_device *device,
+                                    hone_compute compute) {
+    size_t count = SIDE * SIDE, matrices = 3 * count * sizeof(hone_real);
+    hone_buffer memory = {0};
+    HONE_TRY(hone_buffer_new(&memory, device, matrices + mode_bytes(t.kernels, compute)));
+    t.a = memory.base, t.b = t.a + count, t.c = t.b + count;
+    hone_status status = fill(t.a, device, 2 * (int64_t)count);
+    if (status == HONE_OK) out->flops = product_rate(&t, run_f32);
+    if (status == HONE_OK && compute == HONE_COMPUTE_INT8) {
+        make_int8(&t, (unsigned char *)memory.base + matrices);
+        out->mode_flops = product_rate(&t, run_int8);
+    } else if (status == HONE_OK && compute == HONE_COMPUTE_BF16) {
+        make_bf16(&t, (unsigned char *)memory.base + matrices);
+        out->mode_flops = product_rate(&t, run_bf16);
+    }
+    if (out->mode_flops > 0) out->mode = hone_compute_names[compute];
+    hone_buffer_free(&memory);
+    return status;
+}
+
+/* As much as fits twice. */
+static hone_status measure_copy(hone_limits *out, trial t, const hone_device *device,
+                                int64_t most) {
+    int64_t bytes = most / 2 < MOST ? most / 2 : MOST;
+    if (bytes < LEAST) bytes = LEAST;
+    hone_buffer memory = {0};
+    t.count = bytes / (int64_t)sizeof(hone_real);
+    HONE_TRY(hone_buffer_new(&memory, device, 2 * (size_t)t.count * sizeof(hone_real)));
+    t.a = memory.base, t.c = t.a + t.count, t.run = run_copy;
+    t.kernels->zero(t.c, t.count);
+    out->copied = (double)t.count * sizeof(hone_real);
+    out->bytes = 2 * out->copied / best_of(&t);
+    hone_buffer_free(&memory);
     return HONE_OK;
 }
 
-/* Elements that fit twice, beside two matrices on the host and what their product packs; never fewer than those two. */
-static int64_t count_for(int64_t most) {
-    const int64_t matrices = 2 * SIDE * SIDE, size = sizeof(hone_real);
-    int64_t bytes = (most - 2 * matrices * size) / 2;
-    if (bytes > MOST) bytes = MOST;
-    return bytes > matrices * size ? bytes / size : matrices;
-}
-
-hone_status hone_limits_measure(hone_limits *out, const hone_device *device, int64_t most) {
-    int64_t count = count_for(most);
-    size_t bytes = (size_t)count * sizeof(hone_real);
-    hone_buffer to = {0}, from = {0};
-    hone_status status = hone_buffer_new(&to, device, bytes);
-    if (status == HONE_OK) status = hone_buffer_new(&from, device, bytes);
-    if (status == HONE_OK) {
-        trial t = {to.base, from.base, count, device->kernels, NULL};
-        status = measure(out, device, &t);
-    }
-    hone_buffer_free(&to);
-    hone_buffer_free(&from);
-    return status;
+hone_status hone_limits_measure(hone_limits *out, const hone_device *device, hone_compute compute,
+                                int64_t most) {
+    trial t = {.kernels = device->kernels};
+    *out = (hone_limits){0};
+    HONE_TRY(measure_products(out, t, device, compute));
+    return measure_copy(out, t, device, most);
 }

@@ -6,16 +6,19 @@
 
 #include "base/status.h"
 #include "kernels/device.h"
+#include "train/options.h"
 
 typedef struct hone_limits {
-    double flops;  /* per second: a product of matrices [1024,1024], two for a multiply-add */
-    double bytes;  /* per second: a copy beyond the caches, what is read and what is written */
-    double copied; /* bytes of that copy */
+    double flops;      /* per second: a product of matrices [1024,1024], two for a multiply-add */
+    double mode_flops; /* of the same product in the mode of the run, both sides ready for it */
+    const char *mode;  /* "bf16" or "int8"; NULL: f32, which has been said already; static */
+    double bytes;      /* per second: a copy beyond the caches, what is read and what is written */
+    double copied;     /* bytes of that copy */
 } hone_limits;
 
-/* Takes about half a second and up to `most` bytes, 256 MiB at most and 32 MiB at least; the best of many tries, with the threads
- * that are set. */
+/* Takes about half a second, or three quarters of one, and up to `most` bytes: 256 MiB at most, some 30 MiB at least; the best of
+ * many tries, with the threads that are set. `compute` is what the run settled on. */
 HONE_MUST_USE hone_status hone_limits_measure(hone_limits *out, const hone_device *device,
-                                              int64_t most);
+                                              hone_compute compute, int64_t most);
 
 #endif

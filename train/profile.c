@@ -25,7 +25,8 @@ void hone_profile_free(hone_profile *profile) {
 
 static bool is_row(const hone_profile_row *row, const hone_profile_row *key) {
     return row->between == key->between && row->is_span == key->is_span &&
-           row->weights == key->weights && strcmp(row->name, key->name) == 0 &&
+           row->weights == key->weights && row->mode == key->mode &&
+           strcmp(row->name, key->name) == 0 &&
            memcmp(row->shape, key->shape, sizeof row->shape) == 0;
 }
 
@@ -47,6 +48,7 @@ static void add(hone_profile *p, const hone_profile_row *key, const hone_profile
     double seconds = event->end - event->start;
     row->seconds += seconds;
     row->flops += event->flops;
+    if (key->mode) row->mode_flops += event->flops;
     row->bytes += event->bytes;
     if (!key->is_span) row->phase[event->phase] += seconds;
     if (key->is_span || event->phase == HONE_FORWARD) row->calls++;
@@ -57,7 +59,7 @@ static void add(hone_profile *p, const hone_profile_row *key, const hone_profile
 }
 
 static void add_pass(void *context, const hone_work *work) {
-    hone_profile_row key = {.name = work->name, .weights = work->weights};
+    hone_profile_row key = {.name = work->name, .weights = work->weights, .mode = work->mode};
     memcpy(key.shape, work->shape, sizeof key.shape);
     hone_profile_event event = {work->start, work->end, work->flops,
                                 work->bytes, 0,         (int)work->phase};

@@ -23,12 +23,13 @@ typedef struct hone_profile_row {
     const char *name; /* static */
     int64_t shape[HONE_WORK_SHAPE];
     hone_dtype weights;
-    bool between;   /* steps, not in one */
-    bool is_span;   /* of the loop, no operation: its time has no phase */
-    int64_t calls;  /* forward passes, or spans */
-    double seconds; /* in all, and of the phases */
+    const char *mode; /* static; NULL: f32 */
+    bool between;     /* steps, not in one */
+    bool is_span;     /* of the loop, no operation: its time has no phase */
+    int64_t calls;    /* forward passes, or spans */
+    double seconds;   /* in all, and of the phases */
     double phase[HONE_PHASES];
-    double flops, bytes;
+    double flops, bytes, mode_flops; /* the last: those of `flops` that are taken in the mode */
 } hone_profile_row;
 
 typedef struct hone_profile_event {

@@ -6,14 +6,15 @@
 
 static const char *const phase_names[] = {"forward", "replay", "backward", "loop"};
 
-/* "576x1536 q8_0" */
+/* "576x1536 q8_0", or "576x1536 int8" of a product that is taken so. */
 static const char *shape_text(char out[64], const hone_profile_row *row) {
     int at = 0;
     out[0] = '\0';
     for (int i = 0; i < HONE_WORK_SHAPE && row->shape[i] > 0; i++)
         at += snprintf(out + at, 64 - (size_t)at, "%s%lld", i ? "x" : "", (long long)row->shape[i]);
-    if (row->weights != HONE_F32)
-        snprintf(out + at, 64 - (size_t)at, " %s", hone_dtype_name(row->weights));
+    if (row->mode || row->weights != HONE_F32)
+        snprintf(out + at, 64 - (size_t)at, " %s",
+                 row->mode ? row->mode : hone_dtype_name(row->weights));
     return out;
 }
 
@@ -25,11 +26,17 @@ static hone_status put(hone_buf *out, int width, int digits, double number) {
     return hone_buf_printf(out, " %*.*f", width, digits, number);
 }
 
-/* "103.1  78%" of a limit, both per second. */
-static hone_status put_rate(hone_buf *out, double amount, double seconds, double limit) {
+/* "103.1  78%": per second, and of the limit, at which the same would take `least` seconds. */
+static hone_status put_rate(hone_buf *out, double amount, double seconds, double least) {
     double rate = seconds > 0 ? amount / seconds : 0;
     if (rate == 0) return put(out, 12, 0, 0);
-    return hone_buf_printf(out, " %7.1f %3.0f%%", rate / 1e9, 100 * rate / limit);
+    return hone_buf_printf(out, " %7.1f %3.0f%%", rate / 1e9, 100 * least / seconds);
+}
+
+/* What the products of a row would take at the limit of their mode; of the sum of rows, each in its own. */
+static double least_seconds(const hone_profile_row *row, const hone_limits *limits) {
+    double other = row->flops - row->mode_flops, in_mode = row->mode_flops;
+    return other / limits->flops + (in_mode > 0 ? in_mode / limits->mode_flops : 0);
 }
 
 static hone_status put_row(hone_buf *out, const hone_profile *p, const hone_profile_row *row,
@@ -42,8 +49,8 @@ static hone_status put_row(hone_buf *out, const hone_profile *p, const hone_prof
     HONE_TRY(put(out, 8, 2, 1e3 * row->seconds / steps));
     if (row->between) return hone_buf_puts(out, "\n");
     HONE_TRY(hone_buf_printf(out, " %5.1f%%", 100 * row->seconds / p->seconds));
-    HONE_TRY(put_rate(out, row->flops, row->seconds, limits->flops));
-    HONE_TRY(put_rate(out, row->bytes, row->seconds, limits->bytes));
+    HONE_TRY(put_rate(out, row->flops, row->seconds, least_seconds(row, limits)));
+    HONE_TRY(put_rate(out, row->bytes, row->seconds, row->bytes / limits->bytes));
     return hone_buf_puts(out, "\n");
 }
 
@@ -61,6 +68,7 @@ static hone_profile_row sum_of(const hone_profile *p) {
         if (row->between) continue;
         sum.seconds += row->seconds;
         sum.flops += row->flops;
+        sum.mode_flops += row->mode_flops;
         sum.bytes += row->bytes;
         for (int k = 0; k < HONE_PHASES; k++) sum.phase[k] += row->phase[k];
     }
@@ -70,9 +78,14 @@ static hone_profile_row sum_of(const hone_profile *p) {
 static hone_status put_head(hone_buf *out, const hone_profile *p, const hone_limits *limits) {
     HONE_TRY(hone_buf_printf(out,
                              "where the time goes: %lld steps of %.2f ms; limits: %.1f GFLOP/s "
-                             "(product of f32), %.1f GB/s (copy of %.0f MiB)\n",
+                             "(product of f32), ",
                              (long long)p->steps, 1e3 * p->seconds / (double)p->steps,
-                             limits->flops / 1e9, limits->bytes / 1e9, limits->copied / (1 << 20)));
+                             limits->flops / 1e9));
+    if (limits->mode)
+        HONE_TRY(
+            hone_buf_printf(out, "%.1f GFLOP/s (in %s), ", limits->mode_flops / 1e9, limits->mode));
+    HONE_TRY(hone_buf_printf(out, "%.1f GB/s (copy of %.0f MiB)\n", limits->bytes / 1e9,
+                             limits->copied / (1 << 20)));
     return hone_buf_printf(out, "%-14s %-16s %5s %8s %8s %8s %8s %6s %12s %12s\n", "operation",
                            "shape", "calls", "forward", "replay", "backward", "ms/step", "part",
                            "GFLOP/s", "GB/s");

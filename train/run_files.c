@@ -131,6 +131,11 @@ static void summary_rows(rows *out, const hone_run *run) {
     add_row(out, "Tokens trained on", "%lld (%lld supervised)", (long long)run->state.tokens,
             (long long)run->state.supervised_tokens);
     add_row(out, "Speed", "%.0f tokens per second", result->tokens_per_second);
+    if (result->int8_outliers >= 0) {
+        char text[96];
+        hone_int8_outliers_text(text, result->int8_outliers);
+        add_row(out, "int8", "%s", text);
+    }
 }
 
 static void ledger_rows(rows *out, const hone_run *run) {

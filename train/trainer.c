@@ -229,16 +229,12 @@ static hone_status run_steps(hone_run *run) {
     return HONE_OK;
 }
 
-/* How often int8 products needed more than 8 bits: for outliers, or in narrow rows. */
-static void say_residuals(const hone_run *run) {
-    const hone_int8_counts *counts = run->session.model->int8_counts;
-    hone_int8_counts host;
-    if (!counts ||
-        hone_device_copy_out(&run->session.device, &host, counts, sizeof host) != HONE_OK)
-        return;
-    if (host.blocks == 0) return;
-    hone_run_say(run, "int8: %.2f %% of the blocks of activations took 16 bits",
-                 100 * (double)host.marked / (double)host.blocks);
+static void say_outliers(hone_run *run) {
+    char text[96];
+    run->result.int8_outliers = hone_model_int8_outliers(run->session.model);
+    if (run->result.int8_outliers < 0) return;
+    hone_int8_outliers_text(text, run->result.int8_outliers);
+    hone_run_say(run, "int8: %s", text);
 }
 
 /* What steps alone need: files are written and answers shown in the memory that it leaves. */
@@ -255,7 +251,7 @@ static void release_engine(hone_run *run) {
 
 /* With early stopping the best parameters seen are the result. */
 static hone_status finish(hone_run *run) {
-    say_residuals(run);
+    say_outliers(run);
     if (!run->state.finished) {
         run->state.finished = true;
         HONE_TRY(hone_run_save(run));
@@ -321,6 +317,7 @@ hone_status hone_run_new(hone_run **out, const hone_train_options *options,
     run->options = &run->resolved;
     run->observer = observer;
     run->result.resumed_from = -1;
+    run->result.int8_outliers = -1;
     *out = run;
     return HONE_OK;
 }
@@ -347,10 +344,11 @@ void hone_run_free(hone_run *run) {
 
 /* After the run is closed, in what it leaves of the memory that it may take. */
 static hone_status tell_profile(const hone_profile *profile, const hone_device *device,
-                                int64_t limit, const hone_train_observer *observer) {
+                                hone_compute compute, int64_t limit,
+                                const hone_train_observer *observer) {
     hone_limits limits;
     hone_alloc_trim();
-    HONE_TRY(hone_limits_measure(&limits, device, limit - hone_resident_now().all));
+    HONE_TRY(hone_limits_measure(&limits, device, compute, limit - hone_resident_now().all));
     hone_buf table = {0};
     hone_status status = hone_profile_table(&table, profile, &limits);
     if (status == HONE_OK) observer->profile(observer->context, table.data);
@@ -371,10 +369,12 @@ hone_status hone_train(hone_train_result *out, const hone_train_options *options
     *out = run->result;
     hone_device device = run->session.device;
     hone_profile *profile = run->profile;
+    hone_compute compute = run->compute;
     int64_t limit = run->limit;
     bool unused = run->made_folder && !run->started;
     hone_run_free(run);
-    if (status == HONE_OK && profile) status = tell_profile(profile, &device, limit, observer);
+    if (status == HONE_OK && profile)
+        status = tell_profile(profile, &device, compute, limit, observer);
     hone_profile_free(profile);
     if (unused) hone_dir_remove(options->out);
     return status;

@@ -41,7 +41,7 @@ void hone_int8_quantize_ref(void *memory, hone_int8_counts *counts, const hone_r
     for (int64_t at = 0; at < hone_int8_tiles(tokens) * blocks; at++) {
         float values[TILE][BLOCK];
         bool marked[TILE];
-        rows.marked[at] = false;
+        rows.marked[at] = 0;
         for (int64_t r = 0; r < TILE; r++) {
             float largest = 0.0f, sum = 0.0f;
             for (int64_t i = 0; i < BLOCK; i++) {
@@ -52,11 +52,11 @@ void hone_int8_quantize_ref(void *memory, hone_int8_counts *counts, const hone_r
             }
             rows.scale[at * TILE + r] = largest < 1e-30f ? 0.0f : largest / 127.0f;
             if (!isfinite(sum)) rows.scale[at * TILE + r] = NAN;
-            marked[r] =
-                largest * (float)BLOCK > (float)MARK_RATIO * sum || blocks <= HONE_INT8_NARROW;
-            if (marked[r]) rows.marked[at] = true;
+            marked[r] = largest * (float)BLOCK > (float)MARK_RATIO * sum;
+            if (marked[r]) rows.marked[at]++;
         }
-        for (int64_t r = 0; r < TILE; r++) quantize_row(&rows, values[r], at * TILE + r, marked[r]);
+        for (int64_t r = 0; r < TILE; r++)
+            quantize_row(&rows, values[r], at * TILE + r, marked[r] || blocks <= HONE_INT8_NARROW);
     }
     hone_int8_count(counts, &rows);
 }
@@ -66,7 +66,7 @@ static double row_element(const hone_int8_rows *rows, int64_t token, int64_t col
     int64_t block = token / TILE * hone_int8_blocks(rows->width) + column / BLOCK;
     int64_t row = block * TILE + token % TILE, i = row * BLOCK + column % BLOCK;
     double q = rows->q[i];
-    if (rows->marked[block]) q += rows->residual[i] / (double)HONE_INT8_FINE;
+    if (hone_int8_is_fine(rows, block)) q += rows->residual[i] / (double)HONE_INT8_FINE;
     return q * (double)rows->scale[row];
 }
 

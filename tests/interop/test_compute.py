@@ -134,6 +134,23 @@ def test_outliers_leave_the_function_alone(hone, models, data, base):
     assert abs(losses[0] - losses[1]) <= 1e-6
 
 
+def test_int8_tells_how_often_outliers_were_met(hone, models, data, tmp_path):
+    """By eval, in words and in JSON, and by train, there and in the report; eval in f32 says nothing."""
+    sentence = "{:.2f} % of the blocks of activations had an outlier and took 16 bits"
+    for base in BASES:  # rows of the smaller one are narrow: all take 16 bits, which counts for nothing here
+        options = ["--model", models[base, False][0], "--data", data["gsm8k"].held]
+        part = hone.json("eval", *options, "--compute", "int8")["int8_outliers"]
+        print(f"{base}: {part}")
+        assert 0 <= part < 0.02
+        assert f"int8 {sentence.format(100 * part)}\n" in hone("eval", *options, "--compute", "int8").stdout
+    assert "int8_outliers" not in hone.json("eval", *options)
+    result, _ = runs.train(
+        hone, tmp_path / "run", model=options[1], data=options[3], seq_len=128, steps=1, sets=RUN, compute="int8"
+    )
+    assert 0 <= result["int8_outliers"] < 0.1
+    assert sentence.format(100 * result["int8_outliers"]) in (tmp_path / "run/report.html").read_text()
+
+
 # --- What a run learns ---
 
 
@@ -222,31 +239,32 @@ def small(hone, models, data, tmp_path_factory):
     """What starts the same small run in a folder, and the folder of one that nothing disturbed, by mode."""
     folder = tmp_path_factory.mktemp("small")
     flags = {"model": models["hone-base", False][0], "data": data["gsm8k"].train, **SMALL}
-    for mode in MODES:
-        runs.train(hone, folder / mode, sets=KEPT, compute=mode, **flags)
+    for way, settings in WAYS.items():
+        runs.train(hone, folder / way, sets={**KEPT, **settings}, **flags)
     return flags, folder
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_same_plan_gives_the_same_bits(hone, small, tmp_path, mode):
+@pytest.mark.parametrize("way", WAYS)
+def test_same_plan_gives_the_same_bits(hone, small, tmp_path, way):
     flags, calm = small
-    runs.train(hone, tmp_path / "again", sets=KEPT, compute=mode, **flags)
-    assert adapter_bytes(tmp_path / "again") == adapter_bytes(calm / mode)
-    assert loss_curve(tmp_path / "again") == loss_curve(calm / mode)
+    runs.train(hone, tmp_path / "again", sets={**KEPT, **WAYS[way]}, **flags)
+    assert adapter_bytes(tmp_path / "again") == adapter_bytes(calm / way)
+    assert loss_curve(tmp_path / "again") == loss_curve(calm / way)
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_killed_run_resumes_to_the_same_bits_and_in_its_own_mode_only(hone, small, tmp_path, mode):
+@pytest.mark.parametrize("way", WAYS)
+def test_killed_run_resumes_to_the_same_bits_and_in_its_own_way_only(hone, small, tmp_path, way):
     flags, calm = small
     out = tmp_path / "killed"
     options = [part for key, value in flags.items() for part in ("--" + key.replace("_", "-"), str(value))]
-    command = [hone.binary, "train", "--out", str(out), *options, *runs.settings(**KEPT), "--compute"]
-    assert kill_after([*map(str, command), mode], out, 6, 0)
-    refused = hone(*command[1:], "f32", "--resume", status=2)
+    command = ["train", "--out", str(out), *options, *runs.settings(**KEPT)]
+    own = [*map(str, command), *runs.settings(**WAYS[way])]
+    assert kill_after([hone.binary, *own], out, 6, 0)
+    refused = hone(*command, *runs.settings(**EXACT), "--resume", status=2)
     assert "resume with what the run began with" in refused.stderr
-    hone(*command[1:], mode, "--resume")
-    assert adapter_bytes(out) == adapter_bytes(calm / mode)
-    assert loss_curve(out) == loss_curve(calm / mode)
+    hone(*own, "--resume")
+    assert adapter_bytes(out) == adapter_bytes(calm / way)
+    assert loss_curve(out) == loss_curve(calm / way)
 
 
 @pytest.mark.parametrize("mode", MODES)

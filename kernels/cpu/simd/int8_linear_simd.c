@@ -14,14 +14,14 @@
 #include "kernels/cpu/simd/levels.h"
 #include "kernels/cpu/simd/tile.h"
 
-/* Columns of a panel, and rows of a tile whose sums are in registers at once, beside the weights of a step. Of 32 wide
- * registers and of 16 narrower ones they take three quarters; with ARM's dot product half of 32, and the activations of four
- * steps an eighth. */
+/* Columns of a panel, and rows of a tile whose sums are in registers at once, beside the weights of a step. Sums take three
+ * quarters of the 32 wide registers of AVX-512 and of AVX2's 16; half of NEON's 32, where with the dot product the activations
+ * of four steps take an eighth; and half of 16 elsewhere. */
 #if defined(__AVX512F__)
 enum { PANEL = 32, ROWS = 12 };
 #elif defined(__AVX2__)
 enum { PANEL = 16, ROWS = 6 };
-#elif defined(__ARM_FEATURE_DOTPROD)
+#elif defined(__ARM_NEON)
 enum { PANEL = 16, ROWS = 4 };
 #else
 enum { PANEL = 16, ROWS = 2 };
@@ -32,6 +32,7 @@ enum {
     TILE = HONE_INT8_TILE,
     VECTORS = PANEL / VW,      /* of a row of a tile */
     STEPS = BLOCK / DOT_WIDTH, /* along the contraction of a block */
+    /* With a whole tile's sums in registers all steps of a block are written out, so that every address is a constant. */
     UNROLL = ROWS == TILE && WEIGHT_OFFSET != 0 ? STEPS : 1,
     PANEL_BLOCK = PANEL * BLOCK,     /* elements */
     LINE = 64 / sizeof(dot_element), /* elements in a line of a cache */
@@ -247,7 +248,7 @@ static void add_blocks(float *tile, const product_call *call, int64_t number, co
         float scale = block_scale(call, b, column);
         int64_t row = at * TILE;
         add_tile(tile, q + b * TILE * BLOCK, rows->sum + row, rows->scale + row, scale, panel);
-        if (!rows->marked[at]) continue;
+        if (!hone_int8_is_fine(rows, at)) continue;
         dot_element fine[TILE * BLOCK];
         add_tile(tile, take_rows(fine, rows->residual + row * BLOCK, TILE * BLOCK),
                  rows->residual_sum + row, rows->scale + row, scale / (float)HONE_INT8_FINE, panel);

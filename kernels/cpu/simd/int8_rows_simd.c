@@ -88,22 +88,21 @@ static void quantize_tile_block(const rows_call *call, int64_t tile, int64_t b) 
     int64_t left = rows->tokens - tile * TILE;
     int64_t tokens = left < TILE ? left : (int64_t)TILE;
     float values[TILE][BLOCK];
-    bool marked[TILE] = {false}, any = false;
+    bool marked[TILE] = {false}, narrow = call->blocks <= HONE_INT8_NARROW;
+    rows->marked[at] = 0;
     for (int64_t i = 0; i < TILE; i++) {
         memset(values[i], 0, sizeof values[i]);
         if (i < tokens) load_block(values[i], call, tile * TILE + i, b);
         rows->scale[at * TILE + i] = scale_of(&marked[i], values[i]);
-        marked[i] = marked[i] || call->blocks <= HONE_INT8_NARROW;
-        any = any || marked[i];
+        if (marked[i]) rows->marked[at]++;
     }
-    rows->marked[at] = any;
     for (int64_t i = 0; i < TILE; i++) {
         int64_t row = at * TILE + i;
         int8_t *residual = rows->residual + row * BLOCK;
         int32_t sums[2];
-        write_block(rows->q + row * BLOCK, marked[i] ? residual : NULL, sums, values[i],
+        write_block(rows->q + row * BLOCK, marked[i] || narrow ? residual : NULL, sums, values[i],
                     rows->scale[row]);
-        if (any && !marked[i]) memset(residual, 0, BLOCK);
+        if (rows->marked[at] && !marked[i] && !narrow) memset(residual, 0, BLOCK);
         rows->sum[row] = sums[0];
         rows->residual_sum[row] = sums[1];
     }

@@ -1,7 +1,8 @@
 /*
  * The products of LoRA's factors: one side as narrow as the rank, the other the activations, which are what takes the
- * time to read. So they are read once for all that is made of them: each element is broadcast and meets a row of a factor
- * of up to MOST vectors of ranks for the product over columns, and a row of the other side for the product over tokens.
+ * time to read. So they are read once for all that is made of up to MOST vectors of ranks, and again for the next ones: each
+ * element is broadcast and meets a row of a factor for the product over columns, and a row of the other side for the
+ * product over tokens.
  */
 #include "base/parallel.h"
 #include "kernels/cpu/simd/levels.h"
@@ -10,8 +11,6 @@
 /* Columns whose sums stay in registers, and the vectors of ranks of these. */
 #if defined(__AVX512F__)
 enum { COLUMNS = 8, MOST = 1 };
-#elif defined(__ARM_NEON)
-enum { COLUMNS = 8, MOST = 2 };
 #else
 enum { COLUMNS = 4, MOST = 2 };
 #endif
