@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "cli/command.h"
 #include "cli/output.h"
+#include "cli/plan_print.h"
 #include "cli/self_check.h"
 #include "cli/signals.h"
 #include "cli/train_flags.h"
@@ -55,10 +56,16 @@ static void check_files(void *context, const hone_train_options *options, hone_r
 }
 
 /* Line by line: a message has its limits. */
-static void show_profile(void *context, const char *table) {
+static void show_lines(void *context, const char *text) {
     (void)context;
-    for (const char *at = table, *end; (end = strchr(at, '\n')); at = end + 1)
+    for (const char *at = text, *end; (end = strchr(at, '\n')); at = end + 1)
         hone_say("%.*s", (int)(end - at), at);
+}
+
+static void show_plan(void *context, const hone_plan_report *plan) {
+    hone_buf text = {0};
+    if (hone_plan_text(&text, plan) == HONE_OK) show_lines(context, text.data);
+    hone_buf_free(&text);
 }
 
 static json_t *losses(const hone_train_result *r) {
@@ -140,10 +147,11 @@ static hone_status train(json_t **object, const hone_train_flags *flags) {
     hone_train_observer observer = {
         .context = &p,
         .message = show_message,
+        .plan = show_plan,
         .step = show_step,
         .eval = show_eval,
         .verify = check_files,
-        .profile = flags->profile ? show_profile : NULL,
+        .profile = flags->profile ? show_lines : NULL,
         .stop = hone_signals_catch(),
     };
     hone_train_result result;

@@ -1,48 +1,54 @@
-/* What `compute: auto` remembers of its measurements. */
+/* What `compute: auto` takes, says, and remembers of its measurements. */
 #include <sys/stat.h>
 
-#include "base/alloc.h"
-#include "base/file.h"
-#include "tests/support.h"
+#include "tests/train_support.h"
 #include "train/compute.h"
 
-static char folder[] = "/tmp/hone-test-compute-XXXXXX";
-
 static void setup(void) {
-    strcpy(folder + strlen(folder) - 6, "XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(folder));
+    make_folder();
     setenv("XDG_CACHE_HOME", folder, 1);
 }
 
 static void teardown(void) {
-    hone_dir_remove(folder);
+    remove_folder();
     unsetenv("XDG_CACHE_HOME");
 }
 
+static hone_compute recalled(const char *key) {
+    return hone_compute_recall(key).compute;
+}
+
+static void remember(const char *key, hone_compute compute) {
+    hone_compute_remember(key, (hone_compute_found){compute, 2.5e-3});
+}
+
 START_TEST(recall_gives_what_was_remembered_of_the_same_key) {
-    ck_assert_int_eq(hone_compute_recall("one"), HONE_COMPUTE_AUTO);
-    hone_compute_remember("one", HONE_COMPUTE_INT8);
-    hone_compute_remember("two", HONE_COMPUTE_F32);
-    hone_compute_remember("four", HONE_COMPUTE_BF16);
-    ck_assert_int_eq(hone_compute_recall("one"), HONE_COMPUTE_INT8);
-    ck_assert_int_eq(hone_compute_recall("two"), HONE_COMPUTE_F32);
-    ck_assert_int_eq(hone_compute_recall("three"), HONE_COMPUTE_AUTO);
-    ck_assert_int_eq(hone_compute_recall("four"), HONE_COMPUTE_BF16);
-    hone_compute_remember("one", HONE_COMPUTE_F32);
-    ck_assert_int_eq(hone_compute_recall("one"), HONE_COMPUTE_F32);
+    ck_assert_int_eq(recalled("one"), HONE_COMPUTE_AUTO);
+    remember("one", HONE_COMPUTE_INT8);
+    remember("two", HONE_COMPUTE_F32);
+    remember("four", HONE_COMPUTE_BF16);
+    ck_assert_int_eq(recalled("one"), HONE_COMPUTE_INT8);
+    ck_assert_int_eq(recalled("two"), HONE_COMPUTE_F32);
+    ck_assert_int_eq(recalled("three"), HONE_COMPUTE_AUTO);
+    ck_assert_int_eq(recalled("four"), HONE_COMPUTE_BF16);
+    remember("one", HONE_COMPUTE_F32);
+    ck_assert_int_eq(recalled("one"), HONE_COMPUTE_F32);
+    ck_assert_double_eq_tol(hone_compute_recall("two").token_seconds, 2.5e-3, 1e-9);
 }
 END_TEST
 
 START_TEST(recall_damaged_file_counts_for_nothing) {
-    static const char *const texts[] = {"", "int8", "int8\nx", "auto\n", "fp4\n"};
-    hone_compute_remember("one", HONE_COMPUTE_INT8);
+    static const char *const texts[] = {"",        "int8",      "int8\nx",    "auto\n",
+                                        "fp4\n",   "int8\n",    "int8 1e-3",  "int8 1e-3\nx",
+                                        "int8 \n", "int8 -1\n", "int8 nan\n", "auto 1e-3\n"};
+    remember("one", HONE_COMPUTE_INT8);
     char *path = hone_path_join(folder, "hone");
     char command[256];
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         snprintf(command, sizeof command, "for f in %s/compute-*; do printf '%s' > $f; done", path,
                  texts[i]);
         ck_assert_int_eq(system(command), 0);
-        ck_assert_int_eq(hone_compute_recall("one"), HONE_COMPUTE_AUTO);
+        ck_assert_int_eq(recalled("one"), HONE_COMPUTE_AUTO);
     }
     hone_free(path);
 }
@@ -50,26 +56,135 @@ END_TEST
 
 START_TEST(remember_without_a_folder_is_harmless) {
     setenv("XDG_CACHE_HOME", "/proc/nowhere", 1);
-    hone_compute_remember("one", HONE_COMPUTE_INT8);
-    ck_assert_int_eq(hone_compute_recall("one"), HONE_COMPUTE_AUTO);
+    remember("one", HONE_COMPUTE_INT8);
+    ck_assert_int_eq(recalled("one"), HONE_COMPUTE_AUTO);
     unsetenv("XDG_CACHE_HOME");
     char *home = getenv("HOME");
     unsetenv("HOME");
-    ck_assert_int_eq(hone_compute_recall("one"), HONE_COMPUTE_AUTO);
+    ck_assert_int_eq(recalled("one"), HONE_COMPUTE_AUTO);
     if (home) setenv("HOME", home, 1);
+}
+END_TEST
+
+/* --- Runs --- */
+
+/* What a run of the options settles on, where models of `small` parameters are measured within `seconds`. */
+typedef struct settled {
+    hone_train_options options;
+    hone_run *run;
+} settled;
+
+static void settle(settled *s, const char *setting, int64_t small, double seconds) {
+    write_records(in_folder("records.jsonl"), 20);
+    s->options = options_for(in_folder("run"));
+    set(&s->options, setting);
+    ck_ok(hone_run_new(&s->run, &s->options, &silent));
+    s->run->resolved.out = NULL;
+    s->run->small = small;
+    s->run->auto_seconds = seconds;
+    ck_ok(hone_run_open(s->run, false));
+    ck_assert_int_ne(s->run->compute, HONE_COMPUTE_AUTO);
+    ck_assert_int_eq(s->run->session.model->int8 != NULL, s->run->compute == HONE_COMPUTE_INT8);
+}
+
+static void end(settled *s) {
+    hone_run_free(s->run);
+    hone_train_options_free(&s->options);
+}
+
+START_TEST(auto_measures_once_and_says_what_it_found) {
+    settled first, second;
+    settle(&first, "compute=auto", 0, HONE_COMPUTE_SECONDS);
+    ck_assert_ptr_nonnull(strstr(first.run->why, " of the time of f32 here"));
+    ck_assert(first.run->token_seconds > 0);
+    settle(&second, "compute=auto", 0, HONE_COMPUTE_SECONDS);
+    ck_assert_str_eq(second.run->why, "as measured before");
+    ck_assert_int_eq(second.run->compute, first.run->compute);
+    ck_assert_double_eq_tol(second.run->token_seconds, first.run->token_seconds,
+                            0.01 * first.run->token_seconds);
+    end(&first);
+    end(&second);
+}
+END_TEST
+
+START_TEST(auto_without_time_takes_f32_and_remembers_nothing) {
+    settled first, second;
+    settle(&first, "compute=auto", 0, 0);
+    ck_assert_int_eq(first.run->compute, HONE_COMPUTE_F32);
+    ck_assert_str_eq(first.run->why, "others take too long to measure here");
+    settle(&second, "compute=auto", 0, HONE_COMPUTE_SECONDS);
+    ck_assert_str_ne(second.run->why, "as measured before");
+    end(&first);
+    end(&second);
+}
+END_TEST
+
+static const struct {
+    const char *setting, *why;
+    hone_compute compute;
+} unmeasured[] = {{"compute=auto", "fewer than 20 million parameters", HONE_COMPUTE_F32},
+                  {"compute=int8", "as asked for", HONE_COMPUTE_INT8},
+                  {"compute=f32", "as asked for", HONE_COMPUTE_F32}};
+
+START_TEST(settle_unmeasured_says_why) {
+    settled s;
+    settle(&s, unmeasured[_i].setting, HONE_COMPUTE_LEAST, HONE_COMPUTE_SECONDS);
+    ck_assert_int_eq(s.run->compute, unmeasured[_i].compute);
+    ck_assert_str_eq(s.run->why, unmeasured[_i].why);
+    ck_assert(s.run->token_seconds == 0);
+    end(&s);
+}
+END_TEST
+
+/* The next plan is for a model whose int8 form takes 64 MB more than now, in 32 MB more. */
+static hone_status plan_again_with_large_int8(hone_run *run) {
+    hone_model *model = run->session.model;
+    hone_buffer_free(&model->int8_memory);
+    ck_ok(hone_buffer_new(&model->int8_memory, model->device, 64 << 20));
+    run->resolved.memory = run->plan.memory.total + (32 << 20);
+    hone_checkpoint_state_free(&run->state);
+    hone_buf_free(&run->file);
+    return hone_run_plan(run);
+}
+
+START_TEST(auto_what_does_not_fit_gives_way_to_f32) {
+    settled s;
+    settle(&s, "compute=int8", 0, HONE_COMPUTE_SECONDS);
+    s.run->resolved.compute = HONE_COMPUTE_AUTO; /* as if it had been the fastest */
+    ck_ok(plan_again_with_large_int8(s.run));
+    ck_assert_int_eq(s.run->compute, HONE_COMPUTE_F32);
+    ck_assert_str_eq(s.run->why, "int8 takes more memory than there is");
+    ck_assert_ptr_null(s.run->session.model->int8);
+    ck_assert_ptr_nonnull(strstr(s.run->state.plan, "compute: f32\n"));
+    end(&s);
+}
+END_TEST
+
+START_TEST(asked_for_what_does_not_fit_is_refused) {
+    settled s;
+    settle(&s, "compute=int8", 0, HONE_COMPUTE_SECONDS);
+    ck_fails(plan_again_with_large_int8(s.run), HONE_ERR_MEMORY, "the run needs");
+    end(&s);
 }
 END_TEST
 
 int main(void) {
     Suite *suite = suite_create("compute");
     TCase *values = tcase_create("values");
+    tcase_set_timeout(values, 60);
     tcase_add_checked_fixture(values, setup, teardown);
     tcase_add_test(values, recall_gives_what_was_remembered_of_the_same_key);
     tcase_add_test(values, recall_damaged_file_counts_for_nothing);
+    tcase_add_test(values, auto_measures_once_and_says_what_it_found);
+    tcase_add_test(values, auto_without_time_takes_f32_and_remembers_nothing);
+    tcase_add_loop_test(values, settle_unmeasured_says_why, 0,
+                        (int)(sizeof unmeasured / sizeof *unmeasured));
+    tcase_add_test(values, auto_what_does_not_fit_gives_way_to_f32);
     suite_add_tcase(suite, values);
     TCase *errors = tcase_create("errors");
     tcase_add_checked_fixture(errors, setup, teardown);
     tcase_add_test(errors, remember_without_a_folder_is_harmless);
+    tcase_add_test(errors, asked_for_what_does_not_fit_is_refused);
     suite_add_tcase(suite, errors);
     return hone_test_run(suite);
 }

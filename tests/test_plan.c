@@ -120,7 +120,7 @@ END_TEST
 /* What a run of these options would be planned to. */
 static hone_plan_report plan_of(const hone_train_options *o) {
     hone_plan_report report;
-    ck_ok(hone_plan_report_make(&report, o, &silent, ignore_item, NULL));
+    ck_ok(hone_plan_report_make(&report, o, &silent));
     return report;
 }
 
@@ -253,6 +253,42 @@ START_TEST(plan_leaves_nothing_and_says_how_long) {
 }
 END_TEST
 
+/* What was told of a run, and whether before its first step. */
+typedef struct told {
+    hone_plan_report plan;
+    int plans, steps;
+} told;
+
+static void keep_plan(void *context, const hone_plan_report *plan) {
+    told *t = context;
+    ck_assert_int_eq(t->steps, 0);
+    t->plan = *plan;
+    t->plans++;
+}
+
+static void count_step(void *context, const hone_step_metrics *m, int64_t steps, double left) {
+    (void)m, (void)steps, (void)left;
+    ((told *)context)->steps++;
+}
+
+START_TEST(run_tells_its_plan_first_and_how_long) {
+    make_folder();
+    write_records(in_folder("records.jsonl"), 60);
+    hone_train_options o = options_for(in_folder("run"));
+    told t = {0};
+    const hone_train_observer observer = {.context = &t, .plan = keep_plan, .step = count_step};
+    hone_train_result result;
+    ck_ok(hone_train(&result, &o, false, &observer));
+    ck_assert_int_eq(t.plans, 1);
+    ck_assert_int_eq(t.plan.steps, t.steps);
+    ck_assert(t.plan.seconds_per_step > 0); /* a small model is run */
+    ck_assert_int_eq(t.plan.plan.memory.total, result.planned_bytes);
+    ck_assert_uint_gt(t.plan.item_count, 0);
+    hone_train_options_free(&o);
+    remove_folder();
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("plan");
     TCase *values = tcase_create("values");
@@ -268,6 +304,7 @@ int main(void) {
                         HONE_RECOMPUTES);
     tcase_add_loop_test(values, run_with_bf16_activations_is_near, 0, 2);
     tcase_add_test(values, plan_leaves_nothing_and_says_how_long);
+    tcase_add_test(values, run_tells_its_plan_first_and_how_long);
     suite_add_tcase(suite, values);
     return hone_test_run(suite);
 }

@@ -111,10 +111,4 @@ static inline void count_steps(void *context, const hone_step_metrics *m, int64_
 
 static const hone_train_observer stopping = {.step = count_steps, .stop = &stop_flag};
 
-static inline void ignore_item(void *context, const char *name, size_t bytes) {
-    (void)context;
-    (void)name;
-    (void)bytes;
-}
-
 #endif

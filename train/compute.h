@@ -2,21 +2,39 @@
  * How products with frozen weights are taken in a run: as the options say, or, with `auto`, the way that is fastest here.
  *
  * `auto` runs two blocks of the model and its head each way (bf16 only where the processor multiplies in it), for two seconds in
- * all, and remembers the outcome by processor, model and shape of the pass in a file of the user's cache folder. Models of fewer than 20 million weights
- * are not measured: f32. A resumed run goes on as its checkpoint says.
+ * all, and remembers the outcome by processor, shape of the model and shape of the pass in a file of the user's cache folder. Models of
+ * fewer than 20 million weights are not measured: f32. What is fastest but does not fit the memory gives way to f32. A resumed
+ * run goes on as its checkpoint says.
  */
 #ifndef HONE_TRAIN_COMPUTE_H
 #define HONE_TRAIN_COMPUTE_H
 
 #include "train/run.h"
 
-/* Settles run->compute and makes the model ready for it; model and parameters are open. */
+/* Of a new run: parameters of the smallest model that is measured, as below steps are too short for the choice to matter;
+ * and seconds that the measurement may take. */
+enum { HONE_COMPUTE_LEAST = 20000000, HONE_COMPUTE_SECONDS = 2 };
+
+/* Settles run->compute, says why in run->why, and makes the model ready for it; model and parameters are open. */
 HONE_MUST_USE hone_status hone_run_settle_compute(hone_run *run);
 
-/* The way that an earlier measurement of `key` found fastest; HONE_COMPUTE_AUTO when there is none. */
-hone_compute hone_compute_recall(const char *key);
+/* Whether f32 may be taken where what was settled on does not fit; and takes it, as the data are open. */
+bool hone_run_may_compute_in_f32(const hone_run *run);
+HONE_MUST_USE hone_status hone_run_compute_in_f32(hone_run *run);
+
+/* Whether `auto` would not measure the model. */
+bool hone_run_is_small(const hone_run *run);
+
+/* What a measurement found fastest; HONE_COMPUTE_AUTO when there is none. */
+typedef struct hone_compute_found {
+    hone_compute compute;
+    double token_seconds; /* by hone_plan_cost */
+} hone_compute_found;
+
+/* What an earlier measurement of `key` found. */
+hone_compute_found hone_compute_recall(const char *key);
 
 /* Remembers it. Where no file can be written it is measured anew each time. */
-void hone_compute_remember(const char *key, hone_compute compute);
+void hone_compute_remember(const char *key, hone_compute_found found);
 
 #endif

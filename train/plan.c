@@ -3,11 +3,9 @@
 #include <stdio.h>
 
 #include "base/machine.h"
-#include "base/parallel.h"
 #include "base/size.h"
+#include "train/compute.h"
 #include "train/preview.h"
-#include "train/run.h"
-#include "train/timing.h"
 
 enum { PASS_TOKENS = 32, SHORTEST = 16 };
 
@@ -20,7 +18,7 @@ static const double rounding = 1.04;
 
 /* --- The choice --- */
 
-static double cost_of(hone_recompute recompute, bool bf16, int64_t tokens) {
+double hone_plan_cost(hone_recompute recompute, bool bf16, int64_t tokens) {
     return work[recompute] * (bf16 ? rounding : 1) * (1 + PASS_TOKENS / (double)tokens);
 }
 
@@ -34,7 +32,7 @@ static hone_status try(hone_plan *out, hone_tape *tape, const hone_plan_scope *s
                        bf16,
                        micro_batch,
                        passes_of(s->rows, micro_batch),
-                       cost_of(recompute, bf16, micro_batch * s->seq_len),
+                       hone_plan_cost(recompute, bf16, micro_batch * s->seq_len),
                        {0}};
     hone_forward forward = s->forward;
     forward.recompute = recompute;
@@ -49,7 +47,7 @@ static hone_status try_level(hone_plan *best, bool *fits, hone_tape *tape, const
                              hone_recompute recompute, bool bf16) {
     for (int64_t most = s->batch; most > 0;) {
         int64_t micro_batch = passes_of(s->rows, passes_of(s->rows, most));
-        double cost = cost_of(recompute, bf16, micro_batch * s->seq_len);
+        double cost = hone_plan_cost(recompute, bf16, micro_batch * s->seq_len);
         if (*fits && cost >= best->cost) return HONE_OK;
         hone_plan plan;
         HONE_TRY(try(&plan, tape, s, recompute, bf16, micro_batch));
@@ -162,21 +160,6 @@ static hone_status choose(hone_run *run, const hone_plan_scope *scope) {
     return try(&run->plan, run->tape, scope, found.recompute, found.bf16, found.micro_batch);
 }
 
-static void say_plan(const hone_run *run) {
-    static const char *const recomputed[HONE_RECOMPUTES] = {
-        "", ", norms and activations computed again", ", attention computed again",
-        ", blocks computed again"};
-    const hone_plan *p = &run->plan;
-    hone_run_say(
-        run,
-        "plan: %lld steps of %lld x %lld tokens, %lld rows at once%s%s, %s kernels, %d "
-        "threads, %s of memory",
-        (long long)run->steps, (long long)(run->options->batch_size * run->options->accumulation),
-        (long long)run->options->seq_len, (long long)p->micro_batch, recomputed[p->recompute],
-        p->bf16 ? ", activations kept in bf16" : "", run->session.device.kernels->name,
-        hone_threads(), hone_size(p->memory.total).text);
-}
-
 static hone_status fit_evaluation(hone_run *run) {
     hone_memory *m = &run->plan.memory;
     if (!run->evaluator || m->evaluation >= m->step) return HONE_OK;
@@ -188,8 +171,13 @@ static hone_status fit_evaluation(hone_run *run) {
 hone_status hone_run_plan(hone_run *run) {
     hone_plan_scope scope;
     HONE_TRY(scope_of(&scope, run));
-    run->limit = scope.limit;
     HONE_TRY(choose(run, &scope));
+    if (run->plan.memory.total > scope.limit && hone_run_may_compute_in_f32(run)) {
+        HONE_TRY(hone_run_compute_in_f32(run));
+        HONE_TRY(scope_of(&scope, run));
+        HONE_TRY(choose(run, &scope));
+    }
+    run->limit = scope.limit;
     if (run->plan.memory.total > scope.limit) return refuse(run, &scope);
     /* The tape may have planned others since. */
     hone_plan chosen = run->plan;
@@ -197,9 +185,7 @@ hone_status hone_run_plan(hone_run *run) {
     HONE_TRY(fit_evaluation(run));
     run->forward.recompute = chosen.recompute;
     run->forward.bf16_activations = chosen.bf16;
-    HONE_TRY(hone_run_describe(run));
-    say_plan(run);
-    return HONE_OK;
+    return hone_run_describe(run);
 }
 
 static hone_status take(hone_run *run) {
@@ -222,47 +208,4 @@ hone_status hone_run_commit(hone_run *run) {
                      "the run needs %s, and the system does not give it: free some memory, or "
                      "promise less by --memory (%s)",
                      hone_size(run->plan.memory.total).text, hone_fail_message());
-}
-
-/* --- For `hone plan` --- */
-
-static hone_status measure(hone_plan_report *out, const hone_run *run) {
-    const hone_samples_ledger *l = hone_samples_ledger_of(run->session.samples);
-    double tokens = (double)hone_loader_tokens(run->loader),
-           bins = (double)hone_loader_bins(run->loader);
-    hone_pass_shape pass = {
-        .tokens = run->plan.micro_batch * run->options->seq_len,
-        .document = (l->tokens + l->samples - 1) / l->samples,
-        .supervised = (double)l->supervised / (double)l->tokens,
-    };
-    double seconds;
-    HONE_TRY(hone_time_pass(&seconds, &run->forward, &pass, 2));
-    out->tokens_per_step = tokens / bins * (double)out->rows_per_step;
-    out->seconds_per_step = seconds / (double)pass.tokens * out->tokens_per_step;
-    return HONE_OK;
-}
-
-static hone_status report(hone_plan_report *out, hone_run *run, hone_tape_item_fn item,
-                          void *context) {
-    HONE_TRY(hone_run_open(run, false));
-    const hone_train_options *o = run->options;
-    *out = (hone_plan_report){.plan = run->plan,
-                              .compute = run->compute,
-                              .limit = run->limit,
-                              .steps = run->steps,
-                              .rows_per_step = o->batch_size * o->accumulation,
-                              .seq_len = o->seq_len};
-    hone_tape_itemise(run->tape, item, context);
-    return measure(out, run);
-}
-
-hone_status hone_plan_report_make(hone_plan_report *out, const hone_train_options *options,
-                                  const hone_train_observer *observer, hone_tape_item_fn item,
-                                  void *context) {
-    hone_run *run;
-    HONE_TRY(hone_run_new(&run, options, observer));
-    run->resolved.out = NULL;
-    hone_status status = report(out, run, item, context);
-    hone_run_free(run);
-    return status;
 }

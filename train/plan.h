@@ -38,25 +38,41 @@ typedef struct hone_plan {
     hone_memory memory;
 } hone_plan;
 
+/* The arithmetic of a token, as above, in units. */
+double hone_plan_cost(hone_recompute recompute, bool bf16, int64_t tokens);
+
 /* Chooses, with `tape` for planning. When nothing fits, memory.total is above the limit: it is the smallest that there is. */
 HONE_MUST_USE hone_status hone_plan_choose(hone_plan *out, hone_tape *tape,
                                            const hone_plan_scope *scope);
 
-/* What `hone plan` shows of a run that is not made. */
+enum { HONE_COMPUTE_WHY = 96 }; /* bytes for the reason of a way to compute */
+
+/* What the arena of a step holds when it is fullest, by name. */
+enum { HONE_PLAN_ITEMS = 32 };
+typedef struct hone_plan_item {
+    const char *name;
+    int64_t bytes;
+} hone_plan_item;
+
+/* What `hone plan` shows of a run that is not made, and `hone train` of its own before the first step. */
 typedef struct hone_plan_report {
     hone_plan plan;
     hone_compute compute; /* never auto */
-    int64_t limit;        /* bytes that the run may take */
+    char why[HONE_COMPUTE_WHY];
+    const char *kernels;
+    int threads;
+    int64_t limit; /* bytes that the run may take */
     int64_t steps, rows_per_step, seq_len;
     double tokens_per_step;  /* real ones: rows are not quite full */
-    double seconds_per_step; /* measured on a part of the model */
+    double seconds_per_step; /* measured on a part of the model; 0: not known */
+    hone_plan_item items[HONE_PLAN_ITEMS];
+    size_t item_count;
 } hone_plan_report;
 
 /* Opens everything that a run of these options would (`out` may be NULL), plans it, and measures for two seconds at
- * most how long a step takes. `item` gets the parts of the step's arena. Fails as the run would. */
+ * most how long a step takes. Fails as the run would. */
 HONE_MUST_USE hone_status hone_plan_report_make(hone_plan_report *out,
                                                 const hone_train_options *options,
-                                                const hone_train_observer *observer,
-                                                hone_tape_item_fn item, void *context);
+                                                const hone_train_observer *observer);
 
 #endif

@@ -45,10 +45,9 @@ static hone_status format_run_file(hone_buf *out, const hone_train_options *o,
     return hone_config_format(out, &whole, entries, count);
 }
 
-/* What checkpoints compare, besides the options: what decides the bits. */
+/* What checkpoints compare, besides the options and the model: what decides the bits. */
 hone_status hone_run_describe(hone_run *run) {
     const hone_train_options *o = run->options;
-    HONE_TRY(hone_session_hash_model(&run->session));
     hone_size_text memory = hone_size(run->plan.memory.total);
     char threads[24], steps[24], rows[24], micro_batch[24];
     snprintf(threads, sizeof threads, "%d", hone_threads());
@@ -75,7 +74,6 @@ hone_status hone_run_describe(hone_run *run) {
     run->state.plan = text.data;
     HONE_TRY(format_settings(&run->state.config, o));
     run->state.seed = o->seed;
-    memcpy(run->state.model_hash, run->session.model_hash, HONE_SHA256_TEXT);
     snprintf(run->state.data_hash, HONE_SHA256_TEXT, "%s", hone_samples_key(run->session.samples));
     snprintf(run->state.tokenizer_hash, HONE_SHA256_TEXT, "%s",
              hone_tokenizer_hash(run->session.tokenizer));

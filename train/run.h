@@ -19,7 +19,11 @@ typedef struct hone_run {
     const hone_train_options *options; /* = &resolved */
     const hone_train_observer *observer;
     hone_session session;
+    int64_t small;        /* parameters of a model that `auto` does not measure; tests lower it */
+    double auto_seconds;  /* that it may take; tests lower it */
     hone_compute compute; /* that the run settled on */
+    char why[HONE_COMPUTE_WHY];
+    double token_seconds; /* by hone_plan_cost, as `auto` measured it; 0: it did not */
     hone_params *params;  /* of the adapter or of the whole model */
     hone_loader *loader;
     hone_evaluator *evaluator; /* NULL: nothing is held out */
@@ -68,12 +72,14 @@ HONE_MUST_USE hone_status hone_run_open(hone_run *run, bool resume);
 /* Chooses run->plan, or takes that of the checkpoint that was found, and leaves the tape with it; says what would fit when
  * it does not. */
 HONE_MUST_USE hone_status hone_run_plan(hone_run *run);
+/* Tells the observer (train/plan_report.c). */
+HONE_MUST_USE hone_status hone_run_tell_plan(const hone_run *run);
 /* Takes all memory of the plan, its pages too. */
 HONE_MUST_USE hone_status hone_run_commit(hone_run *run);
 
 /* --- the plan in writing (train/plan_record.c) --- */
 
-/* Sets the part of run->state that is known before the first step, and what run.yaml is to hold. */
+/* Sets the part of run->state that is known before the first step, all but the model's hash, and what run.yaml is to hold. */
 HONE_MUST_USE hone_status hone_run_describe(hone_run *run);
 /* What the checkpoint that was found was planned with. */
 HONE_MUST_USE hone_status hone_run_recorded_plan(hone_plan *out, const hone_run *run);

@@ -24,7 +24,7 @@ static hone_status open_session(hone_run *run) {
     const hone_train_options *o = run->options;
     hone_session *s = &run->session;
     HONE_TRY(hone_session_open(s, o->model, o->from_scratch, o->template, o->threads,
-                               (uint64_t)o->seed, true));
+                               (uint64_t)o->seed, o->adapter != NULL));
     HONE_TRY(hone_chat_template_set(s->chat, o->template_vars));
     if (o->date) HONE_TRY(hone_chat_template_date(s->chat, o->date));
     run->resolved.date = (char *)(uintptr_t)hone_chat_template_day(s->chat);
@@ -195,6 +195,7 @@ hone_status hone_run_open(hone_run *run, bool resume) {
     HONE_TRY(open_parameters(run));
     HONE_TRY(hone_run_check_files(run));
     HONE_TRY(hone_run_settle_compute(run));
+    hone_session_begin_hash(&run->session); /* what was measured was not to be disturbed */
     HONE_TRY(open_data(run));
     warn_of_window(run);
     return open_engine(run);

@@ -67,7 +67,15 @@ hone_status hone_run_state_prepare(hone_run *run) {
     return add_scales(run);
 }
 
+/* The first step does not wait for it: a checkpoint is the first to need it. */
+static hone_status name_model(hone_run *run) {
+    HONE_TRY(hone_session_hash_model(&run->session));
+    memcpy(run->state.model_hash, run->session.model_hash, HONE_SHA256_TEXT);
+    return HONE_OK;
+}
+
 hone_status hone_run_save(hone_run *run) {
+    HONE_TRY(name_model(run));
     HONE_TRY(hone_metrics_sync(run->metrics));
     char *folder = hone_run_path(run, "checkpoints");
     if (!folder) return HONE_ERR_MEMORY;
@@ -119,6 +127,7 @@ hone_status hone_run_restore(hone_run *run) {
                      run->options->out);
         return HONE_OK;
     }
+    HONE_TRY(name_model(run));
     HONE_TRY(hone_run_check_names(run));
     HONE_TRY(check_same_run(&run->state, &run->found, run->found_path));
     HONE_TRY(hone_checkpoint_read(run->saved, run->saved_count, run->found_path));

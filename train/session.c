@@ -29,8 +29,8 @@ static void *take_hash(void *context) {
     return NULL;
 }
 
-/* Where no thread can be had, whoever asks for the hash computes it. */
-static void begin_hash(hone_session *s) {
+void hone_session_begin_hash(hone_session *s) {
+    if (s->hashing || s->model_hash[0]) return;
     s->hashing = pthread_create(&s->hasher, NULL, take_hash, s) == 0;
 }
 
@@ -46,7 +46,7 @@ hone_status hone_session_open(hone_session *out, const char *model_path, const c
     HONE_TRY(hone_device_open_cpu(&out->device));
     hone_status status = config ? hone_model_create(&out->model, config, &out->device, seed)
                                 : hone_model_open(&out->model, model_path, &out->device);
-    if (status == HONE_OK && hash) begin_hash(out);
+    if (status == HONE_OK && hash) hone_session_begin_hash(out);
     if (status == HONE_OK) status = hone_model_tokenizer(&out->tokenizer, model_path);
     if (status == HONE_OK) status = check_vocabulary(out, model_path);
     if (status == HONE_OK) {

@@ -32,8 +32,8 @@ typedef struct hone_session {
 
 /* Sets the thread count (0: every core) and opens device, model and tokenizer; `chat` is a template's name, a path or
  * "auto". `model_path` is borrowed. With
- * `config` the model is made fresh from that config.json and `model_path` gives the tokenizer only. With `hash` a thread
- * begins to compute model_hash; the session must then stay where it is. */
+ * `config` the model is made fresh from that config.json and `model_path` gives the tokenizer only. With `hash` as
+ * hone_session_begin_hash. */
 HONE_MUST_USE hone_status hone_session_open(hone_session *out, const char *model_path,
                                             const char *config, const char *chat, int64_t threads,
                                             uint64_t seed, bool hash);
@@ -50,6 +50,10 @@ HONE_MUST_USE hone_status hone_session_doubts(hone_buf *warning, const hone_sess
 
 /* What an adapter of this session was trained with, and is used with: hashes and names, borrowed from it. */
 HONE_MUST_USE hone_status hone_session_info(hone_adapter_info *out, hone_session *session);
+
+/* A thread begins to compute model_hash, unless there is one; the session must then stay where it is. Where no thread can be had,
+ * whoever asks for the hash computes it. */
+void hone_session_begin_hash(hone_session *session);
 
 /* Computes model_hash once, or waits for it. */
 HONE_MUST_USE hone_status hone_session_hash_model(hone_session *session);

@@ -3,8 +3,9 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "train/device_batch.h"
+#include "train/plan.h"
 
-enum { FIRST_TOKENS = 64, GROWTH = 4 };
+enum { FIRST_TOKENS = 16, GROWTH = 4 };
 
 /* One size of pass, with the memory for it. */
 typedef struct trial {
@@ -13,6 +14,7 @@ typedef struct trial {
     hone_batch host;
     hone_forward forward;
     hone_model model; /* a shallow copy that ends after a few blocks */
+    double end;       /* when no run is to be under way any more */
 } trial;
 
 /* Documents of equal length, token 0 all over; the last tokens of each are learned. */
@@ -66,7 +68,8 @@ static hone_status build(trial *t) {
     return hone_tape_backward(t->tape);
 }
 
-/* Seconds of the first `blocks` blocks and the head: the better of two runs, as the first finds nothing in caches. */
+/* Seconds of the first `blocks` blocks and the head: the better of two runs, as the first finds nothing in caches, when there is time
+ * for two. */
 static hone_status run_blocks(double *seconds, trial *t, int64_t blocks) {
     t->model.arch.layers = blocks;
     hone_tape_plan(t->tape, true);
@@ -79,6 +82,7 @@ static hone_status run_blocks(double *seconds, trial *t, int64_t blocks) {
         HONE_TRY(build(t));
         double took = hone_seconds() - start;
         if (i == 0 || took < *seconds) *seconds = took;
+        if (hone_seconds() + took > t->end) break;
     }
     return HONE_OK;
 }
@@ -94,8 +98,8 @@ static hone_status time_blocks(double *seconds, trial *t, int64_t layers) {
 }
 
 static hone_status time_size(double *seconds, int64_t *arena, const hone_forward *forward,
-                             const hone_pass_shape *shape) {
-    trial t = {0};
+                             const hone_pass_shape *shape, double end) {
+    trial t = {.end = end};
     hone_status status = open_trial(&t, forward, shape);
     if (status == HONE_OK) status = time_blocks(seconds, &t, forward->model->arch.layers);
     if (status == HONE_OK) *arena = (int64_t)hone_tape_bytes(t.tape);
@@ -103,22 +107,26 @@ static hone_status time_size(double *seconds, int64_t *arena, const hone_forward
     return status;
 }
 
+static double work_of(int64_t tokens) {
+    return (double)tokens * hone_plan_cost(HONE_RECOMPUTE_NONE, false, tokens);
+}
+
 hone_status hone_time_pass(double *seconds, const hone_forward *forward,
                            const hone_pass_shape *shape, double most) {
-    double start = hone_seconds();
+    double end = hone_seconds() + most;
     int64_t arena;
     hone_pass_shape part = *shape;
     part.tokens = shape->tokens < FIRST_TOKENS ? shape->tokens : FIRST_TOKENS;
     for (;;) {
         part.document = shape->document < part.tokens ? shape->document : part.tokens;
         double began = hone_seconds();
-        HONE_TRY(time_size(seconds, &arena, forward, &part));
+        HONE_TRY(time_size(seconds, &arena, forward, &part, end));
         double took = hone_seconds() - began;
-        *seconds *= (double)shape->tokens / (double)part.tokens;
+        *seconds *= work_of(shape->tokens) / work_of(part.tokens);
         if (part.tokens == shape->tokens) return HONE_OK;
         int64_t next = part.tokens * GROWTH < shape->tokens ? part.tokens * GROWTH : shape->tokens;
         double factor = (double)next / (double)part.tokens;
-        if (hone_seconds() - start + factor * took > most) return HONE_OK;
+        if (hone_seconds() + factor * took > end) return HONE_OK;
         if (shape->memory > 0 && factor * (double)arena > (double)shape->memory) return HONE_OK;
         part.tokens = next;
     }

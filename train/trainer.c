@@ -10,7 +10,7 @@
 #include "base/file.h"
 #include "base/machine.h"
 #include "base/philox.h"
-#include "train/run.h"
+#include "train/compute.h"
 #include "train/schedule.h"
 
 void hone_run_say(const hone_run *run, const char *format, ...) {
@@ -295,6 +295,7 @@ static hone_status start_profile(hone_run *run) {
 
 static hone_status run_all(hone_run *run, bool resume) {
     HONE_TRY(hone_run_open(run, resume));
+    HONE_TRY(hone_run_tell_plan(run));
     HONE_TRY(hone_run_commit(run));
     HONE_TRY(start_profile(run));
     HONE_TRY(hone_run_state_prepare(run));
@@ -318,6 +319,8 @@ hone_status hone_run_new(hone_run **out, const hone_train_options *options,
     run->observer = observer;
     run->result.resumed_from = -1;
     run->result.int8_outliers = -1;
+    run->small = HONE_COMPUTE_LEAST;
+    run->auto_seconds = HONE_COMPUTE_SECONDS;
     *out = run;
     return HONE_OK;
 }

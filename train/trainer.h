@@ -15,10 +15,15 @@
 #include "train/options.h"
 #include "train/report.h"
 
+struct hone_plan_report;
+
 /* What a run tells while it goes. Any may be NULL. */
 typedef struct hone_train_observer {
     void *context;
     void (*message)(void *context, const char *text); /* one line for a person */
+    /* Before the first step (train/plan.h). Its time is what `auto` has measured, or comes of a few hundredths of a second
+     * in a small model. */
+    void (*plan)(void *context, const struct hone_plan_report *plan);
     void (*step)(void *context, const hone_step_metrics *step, int64_t steps, double seconds_left);
     void (*eval)(void *context, const hone_eval_metrics *eval);
     /* When all files but the report are there, for a check of them; *rows, borrowed until the run ends, go into the report. */

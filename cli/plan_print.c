@@ -1,0 +1,64 @@
+#include "cli/plan_print.h"
+
+#include "base/size.h"
+
+enum { LEAST_SHOWN = 1 << 18 }; /* bytes of an item of the step */
+
+const char *const hone_recompute_words[HONE_RECOMPUTES] = {"none", "selective", "attention",
+                                                           "full"};
+
+static hone_status add_row(hone_buf *out, const char *name, int64_t bytes) {
+    if (bytes <= 0) return HONE_OK;
+    return hone_buf_printf(out, "  %-38s %10s\n", name, hone_size(bytes).text);
+}
+
+static hone_status add_items(hone_buf *out, const hone_plan_report *r) {
+    for (size_t i = 0; i < r->item_count; i++) {
+        if (r->items[i].bytes < LEAST_SHOWN) continue;
+        HONE_TRY(hone_buf_printf(out, "    %-36s %10s\n", r->items[i].name,
+                                 hone_size(r->items[i].bytes).text));
+    }
+    return HONE_OK;
+}
+
+static hone_status add_memory(hone_buf *out, const hone_plan_report *r) {
+    const hone_memory *m = &r->plan.memory;
+    HONE_TRY(hone_buf_printf(out, "memory\n"));
+    HONE_TRY(add_row(out, "weights, mapped", m->weights));
+    HONE_TRY(add_row(out, "trained parameters and optimiser", m->trained));
+    HONE_TRY(add_row(out, "a step", m->step));
+    HONE_TRY(add_items(out, r));
+    HONE_TRY(hone_buf_printf(out, "  %-38s %10s in the step's memory\n", "an evaluation",
+                             hone_size(m->evaluation).text));
+    HONE_TRY(add_row(out, "batches", m->batches));
+    HONE_TRY(hone_buf_printf(out, "  %-38s %10s after the steps, in place of theirs\n",
+                             "answers for the report", hone_size(m->answers).text));
+    HONE_TRY(add_row(out, "oneDNN, HDF5 and threads", m->libraries));
+    HONE_TRY(add_row(out, "program", m->program));
+    HONE_TRY(add_row(out, "together", m->total));
+    return add_row(out, "may be taken", r->limit);
+}
+
+static hone_status add_time(hone_buf *out, const hone_plan_report *r) {
+    if (r->seconds_per_step == 0)
+        return hone_buf_printf(out, "time         not measured: the first steps tell\n");
+    double minutes = r->seconds_per_step * (double)r->steps / 60;
+    return hone_buf_printf(out, "time         about %.*f minutes, %.0f tokens/s\n", minutes < 10,
+                           minutes, r->tokens_per_step / r->seconds_per_step);
+}
+
+hone_status hone_plan_text(hone_buf *out, const hone_plan_report *r) {
+    HONE_TRY(hone_buf_printf(
+        out, "steps        %lld, of %lld rows of %lld tokens; about %.0f tokens a step\n",
+        (long long)r->steps, (long long)r->rows_per_step, (long long)r->seq_len,
+        r->tokens_per_step));
+    HONE_TRY(hone_buf_printf(out, "at once      %lld rows, %lld passes a step\n",
+                             (long long)r->plan.micro_batch, (long long)r->plan.passes));
+    HONE_TRY(hone_buf_printf(out, "recompute    %s\nactivations  %s\n",
+                             hone_recompute_words[r->plan.recompute],
+                             hone_activation_names[r->plan.bf16]));
+    HONE_TRY(hone_buf_printf(out, "compute      %s: %s\nkernels      %s, %d threads\n",
+                             hone_compute_names[r->compute], r->why, r->kernels, r->threads));
+    HONE_TRY(add_time(out, r));
+    return add_memory(out, r);
+}
