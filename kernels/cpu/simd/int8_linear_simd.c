@@ -88,7 +88,7 @@ static void pack_rows_of(dot_element *to, const product_call *call, int64_t colu
     for (int64_t n = 0; n < count; n++) {
         int8_t row[BLOCK] = {0};
         memcpy(row, from + n * in, (size_t)width);
-        for (int64_t i = 0; i < BLOCK; i++) rows[n][i] = (int8_t)(row[i] ^ TURNED);
+        for (int64_t i = 0; i < BLOCK; i++) rows[n][i] = (dot_element)(row[i] ^ TURNED);
         __builtin_prefetch(from + n * in + BLOCK); /* of the next block */
     }
     pack_transposed((float *)(void *)to, PANEL, (const float *)(const void *)rows, STEPS, PANEL,
@@ -97,6 +97,7 @@ static void pack_rows_of(dot_element *to, const product_call *call, int64_t colu
 
 typedef int8_t v16 __attribute__((vector_size(16)));
 typedef int16_t v8s __attribute__((vector_size(16)));
+typedef dot_element wide16 __attribute__((vector_size(16 * sizeof(dot_element))));
 
 HONE_INLINE v16 load_turned(const int8_t *p) {
     v16 x;
@@ -116,7 +117,10 @@ HONE_INLINE void weave(dot_element *to, const int8_t *rows, int64_t stride) {
     v16 ab[2], cd[2];
     interleave(ab, load_turned(rows), load_turned(rows + stride));
     if (DOT_WIDTH == 2) {
-        for (int i = 0; i < 32; i++) to[i] = ab[i / 16][i % 16];
+        for (int i = 0; i < 2; i++, to += 16) {
+            wide16 wide = __builtin_convertvector(ab[i], wide16);
+            memcpy(to, &wide, sizeof wide);
+        }
         return;
     }
     interleave(cd, load_turned(rows + 2 * stride), load_turned(rows + 3 * stride));
@@ -372,11 +376,11 @@ static scratch divide(const hone_int8_weight *w, int64_t rank, void *workspace) 
     size_t q = w->q ? 0 : hone_whole_lines((size_t)(rows * w->in));
     size_t scale = w->q ? 0 : hone_whole_lines((size_t)(hone_int8_blocks(rows) * across) * 4);
     int64_t panels = (forward > backward ? forward : backward) * BLOCK;
-    int64_t tile = (across > down ? across : down) * TILE * BLOCK;
+    int64_t widened = DOT_WIDTH == 2 ? (across > down ? across : down) * TILE * BLOCK : 0;
     scratch s = {.panels_bytes = hone_whole_lines((size_t)panels * sizeof(dot_element)),
                  .low_bytes = hone_whole_lines((size_t)(PART * rank) * sizeof(float))};
-    s.part_bytes = s.panels_bytes + s.low_bytes;
-    if (DOT_WIDTH == 2) s.part_bytes += hone_whole_lines((size_t)tile * sizeof(dot_element));
+    s.part_bytes =
+        s.panels_bytes + s.low_bytes + hone_whole_lines((size_t)widened * sizeof(dot_element));
     s.bytes = q + scale + s.part_bytes * (size_t)hone_threads();
     unsigned char *at = workspace;
     if (!at) return s;
