@@ -54,8 +54,8 @@ levels() {
 
 interop() {
     say "interop: PyTorch, PEFT, transformers, llama.cpp"
-    "$HONE_PYTHON" -m pytest tests/interop -q -rsfE -p no:cacheprovider --durations=5 -n "$jobs" --dist loadfile \
-        -o junit_logging=out-err --junitxml="$results/interop.xml" || failed=1
+    "$HONE_PYTHON" -m pytest tests/interop -q -rsfE -p no:cacheprovider --durations=5 -n "$jobs" \
+        --dist loadfile --no-loadscope-reorder -o junit_logging=out-err --junitxml="$results/interop.xml" || failed=1
     counted+=(interop="$results/interop.xml")
 }
 
