@@ -7,9 +7,10 @@ enum { LEAST_SHOWN = 1 << 18 }; /* bytes of an item of the step */
 const char *const hone_recompute_words[HONE_RECOMPUTES] = {"none", "selective", "attention",
                                                            "full"};
 
-static hone_status add_row(hone_buf *out, const char *name, int64_t bytes) {
+/* `when` is empty for what is there all the time. */
+static hone_status add_row(hone_buf *out, const char *name, int64_t bytes, const char *when) {
     if (bytes <= 0) return HONE_OK;
-    return hone_buf_printf(out, "  %-38s %10s\n", name, hone_size(bytes).text);
+    return hone_buf_printf(out, "  %-38s %10s%s\n", name, hone_size(bytes).text, when);
 }
 
 static hone_status add_items(hone_buf *out, const hone_plan_report *r) {
@@ -24,19 +25,18 @@ static hone_status add_items(hone_buf *out, const hone_plan_report *r) {
 static hone_status add_memory(hone_buf *out, const hone_plan_report *r) {
     const hone_memory *m = &r->plan.memory;
     HONE_TRY(hone_buf_printf(out, "memory\n"));
-    HONE_TRY(add_row(out, "weights, mapped", m->weights));
-    HONE_TRY(add_row(out, "trained parameters and optimiser", m->trained));
-    HONE_TRY(add_row(out, "a step", m->step));
+    HONE_TRY(add_row(out, "weights, mapped", m->weights, ""));
+    HONE_TRY(add_row(out, "trained parameters and optimiser", m->trained, ""));
+    HONE_TRY(add_row(out, "a step", m->step, ""));
     HONE_TRY(add_items(out, r));
-    HONE_TRY(hone_buf_printf(out, "  %-38s %10s in the step's memory\n", "an evaluation",
-                             hone_size(m->evaluation).text));
-    HONE_TRY(add_row(out, "batches", m->batches));
-    HONE_TRY(hone_buf_printf(out, "  %-38s %10s after the steps, in place of theirs\n",
-                             "answers for the report", hone_size(m->answers).text));
-    HONE_TRY(add_row(out, "oneDNN, HDF5 and threads", m->libraries));
-    HONE_TRY(add_row(out, "program", m->program));
-    HONE_TRY(add_row(out, "together", m->total));
-    return add_row(out, "may be taken", r->limit);
+    HONE_TRY(add_row(out, "an evaluation", m->evaluation, " in the step's memory"));
+    HONE_TRY(add_row(out, "batches", m->batches, ""));
+    HONE_TRY(
+        add_row(out, "answers for the report", m->answers, " after the steps, in place of theirs"));
+    HONE_TRY(add_row(out, "oneDNN, HDF5 and threads", m->libraries, ""));
+    HONE_TRY(add_row(out, "program", m->program, ""));
+    HONE_TRY(add_row(out, "together", m->total, ""));
+    return add_row(out, "may be taken", r->limit, "");
 }
 
 static hone_status add_time(hone_buf *out, const hone_plan_report *r) {
