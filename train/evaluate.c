@@ -11,6 +11,7 @@ struct hone_evaluator {
     const hone_samples *samples;
     hone_split split;
     hone_loader *loader;
+    int64_t packed; /* tokens of its bins */
     hone_batch host;
     hone_device_batch batch;
     hone_tape *tape;
@@ -51,9 +52,16 @@ hone_status hone_evaluator_fit(hone_evaluator *e, size_t bytes) {
     HONE_TRY(plan_step(e, tokens));
     while (hone_tape_bytes(e->tape) > bytes && e->batch.capacity == tokens && tokens > 1)
         HONE_TRY(plan_step(e, tokens /= 2));
+    return HONE_OK;
+}
+
+/* Puts the records into bins of the size that fits. */
+static hone_status pack(hone_evaluator *e) {
+    if (e->loader && e->packed == e->batch.capacity) return HONE_OK;
     hone_loader_free(e->loader);
     e->loader = NULL;
-    return hone_loader_new(&e->loader, e->samples, e->split, e->batch.capacity, 0);
+    e->packed = e->batch.capacity;
+    return hone_loader_new(&e->loader, e->samples, e->split, e->packed, 0);
 }
 
 hone_status hone_evaluator_new(hone_evaluator **out, hone_model *model, const hone_adapter *adapter,
@@ -64,6 +72,7 @@ hone_status hone_evaluator_new(hone_evaluator **out, hone_model *model, const ho
     e->split = split;
     e->forward = (hone_forward){.model = model, .adapter = adapter};
     hone_status status = hone_evaluator_fit(e, SIZE_MAX);
+    if (status == HONE_OK) status = pack(e);
     if (status != HONE_OK) {
         hone_evaluator_free(e);
         return status;
@@ -99,6 +108,7 @@ hone_status hone_evaluate(hone_evaluation *out, hone_evaluator *e) {
 
 hone_status hone_evaluate_part(hone_evaluation *out, hone_evaluator *e, int64_t most) {
     *out = (hone_evaluation){0};
+    HONE_TRY(pack(e));
     if (!e->has_arena) HONE_TRY(hone_tape_reserve(e->tape));
     e->has_arena = true;
     double start = hone_seconds(), sum = 0;

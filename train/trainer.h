@@ -45,8 +45,7 @@ typedef struct hone_train_result {
     int64_t tokens;                     /* trained on, of the whole run */
     double tokens_per_second;
     int64_t planned_bytes, peak_bytes; /* of memory */
-    double
-        int8_outliers; /* of this process (see hone_model_int8_outliers); negative: not in int8 */
+    double int8_outliers;              /* as of hone_model_int8_outliers, of this process */
     bool stopped_early;
 } hone_train_result;
 
