@@ -61,10 +61,10 @@ static int64_t packed_bytes(const hone_model *model) {
 
 static void add_up(hone_memory *m) {
     int64_t arena = m->step > m->evaluation ? m->step : m->evaluation;
-    m->total = m->program + m->weights + m->trained + arena + m->batches + m->libraries;
-    /* Answers are planned for longer questions than are asked: that covers the code that they read. */
-    int64_t after = m->program + m->weights + m->trained / 2 + m->answers;
-    if (m->total < after) m->total = after;
+    int64_t always = m->program + m->weights + m->libraries;
+    int64_t steps = always + m->trained + arena + m->batches;
+    int64_t after = always + m->trained / 2 + m->answers; /* gradients and moments are gone */
+    m->total = steps > after ? steps : after;
 }
 
 hone_status hone_memory_plan(hone_memory *out, hone_tape *tape, const hone_memory *fixed,

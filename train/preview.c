@@ -26,16 +26,17 @@ hone_status hone_preview_answer(hone_buf *out, hone_generator *generator,
     return HONE_OK;
 }
 
-/* One record's question, put to both models. */
+/* Records' questions, put to the model with the adapter or without. */
 typedef struct asker {
     hone_session *session;
-    hone_generator *before, *after; /* `before` may be NULL */
-    int64_t max_tokens, longest;    /* of an answer, of a record */
+    hone_generator *generator;
+    bool before;                 /* training: which answer is taken */
+    int64_t max_tokens, longest; /* of an answer, of a record */
     hone_chat_sample prompt;
 } asker;
 
 /* For records up to a length, and no longer ones than there are. */
-static hone_status open_generators(asker *a) {
+static hone_status open_generator(asker *a) {
     hone_session *s = a->session;
     int64_t context = s->model->arch.context;
     a->longest = hone_samples_ledger_of(s->samples)->longest;
@@ -43,29 +44,21 @@ static hone_status open_generators(asker *a) {
     int64_t capacity = a->longest + a->max_tokens;
     if (capacity > context) capacity = context;
     if (a->longest > capacity) a->longest = capacity;
-    if (s->adapter) HONE_TRY(hone_generator_new(&a->before, s->model, NULL, capacity));
-    return hone_generator_new(&a->after, s->model, s->adapter, capacity);
-}
-
-static void close_generators(asker *a) {
-    hone_generator_free(a->before);
-    hone_generator_free(a->after);
+    return hone_generator_new(&a->generator, s->model, a->before ? NULL : s->adapter, capacity);
 }
 
 hone_status hone_preview_bytes(int64_t *out, hone_session *session, int64_t max_tokens) {
     asker a = {.session = session, .max_tokens = max_tokens};
-    hone_status status = open_generators(&a);
-    if (status == HONE_OK) *out = (int64_t)hone_generator_bytes(a.after);
-    if (status == HONE_OK && a.before) *out += (int64_t)hone_generator_bytes(a.before);
-    close_generators(&a);
-    return status;
+    HONE_TRY(open_generator(&a));
+    *out = (int64_t)hone_generator_bytes(a.generator);
+    hone_generator_free(a.generator);
+    return HONE_OK;
 }
 
-static hone_status answer(const char **out, asker *a, hone_generator *generator) {
-    if (!generator) return HONE_OK;
+static hone_status answer(const char **out, asker *a) {
     hone_buf text = {0};
     hone_status status =
-        hone_preview_answer(&text, generator, a->session->tokenizer, a->prompt.encoding.ids,
+        hone_preview_answer(&text, a->generator, a->session->tokenizer, a->prompt.encoding.ids,
                             (int64_t)a->prompt.encoding.count, a->max_tokens);
     if (status == HONE_OK) {
         *out = text.data;
@@ -77,6 +70,7 @@ static hone_status answer(const char **out, asker *a, hone_generator *generator)
 
 /* The caller frees it with hone_free, also when this fails. */
 static hone_status content_of(const char **out, const json_t *message) {
+    if (*out) return HONE_OK;
     hone_buf text = {0};
     hone_status status = hone_buf_puts(&text, "");
     if (status == HONE_OK) status = hone_message_text(&text, message);
@@ -94,8 +88,7 @@ static hone_status ask(hone_report_sample *out, bool *fits, asker *a, const hone
     if (!*fits) return HONE_OK;
     HONE_TRY(content_of(&out->prompt, question));
     HONE_TRY(content_of(&out->reference, reply));
-    HONE_TRY(answer(&out->before, a, a->before));
-    return answer(&out->after, a, a->after);
+    return answer(a->before ? &out->before : &out->after, a);
 }
 
 static bool ends_with_answer(const hone_record *record) {
@@ -132,16 +125,28 @@ static hone_status ask_split(hone_preview *out, asker *a, size_t most, bool held
     return status;
 }
 
+/* One generator at a time: the second takes the memory of the first. */
+static hone_status ask_all(hone_preview *out, asker *a, size_t most, bool before) {
+    size_t had = out->count; /* the same records each time */
+    out->count = 0;
+    a->before = before;
+    hone_status status = open_generator(a);
+    if (status == HONE_OK) status = ask_split(out, a, most, true);
+    if (status == HONE_OK) status = ask_split(out, a, most, false);
+    hone_generator_free(a->generator);
+    a->generator = NULL;
+    if (out->count < had) out->count = had; /* what a failure left unasked is freed, too */
+    return status;
+}
+
 hone_status hone_preview_make(hone_preview *out, hone_session *session, size_t most,
                               int64_t max_tokens) {
     *out = (hone_preview){0};
     asker a = {.session = session, .max_tokens = max_tokens};
     out->samples = hone_alloc(most, sizeof *out->samples);
     hone_status status = out->samples ? HONE_OK : HONE_ERR_MEMORY;
-    if (status == HONE_OK) status = open_generators(&a);
-    if (status == HONE_OK) status = ask_split(out, &a, most, true);
-    if (status == HONE_OK) status = ask_split(out, &a, most, false);
-    close_generators(&a);
+    if (status == HONE_OK && session->adapter) status = ask_all(out, &a, most, true);
+    if (status == HONE_OK) status = ask_all(out, &a, most, false);
     hone_chat_sample_free(&a.prompt);
     if (status != HONE_OK) hone_preview_free(out);
     return status;
