@@ -37,7 +37,9 @@ int hone_cores(void) {
 }
 
 void hone_threads_set(int n) {
-    omp_set_num_threads(n < 1 ? hone_cores() : n);
+    static int own; /* as OpenMP began: OMP_NUM_THREADS, else the cores */
+    if (own == 0) own = omp_get_max_threads();
+    omp_set_num_threads(n < 1 ? own : n);
 }
 
 int hone_threads(void) {

@@ -20,7 +20,7 @@ void hone_parallel_each(int64_t n, hone_range_fn body, void *context);
 /* Cores that this process may use. */
 int hone_cores(void);
 
-/* Number of threads of the loops; `n` < 1 means every core. */
+/* Number of threads of the loops; `n` < 1 means what OMP_NUM_THREADS says, without it every core. */
 void hone_threads_set(int n);
 int hone_threads(void);
 

@@ -33,7 +33,7 @@ void hone_answer_flags(hone_flag out[HONE_ANSWER_FLAGS], hone_answer_settings *s
         {"context", HONE_FLAG_INT, &s->context, .unit = "N", .maximum = 1 << 24,
          .text = "most tokens held, prompt included; 0: up to 4096 of the model's"},
         {"threads", HONE_FLAG_INT, &s->threads, .unit = "N", .maximum = 4096,
-         .text = "threads; 0: every core"},
+         .text = "threads; 0: OMP_NUM_THREADS, else every core"},
     };
     memcpy(out, flags, sizeof flags);
 }

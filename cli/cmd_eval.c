@@ -103,7 +103,7 @@ static hone_status run(int argc, char **argv) {
         {"compute", HONE_FLAG_CHOICE, &s.compute, .words = computes, .shown = "f32",
          .text = "f32, bf16 or int8: precision of the products with frozen weights"},
         {"threads", HONE_FLAG_INT, &s.threads, .unit = "N", .maximum = 4096,
-         .text = "threads; 0: every core"},
+         .text = "threads; 0: OMP_NUM_THREADS, else every core"},
         {"json", HONE_FLAG_SWITCH, &s.json, .text = "print one JSON object"},
     };
     hone_arguments arguments = {0};

@@ -217,7 +217,7 @@ static hone_status run(int argc, char **argv) {
         {"template", HONE_FLAG_TEXT, &s.chat, .unit = "NAME", .shown = "the run's, else auto",
          .text = "chat template to record in an adapter"},
         {"threads", HONE_FLAG_INT, &s.threads, .unit = "N", .maximum = 4096,
-         .text = "threads; 0: every core"},
+         .text = "threads; 0: OMP_NUM_THREADS, else every core"},
         {"json", HONE_FLAG_SWITCH, &s.json, .text = "print one JSON object"},
     };
     hone_arguments arguments = {0};

@@ -130,7 +130,7 @@ static hone_status run(int argc, char **argv) {
         {"continued", HONE_FLAG_INT, &s.options.continued, .unit = "N", .minimum = 1,
          .maximum = 4096, .shown = "32", .text = "length of the greedy texts in tokens"},
         {"threads", HONE_FLAG_INT, &s.options.threads, .unit = "N", .maximum = 4096,
-         .text = "threads; 0: every core"},
+         .text = "threads; 0: OMP_NUM_THREADS, else every core"},
         {"json", HONE_FLAG_SWITCH, &s.json, .text = "print one JSON object"},
     };
     hone_arguments arguments = {0};

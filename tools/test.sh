@@ -86,6 +86,8 @@ export HONE_PYTHON HONE_BIN=$PWD/build/release/cli/hone
 echo "$HONE_PYTHON"
 
 suites release
+# From here on one thread for each of the tests that run at once; those about threads ask for more.
+export OMP_NUM_THREADS=1
 HONE_BIN=$PWD/build/asan/cli/hone suites asan
 if [[ $(uname -m) == x86_64 ]]; then
     levels

@@ -80,7 +80,7 @@ static const hone_train_option table[] = {
     {AT(compute), .flag = "compute", .type = HONE_OPTION_CHOICE, .words = hone_compute_names,
      .text = "how products with frozen weights are taken; auto: the fastest way on this machine"},
     {AT(threads), .flag = "threads", .type = HONE_OPTION_INT, .maximum = 4096, .unit = "N",
-     .text = "threads; 0: every core this process may use"},
+     .text = "threads; 0: OMP_NUM_THREADS, else every core this process may use"},
     {AT(memory), .flag = "memory", .type = HONE_OPTION_SIZE, .maximum = MANY, .unit = "SIZE",
      .text = "most memory the run may take, as in 6G; 0: what the machine has free"},
     {AT(recompute), .flag = NULL, .type = HONE_OPTION_CHOICE, .words = recomputes,

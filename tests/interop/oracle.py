@@ -34,7 +34,6 @@ LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down
 
 def load_model(folder):
     """The model in f32 with plain (eager) attention, in evaluation mode."""
-    torch.set_num_threads(2)
     model = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, attn_implementation="eager", local_files_only=True
     )

@@ -137,6 +137,12 @@ def test_missing_file_exits_1_and_is_named(hone, arguments, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_threads_are_those_asked_for_or_openmps(hone, model, records):
+    for flags, threads in [([], 3), (["--threads", 2], 2)]:
+        shown = hone.json("plan", "--model", model, "--data", records, *flags, env={"OMP_NUM_THREADS": "3"})
+        assert shown["threads"] == threads
+
+
 def test_data_show_json_has_the_fields_of_the_contract(hone, data, model, records):
     shown = hone.json_lines("data", "show", data, "--model", model)
     assert len(shown) == 40
