@@ -49,17 +49,6 @@ size_t hone_dtype_row_bytes(hone_dtype type, int64_t n) {
     return (size_t)(n / info->block) * (size_t)info->bytes;
 }
 
-float hone_f16_to_f32(uint16_t half) {
-    uint32_t sign = (uint32_t)(half & 0x8000u) << 16;
-    uint32_t exponent = (half >> 10) & 0x1fu;
-    uint32_t mantissa = half & 0x3ffu;
-    if (exponent == 31) return hone_f32_from_bits(sign | 0x7f800000u | (mantissa << 13));
-    if (exponent != 0)
-        return hone_f32_from_bits(sign | ((exponent + 112) << 23) | (mantissa << 13));
-    float magnitude = (float)mantissa * 0x1p-24f; /* zero and subnormals: exact */
-    return hone_f32_from_bits(sign | hone_f32_to_bits(magnitude));
-}
-
 uint16_t hone_f16_from_f32(float value) {
     uint32_t bits = hone_f32_to_bits(value);
     uint16_t sign = (uint16_t)((bits >> 16) & 0x8000u);

@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/host_device.h"
+
 typedef enum hone_dtype {
     HONE_F32 = 0,
     HONE_F16 = 1,
@@ -51,31 +53,40 @@ int hone_dtype_parse(hone_dtype *out, const char *name);
 /* Bytes of a row of `n` elements; n is a multiple of the block size. */
 size_t hone_dtype_row_bytes(hone_dtype type, int64_t n);
 
-static inline float hone_f32_from_bits(uint32_t bits) {
+HONE_HOST_DEVICE static inline float hone_f32_from_bits(uint32_t bits) {
     float value;
     memcpy(&value, &bits, sizeof value);
     return value;
 }
 
-static inline uint32_t hone_f32_to_bits(float value) {
+HONE_HOST_DEVICE static inline uint32_t hone_f32_to_bits(float value) {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
     return bits;
 }
 
-static inline float hone_bf16_to_f32(uint16_t half) {
+HONE_HOST_DEVICE static inline float hone_bf16_to_f32(uint16_t half) {
     return hone_f32_from_bits((uint32_t)half << 16);
 }
 
 /* Round to nearest even; a NaN stays a (quiet) NaN. */
-static inline uint16_t hone_bf16_from_f32(float value) {
+HONE_HOST_DEVICE static inline uint16_t hone_bf16_from_f32(float value) {
     uint32_t bits = hone_f32_to_bits(value);
     if ((bits & 0x7fffffffu) > 0x7f800000u) return (uint16_t)((bits >> 16) | 0x40u);
     return (uint16_t)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
 /* IEEE binary16, exact in both directions where a value can be held; round to nearest even. */
-float hone_f16_to_f32(uint16_t half);
+HONE_HOST_DEVICE static inline float hone_f16_to_f32(uint16_t half) {
+    uint32_t sign = (uint32_t)(half & 0x8000u) << 16;
+    uint32_t exponent = (half >> 10) & 0x1fu;
+    uint32_t mantissa = half & 0x3ffu;
+    if (exponent == 31) return hone_f32_from_bits(sign | 0x7f800000u | (mantissa << 13));
+    if (exponent != 0)
+        return hone_f32_from_bits(sign | ((exponent + 112) << 23) | (mantissa << 13));
+    float magnitude = (float)mantissa * 0x1p-24f; /* zero and subnormals: exact */
+    return hone_f32_from_bits(sign | hone_f32_to_bits(magnitude));
+}
 uint16_t hone_f16_from_f32(float value);
 
 #endif

@@ -7,12 +7,14 @@
 
 #include <stdint.h>
 
+#include "base/host_device.h"
+
 typedef struct hone_philox {
     uint32_t word[4];
 } hone_philox;
 
-static inline hone_philox hone_philox_draw(uint64_t key, uint32_t c0, uint32_t c1, uint32_t c2,
-                                           uint32_t c3) {
+HONE_HOST_DEVICE static inline hone_philox hone_philox_draw(uint64_t key, uint32_t c0, uint32_t c1,
+                                                            uint32_t c2, uint32_t c3) {
     uint32_t k0 = (uint32_t)key;
     uint32_t k1 = (uint32_t)(key >> 32);
     for (int round = 0; round < 10; round++) {
@@ -25,11 +27,12 @@ static inline hone_philox hone_philox_draw(uint64_t key, uint32_t c0, uint32_t c
         k0 += 0x9E3779B9u;
         k1 += 0xBB67AE85u;
     }
-    return (hone_philox){{c0, c1, c2, c3}};
+    hone_philox drawn = {{c0, c1, c2, c3}};
+    return drawn;
 }
 
 /* Uniform in [0, 1): the top 24 bits of a word, exact in f32. */
-static inline float hone_uniform(uint32_t word) {
+HONE_HOST_DEVICE static inline float hone_uniform(uint32_t word) {
     return (float)(word >> 8) * 0x1p-24f;
 }
 

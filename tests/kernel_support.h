@@ -13,6 +13,9 @@
 #include "kernels/device.h"
 #include "kernels/kernels.h"
 #include "tests/support.h"
+#ifdef HONE_EMULATED_CUDA
+#include "tests/cuda/emulated.h"
+#endif
 
 /* The levels of this family of processors, and hone's own GEMM of each; NULL: its products in int8 or bf16 are its own, and all
  * else is that of a level before it. */
@@ -28,7 +31,13 @@ static hone_gemm_fn *const level_gemm[] = {hone_gemm_neon, NULL};
 static const char *const level_names[] = {"plain"};
 static hone_gemm_fn *const level_gemm[] = {hone_gemm_plain};
 #endif
-enum { LEVELS = sizeof level_names / sizeof level_names[0] };
+enum { CPU_LEVELS = sizeof level_names / sizeof level_names[0] };
+/* Behind them in f32: the CUDA kernels, emulated on the host. */
+#ifdef HONE_EMULATED_CUDA
+enum { LEVELS = CPU_LEVELS + 1 };
+#else
+enum { LEVELS = CPU_LEVELS };
+#endif
 
 /* Of LoRA: beside the sizes of vectors. */
 static const int64_t ranks[] = {1, 3, 8, 16, 17, 64};
@@ -48,13 +57,16 @@ static inline const hone_kernels *level_table(int level) {
 
 /* As level_table(); NULL also where nothing but products in int8 or bf16 is the level's own. */
 static inline const hone_kernels *f32_level_table(int level) {
+#ifdef HONE_EMULATED_CUDA
+    if (level == CPU_LEVELS) return hone_kernels_emulated();
+#endif
     return level_gemm[level] ? level_table(level) : NULL;
 }
 
 /* Runs `check(table)` at every level that this processor has. */
 static inline void at_every_level(void (*check)(const hone_kernels *table, int64_t size),
                                   int64_t size) {
-    for (int level = 0; level < LEVELS; level++) {
+    for (int level = 0; level < CPU_LEVELS; level++) {
         const hone_kernels *table = level_table(level);
         if (table) check(table, size);
     }

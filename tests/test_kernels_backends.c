@@ -52,7 +52,8 @@ START_TEST(gemm_every_level_matches_reference) {
         const hone_kernels *table = f32_level_table(level);
         if (!table) continue;
         check_gemm(table->gemm, _i);
-        if (table->gemm != level_gemm[level]) check_gemm(level_gemm[level], _i);
+        if (level < CPU_LEVELS && table->gemm != level_gemm[level])
+            check_gemm(level_gemm[level], _i);
     }
 }
 END_TEST

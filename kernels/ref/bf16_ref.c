@@ -1,7 +1,7 @@
 /*
  * Products of operands that are rounded to bf16; sums in double precision.
  */
-#include "kernels/ref/element.h"
+#include "kernels/element.h"
 #include "kernels/ref/ref.h"
 
 static double rounded(double x) {

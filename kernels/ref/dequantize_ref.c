@@ -1,4 +1,4 @@
-#include "kernels/ref/element.h"
+#include "kernels/element.h"
 #include "kernels/ref/ref.h"
 
 void hone_dequantize_ref(hone_real *y, const void *x, hone_dtype type, int64_t n) {

@@ -1,4 +1,4 @@
-#include "kernels/ref/element.h"
+#include "kernels/element.h"
 #include "kernels/ref/ref.h"
 
 void hone_embedding_fwd_ref(hone_real *y, const int32_t *ids, const void *table, hone_dtype type,

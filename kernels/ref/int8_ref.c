@@ -1,7 +1,7 @@
 /*
  * Products in int8 as they are defined (kernels/int8.h), element by element; sums in double precision.
  */
-#include "kernels/ref/element.h"
+#include "kernels/element.h"
 #include "kernels/ref/ref.h"
 
 enum { BLOCK = HONE_INT8_BLOCK, TILE = HONE_INT8_TILE, MARK_RATIO = 32 };

@@ -1,4 +1,4 @@
-#include "kernels/ref/element.h"
+#include "kernels/element.h"
 #include "kernels/ref/ref.h"
 
 double hone_low_rank_ref(const hone_low_rank *low, int64_t t, int64_t column, int64_t columns,

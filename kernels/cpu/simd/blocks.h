@@ -1,5 +1,5 @@
 /*
- * Blocks of quantised weights as floats: the layouts of kernels/ref/element_ref.c, sixteen elements at a time. Each type
+ * Blocks of quantised weights as floats: the layouts of kernels/element.h, sixteen elements at a time. Each type
  * is brought to sixteen signed bytes and one factor for them, and the bytes then become floats in one way for all.
  * Results equal the reference's bit for bit: products are exact, and only the last sum rounds.
  */

@@ -1,0 +1,139 @@
+/*
+ * What the kernel files share: the dialect that compiles for GPUs and, with tests/cuda/emulator.h before it, for the
+ * host; loops over items; sums and maxima of warps, blocks and columns. All of it is deterministic.
+ *
+ * Kernels are written in it as follows. Shared memory is one-dimensional and declared by HONE_SHARED; a grid is started by
+ * HONE_LAUNCH on the process's stream; every warp is whole, so that masks are FULL.
+ */
+#ifndef HONE_KERNELS_CUDA_DEVICE_CUH
+#define HONE_KERNELS_CUDA_DEVICE_CUH
+
+#include <float.h>
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+extern "C" {
+#include "kernels/cuda/cuda.h"
+#include "kernels/element.h"
+}
+
+#ifdef __CUDACC__
+extern "C" {
+#include "kernels/cuda/stream.h"
+}
+#define HONE_SHARED(type, name, count) __shared__ type name[count]
+#define HONE_SHARED_POINTER(type)      type *
+#define HONE_LAUNCH(kernel, grid, block, ...)                                                      \
+    kernel<<<(grid), (block), 0, hone_cuda_stream()>>>(__VA_ARGS__)
+#endif
+
+enum { WARP = 32, BLOCK = 256 };
+constexpr uint32_t FULL = 0xffffffffu;
+
+/* --- Loops --- */
+
+/* Calls item(i) for 0 <= i < n, one thread each. */
+template <typename Item> __global__ void each(int64_t n, Item item) {
+    int64_t stride = (int64_t)gridDim.x * BLOCK;
+    for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < n; i += stride) item(i);
+}
+
+static inline unsigned blocks_for(int64_t threads) {
+    int64_t needed = (threads + BLOCK - 1) / BLOCK;
+    int64_t most = hone_cuda_resident_blocks();
+    return (unsigned)(needed < most ? needed : most);
+}
+
+template <typename Item> static void launch_each(int64_t n, Item item) {
+    if (n > 0) HONE_LAUNCH(each<Item>, blocks_for(n), BLOCK, n, item);
+}
+
+/* Calls row(i, lane) for 0 <= i < n, one warp each. */
+template <typename Row> __global__ void each_row(int64_t n, Row row) {
+    int64_t stride = (int64_t)gridDim.x * (BLOCK / WARP);
+    int64_t first = ((int64_t)blockIdx.x * BLOCK + threadIdx.x) / WARP;
+    for (int64_t i = first; i < n; i += stride) row(i, (int)(threadIdx.x % WARP));
+}
+
+template <typename Row> static void launch_each_row(int64_t n, Row row) {
+    if (n > 0) HONE_LAUNCH(each_row<Row>, blocks_for(n * WARP), BLOCK, n, row);
+}
+
+/* --- Sums and maxima: every thread gets the result --- */
+
+__device__ static inline float warp_sum(float x) {
+    for (int bits = WARP / 2; bits > 0; bits /= 2) x += __shfl_xor_sync(FULL, x, bits);
+    return x;
+}
+
+__device__ static inline double warp_sum(double x) {
+    for (int bits = WARP / 2; bits > 0; bits /= 2) x += __shfl_xor_sync(FULL, x, bits);
+    return x;
+}
+
+/* A NaN counts only where there is nothing else. */
+__device__ static inline float warp_max(float x) {
+    for (int bits = WARP / 2; bits > 0; bits /= 2) x = fmaxf(x, __shfl_xor_sync(FULL, x, bits));
+    return x;
+}
+
+/* Of a block of BLOCK threads. */
+template <typename T> __device__ static inline T block_sum(T x) {
+    HONE_SHARED(T, parts, BLOCK / WARP);
+    x = warp_sum(x);
+    __syncthreads(); /* all have read the parts of the last call */
+    if (threadIdx.x % WARP == 0) parts[threadIdx.x / WARP] = x;
+    __syncthreads();
+    T sum = 0;
+    for (int i = 0; i < BLOCK / WARP; i++) sum += parts[i];
+    return sum;
+}
+
+__device__ static inline float block_max(float x) {
+    HONE_SHARED(float, parts, BLOCK / WARP);
+    x = warp_max(x);
+    __syncthreads();
+    if (threadIdx.x % WARP == 0) parts[threadIdx.x / WARP] = x;
+    __syncthreads();
+    float largest = parts[0];
+    for (int i = 1; i < BLOCK / WARP; i++) largest = fmaxf(largest, parts[i]);
+    return largest;
+}
+
+/* Adds to out[c] the sum of value(t, c) over 0 <= t < rows. A block takes a warp's width of columns. */
+template <typename Value>
+__global__ void add_columns(float *out, int64_t rows, int64_t width, Value value) {
+    enum { DEEP = BLOCK / WARP };
+    HONE_SHARED(float, parts, BLOCK);
+    int lane = (int)threadIdx.x % WARP;
+    int64_t c = (int64_t)blockIdx.x * WARP + lane;
+    float sum = 0.0f;
+    for (int64_t t = threadIdx.x / WARP; c < width && t < rows; t += DEEP) sum += value(t, c);
+    parts[threadIdx.x] = sum;
+    __syncthreads();
+    if (threadIdx.x >= WARP || c >= width) return;
+    float total = 0.0f;
+    for (int i = 0; i < DEEP; i++) total += parts[i * WARP + lane];
+    out[c] += total;
+}
+
+template <typename Value>
+static void launch_add_columns(float *out, int64_t rows, int64_t width, Value value) {
+    unsigned blocks = (unsigned)((width + WARP - 1) / WARP);
+    if (blocks > 0) HONE_LAUNCH(add_columns<Value>, blocks, BLOCK, out, rows, width, value);
+}
+
+/* --- Caps on scores and logits --- */
+
+/* cap tanh(x / cap); x itself when cap is 0. */
+__device__ static inline float capped(float x, float cap) {
+    return cap > 0.0f ? cap * tanhf(x / cap) : x;
+}
+
+/* The slope of the above where its value is z. */
+__device__ static inline float capped_slope(float z, float cap) {
+    return cap > 0.0f ? 1.0f - z / cap * (z / cap) : 1.0f;
+}
+
+#endif

@@ -1,0 +1,53 @@
+/*
+ * The optimiser's step, and the sums that it and the loss take.
+ */
+#include "kernels/cuda/device.cuh"
+
+/* So many, whatever the device: the order of a sum must not depend on it. */
+enum { PARTS = 512 };
+
+/* The parts of a sum, on their way to its second kernel; the stream runs one sum at a time. */
+__device__ static double parts[PARTS];
+
+template <typename Value> __global__ void sum_parts(int64_t n, Value value) {
+    double sum = 0.0;
+    for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < n; i += PARTS * BLOCK)
+        sum += (double)value(i);
+    sum = block_sum(sum);
+    if (threadIdx.x == 0) parts[blockIdx.x] = sum;
+}
+
+__global__ static void sum_of_parts(double *out) {
+    double sum = 0.0;
+    for (int i = (int)threadIdx.x; i < PARTS; i += BLOCK) sum += parts[i];
+    sum = block_sum(sum);
+    if (threadIdx.x == 0) *out = sum;
+}
+
+template <typename Value> static void launch_sum(double *out, int64_t n, Value value) {
+    HONE_LAUNCH(sum_parts<Value>, PARTS, BLOCK, n, value);
+    HONE_LAUNCH(sum_of_parts, 1, BLOCK, out);
+}
+
+void hone_sum_cuda(double *out, const float *x, int64_t n) {
+    launch_sum(out, n, [=] __device__(int64_t i) { return (double)x[i]; });
+}
+
+void hone_sum_squares_cuda(double *out, const float *x, int64_t n) {
+    launch_sum(out, n, [=] __device__(int64_t i) { return (double)x[i] * (double)x[i]; });
+}
+
+void hone_adamw_cuda(float *p, const float *grad, float *m, float *v, int64_t n,
+                     const hone_adamw_step *step, double decay) {
+    float shrink = (float)decay;
+    launch_each(n, [=] __device__(int64_t i) {
+        float g = grad[i] * step->grad_scale;
+        float first = step->beta1 * m[i] + (1.0f - step->beta1) * g;
+        float second = step->beta2 * v[i] + (1.0f - step->beta2) * g * g;
+        float root = sqrtf(second / step->correction2);
+        float update = first / step->correction1 / (root + step->epsilon);
+        p[i] -= step->lr * (update + shrink * p[i]);
+        m[i] = first;
+        v[i] = second;
+    });
+}

@@ -1,0 +1,463 @@
+#include "tests/cuda/emulator.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <ucontext.h>
+
+#include <algorithm>
+#include <deque>
+#include <map>
+#include <memory>
+#include <vector>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#define SANITIZED 1
+#else
+#define SANITIZED 0
+#endif
+
+namespace emulator {
+
+enum { WARP = 32, STACK_BYTES = 256 << 10, MOST_THREADS = 1024, MOST_SHARED = 48 << 10 };
+
+enum class state { fresh, ready, at_warp, at_block, done };
+
+struct thread {
+    place at;
+    state now;
+    site waits_at;
+    uint32_t mask;      /* at_warp: the lanes it waits for */
+    unsigned exchanges; /* warp calls so far: the words of two of them are kept apart */
+    int number, lane;
+    struct fibre *fibre; /* ready, at_warp, at_block: that which runs it */
+};
+
+/* Words that lanes bring to a warp call; `passed` counts them, and barriers of the block. */
+struct warp {
+    uint64_t words[2][WARP];
+    uint32_t passed;
+};
+
+/* Runs threads one after the other; while one of them waits, the fibre is its. */
+struct fibre {
+    ucontext_t context;
+    std::unique_ptr<char[]> stack{new char[STACK_BYTES]};
+    bool entered = false;
+    void *sanitizer = nullptr;
+};
+
+/* Who touched an element last, and after how many barriers of the block and of its warp. */
+struct touch {
+    int thread = -1;
+    uint32_t block_phase = 0, warp_phase = 0;
+};
+
+struct element {
+    bool written = false;
+    touch writer, reader;
+    bool many_warps = false; /* have read it since the block's last barrier */
+    bool many_lanes = false; /* of the reader's warp have, since the warp's last barrier */
+};
+
+struct shared_memory {
+    site at;
+    size_t size;
+    int64_t count;
+    std::unique_ptr<char[]> bytes;
+    std::vector<element> elements;
+};
+
+const place *here;
+
+/* The launch that runs. */
+static struct {
+    const std::function<void()> *body;
+    std::vector<thread> threads;
+    std::vector<warp> warps;
+    std::vector<int> order; /* of fresh threads, and the next of them */
+    size_t next;
+    uint32_t block_phase;
+    std::map<std::pair<const char *, int>, shared_memory> shared;
+    size_t shared_bytes;
+    thread *running;
+    ucontext_t scheduler;
+    void *scheduler_sanitizer;
+    const void *scheduler_stack;
+    size_t scheduler_stack_size;
+    bool failed;
+} run;
+
+static std::deque<fibre> fibres;     /* all there are */
+static std::vector<fibre *> resting; /* those that run no thread */
+static uint64_t seed = 1;
+static bool fault_expected;
+static char fault[512];
+
+void set_seed(uint64_t value) {
+    seed = value;
+}
+
+/* splitmix64 */
+static uint64_t random_word() {
+    uint64_t z = seed += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+static void shuffle(std::vector<int> *order) {
+    for (size_t i = order->size(); i > 1; i--)
+        std::swap((*order)[i - 1], (*order)[random_word() % i]);
+}
+
+/* --- Fibres --- */
+
+static void to_scheduler(fibre *self) {
+    (void)self;
+#if SANITIZED
+    __sanitizer_start_switch_fiber(&self->sanitizer, run.scheduler_stack, run.scheduler_stack_size);
+#endif
+    swapcontext(&self->context, &run.scheduler);
+#if SANITIZED
+    __sanitizer_finish_switch_fiber(self->sanitizer, &run.scheduler_stack,
+                                    &run.scheduler_stack_size);
+#endif
+}
+
+static void resume(fibre *next) {
+#if SANITIZED
+    __sanitizer_start_switch_fiber(&run.scheduler_sanitizer, next->stack.get(), STACK_BYTES);
+#endif
+    swapcontext(&run.scheduler, &next->context);
+#if SANITIZED
+    __sanitizer_finish_switch_fiber(run.scheduler_sanitizer, nullptr, nullptr);
+#endif
+}
+
+static void set_running(thread *t) {
+    run.running = t;
+    here = &t->at;
+}
+
+/* Takes fresh threads until there are none, or until one of them waits; then goes on when that one does. */
+static void fibre_main() {
+#if SANITIZED
+    __sanitizer_finish_switch_fiber(nullptr, &run.scheduler_stack, &run.scheduler_stack_size);
+#endif
+    fibre *self = resting.back();
+    for (;;) {
+        resting.pop_back();
+        while (run.next < run.order.size()) {
+            thread *t = &run.threads[(size_t)run.order[run.next++]];
+            t->fibre = self;
+            t->now = state::ready;
+            set_running(t);
+            (*run.body)();
+            run.running->now = state::done;
+        }
+        resting.push_back(self);
+        to_scheduler(self);
+    }
+}
+
+static fibre *rested_fibre() {
+    if (resting.empty()) {
+        fibres.emplace_back();
+        fibre *f = &fibres.back();
+        getcontext(&f->context);
+        f->context.uc_stack.ss_sp = f->stack.get();
+        f->context.uc_stack.ss_size = STACK_BYTES;
+        f->context.uc_link = nullptr;
+        makecontext(&f->context, fibre_main, 0);
+        resting.push_back(f);
+    }
+    return resting.back();
+}
+
+/* --- Faults --- */
+
+/* Threads that have not ended are left where they are: nothing on their stacks needs to be undone. */
+[[noreturn]] static void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static void note_fault(const char *format, va_list arguments) {
+    vsnprintf(fault, sizeof fault, format, arguments);
+    if (!fault_expected) {
+        fprintf(stderr, "emulated GPU: %s\n", fault);
+        abort();
+    }
+    run.failed = true;
+}
+
+[[noreturn]] static void fail(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    note_fault(format, arguments);
+    va_end(arguments);
+    for (;;) to_scheduler(run.running->fibre);
+}
+
+void fail_lane(site at, int from) {
+    fail("%s:%d: lane %d asks for the value of lane %d, which is not in its mask", at.file, at.line,
+         lane(), from);
+}
+
+/* --- Waiting --- */
+
+static void wait(state how, site at) {
+    thread *self = run.running;
+    self->now = how;
+    self->waits_at = at;
+    to_scheduler(self->fibre);
+    set_running(self);
+}
+
+int lane() {
+    return run.running->lane;
+}
+
+void block_barrier(site at) {
+    wait(state::at_block, at);
+}
+
+const uint64_t *warp_exchange(site at, uint32_t mask, uint64_t value) {
+    thread *self = run.running;
+    if (!(mask >> self->lane & 1u))
+        fail("%s:%d: mask %08x lacks lane %d, which calls", at.file, at.line, mask, self->lane);
+    uint64_t *words = run.warps[(size_t)(self->number / WARP)].words[self->exchanges++ % 2];
+    words[self->lane] = value;
+    self->mask = mask;
+    wait(state::at_warp, at);
+    return words;
+}
+
+static bool same(site a, site b) {
+    return a.line == b.line && strcmp(a.file, b.file) == 0;
+}
+
+static void fail_launch(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static void fail_launch(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    note_fault(format, arguments);
+    va_end(arguments);
+}
+
+static void make_ready(thread *t) {
+    t->now = state::ready;
+}
+
+/* Lets the lanes go that thread t waits for, when all are there. */
+static bool release_lanes(thread *t) {
+    int first = t->number - t->lane;
+    for (int i = 0; i < WARP; i++) {
+        if (!(t->mask >> i & 1u)) continue;
+        if (first + i >= (int)run.threads.size()) {
+            fail_launch("%s:%d: mask %08x names lane %d, which the block does not have",
+                        t->waits_at.file, t->waits_at.line, t->mask, i);
+            return false;
+        }
+        const thread *other = &run.threads[(size_t)(first + i)];
+        if (other->now != state::at_warp || other->mask != t->mask ||
+            !same(other->waits_at, t->waits_at))
+            return false;
+    }
+    for (int i = 0; i < WARP; i++)
+        if (t->mask >> i & 1u) make_ready(&run.threads[(size_t)(first + i)]);
+    run.warps[(size_t)(t->number / WARP)].passed++;
+    return true;
+}
+
+static bool release_block() {
+    const thread *first = &run.threads[0];
+    for (const thread &t : run.threads)
+        if (t.now != state::at_block || !same(t.waits_at, first->waits_at)) return false;
+    for (thread &t : run.threads) make_ready(&t);
+    run.block_phase++;
+    return true;
+}
+
+static const char *doing(const thread &t, char *room, size_t size) {
+    if (t.now == state::done) return "has ended";
+    snprintf(room, size, "waits at %s:%d", t.waits_at.file, t.waits_at.line);
+    return room;
+}
+
+/* Nobody can go on: names a thread that waits, and one that does something else. */
+static void fail_divergence() {
+    char room[2][160];
+    const thread *waits = nullptr;
+    for (const thread &t : run.threads)
+        if (!waits && t.now != state::done) waits = &t;
+    for (const thread &t : run.threads) {
+        bool as_waits = t.now == waits->now && same(t.waits_at, waits->waits_at);
+        bool in_reach = waits->now == state::at_block || t.number / WARP == waits->number / WARP;
+        if (as_waits || !in_reach) continue;
+        fail_launch("divergence: thread %d %s, but thread %d %s", waits->number,
+                    doing(*waits, room[0], sizeof room[0]), t.number,
+                    doing(t, room[1], sizeof room[1]));
+        return;
+    }
+    fail_launch("divergence: thread %d %s, and never goes on", waits->number,
+                doing(*waits, room[0], sizeof room[0]));
+}
+
+/* --- Blocks --- */
+
+static void start_block(dim3 grid, dim3 block, dim3 at) {
+    int count = (int)(block.x * block.y * block.z);
+    run.threads.assign((size_t)count, thread{});
+    run.warps.assign((size_t)(count + WARP - 1) / WARP, warp{});
+    run.order.resize((size_t)count);
+    for (int i = 0; i < count; i++) {
+        thread *t = &run.threads[(size_t)i];
+        unsigned n = (unsigned)i;
+        t->number = i;
+        t->lane = i % WARP;
+        t->at = {grid, block, at, {n % block.x, n / block.x % block.y, n / block.x / block.y}};
+        run.order[(size_t)i] = i;
+    }
+    shuffle(&run.order);
+    run.next = 0;
+    run.block_phase = 0;
+    run.shared.clear();
+    run.shared_bytes = 0;
+}
+
+static bool resume_ready() {
+    bool any = false;
+    for (int i : run.order) {
+        thread *t = &run.threads[(size_t)i];
+        if (t->now != state::ready || run.failed) continue;
+        any = true;
+        resume(t->fibre);
+    }
+    return any;
+}
+
+static bool all_done() {
+    for (const thread &t : run.threads)
+        if (t.now != state::done) return false;
+    return true;
+}
+
+static void run_block() {
+    while (!run.failed && run.next < run.order.size()) resume(rested_fibre());
+    while (!run.failed && !all_done()) {
+        bool released = release_block();
+        for (thread &t : run.threads)
+            if (!run.failed && t.now == state::at_warp) released |= release_lanes(&t);
+        if (run.failed) break;
+        if (!released) fail_divergence();
+        shuffle(&run.order);
+        resume_ready();
+    }
+}
+
+void launch(dim3 grid, dim3 block, const std::function<void()> &body) {
+    std::vector<int> blocks(grid.x * grid.y * grid.z);
+    for (size_t i = 0; i < blocks.size(); i++) blocks[i] = (int)i;
+    shuffle(&blocks);
+    run.body = &body;
+    run.failed = false;
+    unsigned threads = block.x * block.y * block.z;
+    if (blocks.empty() || threads == 0 || threads > MOST_THREADS) {
+        fail_launch("a launch of %zu blocks of %u threads", blocks.size(), threads);
+        return;
+    }
+    for (int number : blocks) {
+        unsigned n = (unsigned)number;
+        start_block(grid, block, {n % grid.x, n / grid.x % grid.y, n / grid.x / grid.y});
+        run_block();
+        if (run.failed) break;
+    }
+    if (!run.failed) return;
+    fibres.clear(); /* with the threads that were left in them */
+    resting.clear();
+}
+
+const char *fault_of(const std::function<void()> &launches) {
+    fault[0] = '\0';
+    fault_expected = true;
+    launches();
+    fault_expected = false;
+    return fault;
+}
+
+/* --- Shared memory --- */
+
+shared_memory *shared_memory_at(site at, size_t size, int64_t count) {
+    auto place = run.shared.try_emplace({at.file, at.line});
+    shared_memory *memory = &place.first->second;
+    if (!place.second) return memory;
+    run.shared_bytes += size * (size_t)count;
+    if (run.shared_bytes > MOST_SHARED)
+        fail("%s:%d: a block has %d bytes of shared memory, not %zu", at.file, at.line, MOST_SHARED,
+             run.shared_bytes);
+    memory->at = at;
+    memory->size = size;
+    memory->count = count;
+    memory->bytes.reset(new char[size * (size_t)count]);
+    memory->elements.resize((size_t)count);
+    return memory;
+}
+
+static element *element_at(shared_memory *memory, int64_t index) {
+    if (index < 0 || index >= memory->count)
+        fail("%s:%d: thread %d takes element %lld of %lld of shared memory", memory->at.file,
+             memory->at.line, run.running->number, (long long)index, (long long)memory->count);
+    return &memory->elements[(size_t)index];
+}
+
+static touch touch_now() {
+    thread *self = run.running;
+    return {self->number, run.block_phase, run.warps[(size_t)(self->number / WARP)].passed};
+}
+
+/* Whether no barrier stands between what another thread did and now. */
+static bool races(const touch &before, const touch &now) {
+    if (before.thread < 0 || before.thread == now.thread || before.block_phase != now.block_phase)
+        return false;
+    bool same_warp = before.thread / WARP == now.thread / WARP;
+    return !same_warp || before.warp_phase == now.warp_phase;
+}
+
+[[noreturn]] static void fail_race(const shared_memory *memory, int64_t index, const char *what,
+                                   int other) {
+    fail("%s:%d: thread %d %s element %lld with no barrier after thread %d", memory->at.file,
+         memory->at.line, run.running->number, what, (long long)index, other);
+}
+
+void *shared_read(shared_memory *memory, int64_t index) {
+    element *e = element_at(memory, index);
+    touch now = touch_now();
+    if (!e->written)
+        fail("%s:%d: thread %d reads element %lld, which nobody wrote", memory->at.file,
+             memory->at.line, now.thread, (long long)index);
+    if (races(e->writer, now)) fail_race(memory, index, "reads", e->writer.thread);
+    touch last = e->reader;
+    bool again = last.thread >= 0 && last.block_phase == now.block_phase;
+    bool same_warp = last.thread / WARP == now.thread / WARP;
+    e->many_warps = again && (e->many_warps || !same_warp);
+    e->many_lanes = again && same_warp && last.warp_phase == now.warp_phase &&
+                    (e->many_lanes || last.thread != now.thread);
+    e->reader = now;
+    return memory->bytes.get() + (size_t)index * memory->size;
+}
+
+void *shared_write(shared_memory *memory, int64_t index) {
+    element *e = element_at(memory, index);
+    touch now = touch_now();
+    if (races(e->writer, now)) fail_race(memory, index, "writes", e->writer.thread);
+    bool read_since = e->reader.thread >= 0 && e->reader.block_phase == now.block_phase;
+    bool by_lanes = e->many_lanes && e->reader.warp_phase == now.warp_phase;
+    if (races(e->reader, now) || (read_since && (e->many_warps || by_lanes)))
+        fail_race(memory, index, "writes", e->reader.thread);
+    e->written = true;
+    e->writer = now;
+    return memory->bytes.get() + (size_t)index * memory->size;
+}
+
+} // namespace emulator

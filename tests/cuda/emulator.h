@@ -1,0 +1,166 @@
+/*
+ * CUDA's execution model on the host, for tests. A kernel file compiled as C++ with this header before it runs its grids
+ * here: block after block, and every thread of a block as a fibre that runs until it has to wait. What a GPU leaves
+ * undefined is a fault:
+ *
+ *     shared memory   an index outside of its array; reading what nobody wrote; an element that two threads touch, one of
+ *                     them writing, with no barrier between
+ *     __syncthreads   not reached by every thread of the block, or reached at another place by some of them
+ *     warp functions  a mask without the caller or with lanes that never come, that come elsewhere, or that do not exist;
+ *                     a value asked of a lane outside of the mask
+ *
+ * The order of blocks, and of threads between two barriers, is shuffled by a seed: what depends on it shows.
+ *
+ * The dialect, beside CUDA's own words (kernels/cuda/device.cuh has the same for nvcc): HONE_SHARED declares an array of
+ * shared memory, HONE_SHARED_POINTER the type of a pointer into one, HONE_LAUNCH starts a grid and here also ends it.
+ */
+#ifndef HONE_TESTS_CUDA_EMULATOR_H
+#define HONE_TESTS_CUDA_EMULATOR_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <functional>
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+
+struct dim3 {
+    unsigned x, y, z;
+    constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {
+    }
+};
+
+namespace emulator {
+
+/* Of the blocks and threads of the launches that follow. */
+void set_seed(uint64_t seed);
+
+/* Runs `body` in every thread of the grid. A fault ends the program, or the launch where one is expected. */
+void launch(dim3 grid, dim3 block, const std::function<void()> &body);
+
+/* Runs `launches`, and gives the message of the first fault in them, or "". */
+const char *fault_of(const std::function<void()> &launches);
+
+/* Where the running thread is. */
+struct place {
+    dim3 grid, block, block_at, thread_at;
+};
+extern const place *here;
+
+struct site {
+    const char *file;
+    int line;
+};
+
+void block_barrier(site at);
+
+/* Waits for the lanes of `mask`, all at the same place, and gives what each of them brought; valid until the lane's next
+ * call. */
+const uint64_t *warp_exchange(site at, uint32_t mask, uint64_t value);
+int lane();
+[[noreturn]] void fail_lane(site at, int from);
+
+/* --- Shared memory --- */
+
+/* One array of the running block: its bytes, and who touched each element last. */
+struct shared_memory;
+shared_memory *shared_memory_at(site at, size_t size, int64_t count);
+void *shared_read(shared_memory *memory, int64_t index);
+void *shared_write(shared_memory *memory, int64_t index);
+
+template <typename T> class shared_element {
+  public:
+    shared_element(shared_memory *memory, int64_t index) : memory_(memory), index_(index) {
+    }
+    operator T() const {
+        return *static_cast<const T *>(shared_read(memory_, index_));
+    }
+    T operator=(T value) const {
+        return *static_cast<T *>(shared_write(memory_, index_)) = value;
+    }
+    T operator=(const shared_element &other) const {
+        return *this = T(other);
+    }
+    T operator+=(T value) const {
+        return *this = T(*this) + value;
+    }
+    T operator*=(T value) const {
+        return *this = T(*this) * value;
+    }
+
+  private:
+    shared_memory *memory_;
+    int64_t index_;
+};
+
+template <typename T> class shared_pointer {
+  public:
+    shared_pointer(shared_memory *memory, int64_t at) : memory_(memory), at_(at) {
+    }
+    shared_element<T> operator[](int64_t i) const {
+        return {memory_, at_ + i};
+    }
+    shared_element<T> operator*() const {
+        return {memory_, at_};
+    }
+    shared_pointer operator+(int64_t n) const {
+        return {memory_, at_ + n};
+    }
+
+  private:
+    shared_memory *memory_;
+    int64_t at_;
+};
+
+/* --- Warp functions --- */
+
+template <typename T> T exchanged(site at, uint32_t mask, T value, int from) {
+    static_assert(sizeof(T) <= sizeof(uint64_t), "a lane brings 8 bytes at most");
+    uint64_t word = 0;
+    memcpy(&word, &value, sizeof value);
+    const uint64_t *all = warp_exchange(at, mask, word);
+    if (from < 0 || from >= 32 || !(mask >> from & 1u)) fail_lane(at, from);
+    memcpy(&value, &all[from], sizeof value);
+    return value;
+}
+
+inline uint32_t ballot(site at, uint32_t mask, bool vote) {
+    const uint64_t *all = warp_exchange(at, mask, vote);
+    uint32_t votes = 0;
+    for (int i = 0; i < 32; i++)
+        if (mask >> i & 1u) votes |= (uint32_t)all[i] << i;
+    return votes;
+}
+
+} // namespace emulator
+
+#define gridDim   (emulator::here->grid)
+#define blockDim  (emulator::here->block)
+#define blockIdx  (emulator::here->block_at)
+#define threadIdx (emulator::here->thread_at)
+
+#define HONE_SITE (emulator::site{__FILE__, __LINE__})
+
+#define __syncthreads()                emulator::block_barrier(HONE_SITE)
+#define __syncwarp()                   ((void)emulator::warp_exchange(HONE_SITE, 0xffffffffu, 0))
+#define __ballot_sync(mask, yes)       emulator::ballot(HONE_SITE, mask, yes)
+#define __any_sync(mask, yes)          (emulator::ballot(HONE_SITE, mask, yes) != 0)
+#define __all_sync(mask, yes)          (emulator::ballot(HONE_SITE, mask, yes) == (mask))
+#define __shfl_sync(mask, value, from) emulator::exchanged(HONE_SITE, mask, value, from)
+#define __shfl_xor_sync(mask, value, bits)                                                         \
+    emulator::exchanged(HONE_SITE, mask, value, emulator::lane() ^ (bits))
+#define __ffs(x) __builtin_ffs((int)(x))
+
+#define HONE_SHARED(type, name, count)                                                             \
+    emulator::shared_pointer<type> name(                                                           \
+        emulator::shared_memory_at(HONE_SITE, sizeof(type), count), 0)
+#define HONE_SHARED_POINTER(type) emulator::shared_pointer<type>
+#define HONE_LAUNCH(kernel, grid, block, ...)                                                      \
+    emulator::launch(grid, block, [&] { kernel(__VA_ARGS__); })
+
+#endif

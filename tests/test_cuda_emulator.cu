@@ -1,0 +1,291 @@
+/* The emulator that the CUDA kernels are tested in: what it computes, and the faults it has to find. */
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <vector>
+
+#define FULL 0xffffffffu
+
+/* --- What kernels may do --- */
+
+__global__ static void write_place(int *out) {
+    unsigned block = blockIdx.x + gridDim.x * (blockIdx.y + gridDim.y * blockIdx.z);
+    unsigned threads = blockDim.x * blockDim.y * blockDim.z;
+    unsigned thread = threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z);
+    out[block * threads + thread]++;
+}
+
+START_TEST(launch_every_thread_runs_once) {
+    std::vector<int> counts(3 * 2 * 4 * 5 * 3 * 2);
+    HONE_LAUNCH(write_place, dim3(3, 2, 4), dim3(5, 3, 2), counts.data());
+    for (int count : counts) ck_assert_int_eq(count, 1);
+}
+END_TEST
+
+__global__ static void reverse_block(int *x) {
+    HONE_SHARED(int, kept, 100);
+    kept[threadIdx.x] = x[threadIdx.x];
+    __syncthreads();
+    x[threadIdx.x] = kept[blockDim.x - 1 - threadIdx.x];
+}
+
+START_TEST(barrier_between_write_and_read_gives_what_was_written) {
+    emulator::set_seed((uint64_t)_i);
+    int x[100];
+    for (int i = 0; i < 100; i++) x[i] = i;
+    HONE_LAUNCH(reverse_block, 1, 100, x);
+    for (int i = 0; i < 100; i++) ck_assert_int_eq(x[i], 99 - i);
+}
+END_TEST
+
+__global__ static void sum_lanes(double *out) {
+    double x = threadIdx.x;
+    for (int bits = 16; bits > 0; bits /= 2) x += __shfl_xor_sync(FULL, x, bits);
+    out[threadIdx.x] = x;
+}
+
+START_TEST(shuffle_xor_sums_each_warp) {
+    double sums[96];
+    HONE_LAUNCH(sum_lanes, 1, 96, sums);
+    for (int i = 0; i < 96; i++) ck_assert(sums[i] == 496.0 + i / 32 * 1024.0);
+}
+END_TEST
+
+__global__ static void vote(uint32_t *out) {
+    int lane = (int)threadIdx.x;
+    uint32_t odd = __ballot_sync(FULL, lane % 2 == 1);
+    bool any = __any_sync(FULL, lane == 7), all = __all_sync(FULL, lane < 31);
+    int from = __shfl_sync(FULL, 2 * lane, (lane + 1) % 32);
+    if (lane < 8) odd &= __ballot_sync(0xffu, lane != 3);
+    out[lane] = odd + (any ? 0x10000000u : 0u) + (all ? 0x20000000u : 0u);
+    ck_assert_int_eq(from, (lane + 1) % 32 * 2);
+}
+
+START_TEST(votes_give_all_lanes_the_same) {
+    uint32_t out[32];
+    HONE_LAUNCH(vote, 1, 32, out);
+    ck_assert_uint_eq(out[0], 0x100000a2u);
+    ck_assert_uint_eq(out[31], 0xaaaaaaaau + 0x10000000u);
+}
+END_TEST
+
+/* Lanes that meet at __syncwarp may pass shared memory on, each warp by itself. */
+__global__ static void pass_in_warp(int *out) {
+    HONE_SHARED(int, kept, 64);
+    for (int round = 0; round < 3; round++) {
+        kept[threadIdx.x] = (int)threadIdx.x + round;
+        __syncwarp();
+        out[threadIdx.x] = kept[threadIdx.x ^ 1u];
+        __syncwarp();
+    }
+}
+
+START_TEST(syncwarp_orders_its_warp) {
+    int out[64];
+    ck_assert_str_eq(emulator::fault_of([&] { HONE_LAUNCH(pass_in_warp, 1, 64, out); }), "");
+    for (int i = 0; i < 64; i++) ck_assert_int_eq(out[i], (i ^ 1) + 2);
+}
+END_TEST
+
+__global__ static void write_order(std::vector<unsigned> *order) {
+    order->push_back(blockIdx.x * blockDim.x + threadIdx.x);
+}
+
+START_TEST(order_depends_on_seed_alone) {
+    std::vector<unsigned> first, again, other;
+    emulator::set_seed(5);
+    HONE_LAUNCH(write_order, 3, 40, &first);
+    emulator::set_seed(5);
+    HONE_LAUNCH(write_order, 3, 40, &again);
+    HONE_LAUNCH(write_order, 3, 40, &other);
+    ck_assert(first == again);
+    ck_assert(first != other);
+}
+END_TEST
+
+/* --- Faults --- */
+
+static void expect_fault(const char *text, const std::function<void()> &launch) {
+    for (uint64_t seed = 1; seed <= 20; seed++) { /* in whatever order */
+        emulator::set_seed(seed);
+        const char *found = emulator::fault_of(launch);
+        ck_assert_msg(strstr(found, text) != NULL, "\"%s\", expected \"%s\"", found, text);
+    }
+}
+
+__global__ static void take_outside(int at) {
+    HONE_SHARED(int, kept, 10);
+    kept[at] = 1;
+}
+
+START_TEST(index_outside_of_shared_memory_is_fault) {
+    expect_fault("takes element 10 of 10", [] { HONE_LAUNCH(take_outside, 1, 1, 10); });
+    expect_fault("takes element -1 of 10", [] { HONE_LAUNCH(take_outside, 1, 1, -1); });
+    ck_assert_str_eq(emulator::fault_of([] { HONE_LAUNCH(take_outside, 1, 1, 9); }), "");
+}
+END_TEST
+
+__global__ static void read_unwritten(int *out) {
+    HONE_SHARED(int, kept, 64);
+    if (threadIdx.x != 5) kept[threadIdx.x] = 1;
+    __syncthreads();
+    out[threadIdx.x] = kept[63 - threadIdx.x];
+}
+
+START_TEST(unwritten_shared_memory_is_fault) {
+    int out[64];
+    expect_fault("reads element 5, which nobody wrote",
+                 [&] { HONE_LAUNCH(read_unwritten, 1, 64, out); });
+}
+END_TEST
+
+__global__ static void read_early(int *out) {
+    HONE_SHARED(int, kept, 64);
+    for (int i = (int)threadIdx.x; i < 64; i += 32) kept[i] = 0;
+    __syncthreads();
+    kept[threadIdx.x] = 1;
+    out[threadIdx.x] = kept[(threadIdx.x + 1) % 32];
+}
+
+START_TEST(read_without_barrier_is_fault) {
+    int out[32];
+    expect_fault("with no barrier after thread", [&] { HONE_LAUNCH(read_early, 1, 32, out); });
+}
+END_TEST
+
+__global__ static void write_early() {
+    HONE_SHARED(float, kept, 1);
+    if (threadIdx.x == 0) kept[0] = 1.0f;
+    __syncthreads();
+    float sum = kept[0];
+    if (threadIdx.x == 3) kept[0] = sum;
+}
+
+/* The next round's write meets readers of this one. */
+START_TEST(write_without_barrier_after_reads_is_fault) {
+    expect_fault("with no barrier after thread", [] { HONE_LAUNCH(write_early, 1, 64); });
+    expect_fault("with no barrier after thread", [] { HONE_LAUNCH(write_early, 1, 32); });
+}
+END_TEST
+
+__global__ static void both_write() {
+    HONE_SHARED(int, kept, 1);
+    kept[0] = 1;
+}
+
+START_TEST(two_writers_are_fault) {
+    expect_fault("writes element 0 with no barrier after thread",
+                 [] { HONE_LAUNCH(both_write, 1, 2); });
+}
+END_TEST
+
+/* A warp's barrier does not order other warps. */
+__global__ static void pass_between_warps(int *out) {
+    HONE_SHARED(int, kept, 64);
+    kept[threadIdx.x] = 1;
+    __syncwarp();
+    out[threadIdx.x] = kept[63 - threadIdx.x];
+}
+
+START_TEST(syncwarp_does_not_order_other_warps) {
+    int out[64];
+    expect_fault("with no barrier after thread",
+                 [&] { HONE_LAUNCH(pass_between_warps, 1, 64, out); });
+}
+END_TEST
+
+__global__ static void half_waits() {
+    if (threadIdx.x < 50) __syncthreads();
+}
+
+START_TEST(barrier_that_some_leave_out_is_fault) {
+    expect_fault("divergence: thread 0 waits at", [] { HONE_LAUNCH(half_waits, 1, 100); });
+}
+END_TEST
+
+__global__ static void two_barriers() {
+    if (threadIdx.x < 50) {
+        __syncthreads();
+    } else {
+        __syncthreads();
+    }
+}
+
+START_TEST(barriers_at_two_places_are_fault) {
+    expect_fault("divergence: thread 0 waits at", [] { HONE_LAUNCH(two_barriers, 1, 100); });
+}
+END_TEST
+
+__global__ static void lane_leaves() {
+    if (threadIdx.x != 4) (void)__shfl_sync(FULL, 1, 0);
+}
+
+START_TEST(warp_call_that_a_lane_leaves_out_is_fault) {
+    expect_fault("but thread 4 has ended", [] { HONE_LAUNCH(lane_leaves, 1, 32); });
+}
+END_TEST
+
+__global__ static void call_with(uint32_t mask, int from) {
+    if (mask >> threadIdx.x & 1u || from < 0) (void)__shfl_sync(mask, 1, abs(from));
+}
+
+START_TEST(wrong_masks_are_faults) {
+    expect_fault("lacks lane", [] { HONE_LAUNCH(call_with, 1, 32, 0xfff0u, -4); });
+    expect_fault("asks for the value of lane 2, which is not in its mask",
+                 [] { HONE_LAUNCH(call_with, 1, 32, 0xfff0u, 2); });
+    expect_fault("asks for the value of lane 32", [] { HONE_LAUNCH(call_with, 1, 32, FULL, 32); });
+    expect_fault("names lane 20, which the block does not have",
+                 [] { HONE_LAUNCH(call_with, 1, 20, FULL, 0); });
+}
+END_TEST
+
+__global__ static void take_much() {
+    HONE_SHARED(char, some, 40 << 10);
+    HONE_SHARED(char, more, 9 << 10);
+    some[0] = more[0] = 1;
+}
+
+START_TEST(launches_that_do_not_fit_are_faults) {
+    expect_fault("49152 bytes of shared memory, not 50176", [] { HONE_LAUNCH(take_much, 1, 1); });
+    expect_fault("a launch of 1 blocks of 1025 threads", [] { HONE_LAUNCH(both_write, 1, 1025); });
+    expect_fault("a launch of 0 blocks of 8 threads", [] { HONE_LAUNCH(both_write, 0, 8); });
+}
+END_TEST
+
+/* A fault that nobody expects ends the program, saying what it was. */
+START_TEST(unexpected_fault_ends_program) {
+    HONE_LAUNCH(both_write, 1, 2);
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("CUDA emulator");
+    TCase *values = tcase_create("values");
+    tcase_add_test(values, launch_every_thread_runs_once);
+    tcase_add_loop_test(values, barrier_between_write_and_read_gives_what_was_written, 1, 20);
+    tcase_add_test(values, shuffle_xor_sums_each_warp);
+    tcase_add_test(values, votes_give_all_lanes_the_same);
+    tcase_add_test(values, syncwarp_orders_its_warp);
+    tcase_add_test(values, order_depends_on_seed_alone);
+    suite_add_tcase(suite, values);
+    TCase *faults = tcase_create("faults");
+    tcase_add_test(faults, index_outside_of_shared_memory_is_fault);
+    tcase_add_test(faults, unwritten_shared_memory_is_fault);
+    tcase_add_test(faults, read_without_barrier_is_fault);
+    tcase_add_test(faults, write_without_barrier_after_reads_is_fault);
+    tcase_add_test(faults, two_writers_are_fault);
+    tcase_add_test(faults, syncwarp_does_not_order_other_warps);
+    tcase_add_test(faults, barrier_that_some_leave_out_is_fault);
+    tcase_add_test(faults, barriers_at_two_places_are_fault);
+    tcase_add_test(faults, warp_call_that_a_lane_leaves_out_is_fault);
+    tcase_add_test(faults, wrong_masks_are_faults);
+    tcase_add_test(faults, launches_that_do_not_fit_are_faults);
+    tcase_add_test_raise_signal(faults, unexpected_fault_ends_program, 6); /* SIGABRT */
+    suite_add_tcase(suite, faults);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
