@@ -6,6 +6,7 @@ usage: check_layers.py [--root FOLDER] [--no-compile]
 
 import argparse
 import concurrent.futures
+import glob
 import os
 import re
 import subprocess
@@ -45,7 +46,7 @@ LIBRARIES = [
     (r"(dnnl|oneapi/dnnl)\w*(/.*)?\.h", r"kernels/"),
     (r"(sys/socket|netdb|netinet/.*|arpa/inet)(\.h)?", r"train/distributed"),
 ]
-CODE = (".c", ".h", ".cu", ".cuh")
+CODE = (".c", ".h", ".cc", ".hh", ".cu", ".cuh")
 UNIQUE = CODE + (".py", ".sh")
 COMMENT_OR_STRING = re.compile(
     r"""//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'""", re.S
@@ -118,7 +119,7 @@ def check_file(root, name):
             match = re.search(pattern, line)
             if match and not re.match(allowed, name):
                 found.append(f"{name}:{number}: {what} outside {allowed}: {match.group(0).strip()}")
-    if name.endswith(".h"):
+    if name.endswith(tuple(HEADERS)):
         found += check_guard(name, text)
     return found
 
@@ -138,15 +139,26 @@ def check_unique(names):
     return [f"{base}: in {' and '.join(at)}" for base, at in places.items() if len(at) > 1]
 
 
-def library_flags():
+def library_flags(root):
+    """Of pkg-config's libraries, and of CUDA where a toolkit or the tests' Python environment has it."""
     command = ["pkg-config", "--cflags", "hdf5-serial", "jansson", "yaml-0.1", "check"]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    flags = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    for place in ["/usr/local/cuda/include", *glob.glob(f"{root}/.venv/lib/python3*/site-packages/nvidia/cu13/include")]:
+        if os.path.exists(f"{place}/cublasLt.h"):
+            return [*flags, "-isystem", place]
+    return flags
+
+
+# How headers of the three languages compile; CUDA's in the emulator's dialect.
+AS_C = ["gcc", "-x", "c", "-std=gnu11", "-Wstrict-prototypes"]
+AS_CPP = ["g++", "-x", "c++", "-std=gnu++17"]
+HEADERS = {".h": AS_C, ".hh": AS_CPP, ".cuh": [*AS_CPP, "-include", "tests/cuda/emulator.hh"]}
 
 
 def check_compiles(root, name, flags):
     """A header compiled with nothing before it."""
-    command = ["gcc", "-std=gnu11", "-fsyntax-only", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Wstrict-prototypes"]
-    command += ["-I.", *flags, "-x", "c", name]
+    command = [*HEADERS[os.path.splitext(name)[1]], "-fsyntax-only", "-D_GNU_SOURCE", "-Wall", "-Wextra"]
+    command += ["-I.", *flags, name]
     run = subprocess.run(command, cwd=root, capture_output=True, text=True)
     problems = [line for line in run.stderr.split("\n") if ": error:" in line or ": warning:" in line]
     return [f"{name} does not compile alone: {problems[0]}"] if run.returncode or problems else []
@@ -164,8 +176,8 @@ def main():
     for name in code:
         found += check_file(options.root, name)
     if not options.no_compile:
-        flags = library_flags()
-        headers = [name for name in code if name.endswith(".h")]
+        flags = library_flags(options.root)
+        headers = [name for name in code if name.endswith(tuple(HEADERS))]
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             for problems in pool.map(lambda name: check_compiles(options.root, name, flags), headers):
                 found += problems

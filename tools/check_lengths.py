@@ -10,7 +10,7 @@ import statistics
 import sys
 
 FILE_LIMIT, FUNCTION_LIMIT = 700, 80
-NO_FUNCTION = re.compile(r"^(typedef\b|struct\b[^()]*\{|union\b[^()]*\{|enum\b[^()]*\{|extern \"C\"|.*=\s*\{$)")
+NO_FUNCTION = re.compile(r"^(typedef\b|struct\b[^()]*\{|union\b[^()]*\{|enum\b[^()]*\{|namespace\b|extern \"C\"|.*=\s*\{$)")
 
 
 def functions(lines):

@@ -13,7 +13,7 @@ tool() {
     command -v "$1-14" || command -v "$1"
 }
 
-mapfile -t code < <(git ls-files -- '*.c' '*.h')
+mapfile -t code < <(git ls-files -- '*.c' '*.h' '*.cc' '*.hh' '*.cu' '*.cuh')
 mapfile -t scripts < <(git ls-files -- '*.sh' .ci/run)
 tidied=("$@")
 [[ $# -gt 0 ]] || mapfile -t tidied < <(git ls-files -- '*.c')

@@ -1,5 +1,5 @@
 /*
- * What the kernel files share: the dialect that compiles for GPUs and, with tests/cuda/emulator.h before it, for the
+ * What the kernel files share: the dialect that compiles for GPUs and, with tests/cuda/emulator.hh before it, for the
  * host; loops over items; sums and maxima of warps, blocks and columns. All of it is deterministic.
  *
  * Kernels are written in it as follows. Shared memory is one-dimensional and declared by HONE_SHARED; a grid is started by

@@ -1,9 +1,8 @@
-#include "tests/cuda/emulator.h"
+#include "tests/cuda/emulator.hh"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <ucontext.h>
 
 #include <algorithm>
 #include <deque>
@@ -17,6 +16,29 @@
 #else
 #define SANITIZED 0
 #endif
+
+/* Keeps on the stack what a call may not change, keeps where that is in *from, and goes on where `to` was kept. As
+ * swapcontext does, without its two system calls. (System V ABI, AMD64 supplement, section 3.2.1) */
+extern "C" void hone_emulator_switch(void **from, void *to);
+asm(R"(
+    .text
+hone_emulator_switch:
+    pushq %rbp
+    pushq %rbx
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+    movq %rsp, (%rdi)
+    movq %rsi, %rsp
+    popq %r15
+    popq %r14
+    popq %r13
+    popq %r12
+    popq %rbx
+    popq %rbp
+    ret
+)");
 
 namespace emulator {
 
@@ -42,9 +64,8 @@ struct warp {
 
 /* Runs threads one after the other; while one of them waits, the fibre is its. */
 struct fibre {
-    ucontext_t context;
+    void *at; /* while it does not run: its stack's end */
     std::unique_ptr<char[]> stack{new char[STACK_BYTES]};
-    bool entered = false;
     void *sanitizer = nullptr;
 };
 
@@ -82,7 +103,8 @@ static struct {
     std::map<std::pair<const char *, int>, shared_memory> shared;
     size_t shared_bytes;
     thread *running;
-    ucontext_t scheduler;
+    touch now; /* of the running thread */
+    void *scheduler;
     void *scheduler_sanitizer;
     const void *scheduler_stack;
     size_t scheduler_stack_size;
@@ -115,11 +137,10 @@ static void shuffle(std::vector<int> *order) {
 /* --- Fibres --- */
 
 static void to_scheduler(fibre *self) {
-    (void)self;
 #if SANITIZED
     __sanitizer_start_switch_fiber(&self->sanitizer, run.scheduler_stack, run.scheduler_stack_size);
 #endif
-    swapcontext(&self->context, &run.scheduler);
+    hone_emulator_switch(&self->at, run.scheduler);
 #if SANITIZED
     __sanitizer_finish_switch_fiber(self->sanitizer, &run.scheduler_stack,
                                     &run.scheduler_stack_size);
@@ -130,7 +151,7 @@ static void resume(fibre *next) {
 #if SANITIZED
     __sanitizer_start_switch_fiber(&run.scheduler_sanitizer, next->stack.get(), STACK_BYTES);
 #endif
-    swapcontext(&run.scheduler, &next->context);
+    hone_emulator_switch(&run.scheduler, next->at);
 #if SANITIZED
     __sanitizer_finish_switch_fiber(run.scheduler_sanitizer, nullptr, nullptr);
 #endif
@@ -138,6 +159,7 @@ static void resume(fibre *next) {
 
 static void set_running(thread *t) {
     run.running = t;
+    run.now = {t->number, run.block_phase, run.warps[(size_t)(t->number / WARP)].passed};
     here = &t->at;
 }
 
@@ -162,18 +184,18 @@ static void fibre_main() {
     }
 }
 
+/* A stack on which nothing ran looks as if fibre_main were to be returned to, six registers having been kept. */
 static fibre *rested_fibre() {
-    if (resting.empty()) {
-        fibres.emplace_back();
-        fibre *f = &fibres.back();
-        getcontext(&f->context);
-        f->context.uc_stack.ss_sp = f->stack.get();
-        f->context.uc_stack.ss_size = STACK_BYTES;
-        f->context.uc_link = nullptr;
-        makecontext(&f->context, fibre_main, 0);
-        resting.push_back(f);
-    }
-    return resting.back();
+    if (!resting.empty()) return resting.back();
+    fibres.emplace_back();
+    fibre *f = &fibres.back();
+    auto end = reinterpret_cast<uintptr_t>(f->stack.get() + STACK_BYTES) / 16 * 16;
+    auto *kept = reinterpret_cast<uintptr_t *>(end) - 8;
+    memset(kept, 0, 8 * sizeof *kept);
+    kept[6] = reinterpret_cast<uintptr_t>(fibre_main);
+    f->at = kept;
+    resting.push_back(f);
+    return f;
 }
 
 /* --- Faults --- */
@@ -411,11 +433,6 @@ static element *element_at(shared_memory *memory, int64_t index) {
     return &memory->elements[(size_t)index];
 }
 
-static touch touch_now() {
-    thread *self = run.running;
-    return {self->number, run.block_phase, run.warps[(size_t)(self->number / WARP)].passed};
-}
-
 /* Whether no barrier stands between what another thread did and now. */
 static bool races(const touch &before, const touch &now) {
     if (before.thread < 0 || before.thread == now.thread || before.block_phase != now.block_phase)
@@ -432,7 +449,7 @@ static bool races(const touch &before, const touch &now) {
 
 void *shared_read(shared_memory *memory, int64_t index) {
     element *e = element_at(memory, index);
-    touch now = touch_now();
+    const touch now = run.now;
     if (!e->written)
         fail("%s:%d: thread %d reads element %lld, which nobody wrote", memory->at.file,
              memory->at.line, now.thread, (long long)index);
@@ -449,7 +466,7 @@ void *shared_read(shared_memory *memory, int64_t index) {
 
 void *shared_write(shared_memory *memory, int64_t index) {
     element *e = element_at(memory, index);
-    touch now = touch_now();
+    const touch now = run.now;
     if (races(e->writer, now)) fail_race(memory, index, "writes", e->writer.thread);
     bool read_since = e->reader.thread >= 0 && e->reader.block_phase == now.block_phase;
     bool by_lanes = e->many_lanes && e->reader.warp_phase == now.warp_phase;

@@ -14,8 +14,8 @@
  * The dialect, beside CUDA's own words (kernels/cuda/device.cuh has the same for nvcc): HONE_SHARED declares an array of
  * shared memory, HONE_SHARED_POINTER the type of a pointer into one, HONE_LAUNCH starts a grid and here also ends it.
  */
-#ifndef HONE_TESTS_CUDA_EMULATOR_H
-#define HONE_TESTS_CUDA_EMULATOR_H
+#ifndef HONE_TESTS_CUDA_EMULATOR_HH
+#define HONE_TESTS_CUDA_EMULATOR_HH
 
 #include <stddef.h>
 #include <stdint.h>
