@@ -86,6 +86,7 @@ static hone_status zero_gradients(hone_run *run) {
 static hone_status update(double *grad_norm, hone_run *run, int64_t step, double lr) {
     double start = hone_seconds();
     HONE_TRY(hone_optimizer_step(grad_norm, &run->optimizer, step, lr));
+    HONE_TRY(hone_device_wait(&run->session.device));
     double elements = 8 * (double)run->params->elements;
     hone_profile_span(run->profile, "optimizer", start, elements * sizeof(hone_real));
     return HONE_OK;
@@ -340,6 +341,7 @@ void hone_run_free(hone_run *run) {
     hone_free(run->saved_names);
     hone_free(run->saved);
     hone_free(run->saved_scales);
+    for (size_t i = 0; i < HONE_RUN_GROUPS; i++) hone_free(run->groups[i].copy);
     hone_buf_free(&run->file);
     hone_session_close(&run->session);
     hone_free(run);
