@@ -112,6 +112,7 @@ static const struct {
      "the NVIDIA driver serves CUDA 11.4, which is too old for the CUDA 13.0"},
     {{.devices = 2}, 2, "there is no GPU 2: CUDA counts 2, from 0"},
     {{.devices = 2}, -1, "there is no GPU -1"},
+    {{.no_gemm = true}, 0, "this build of hone has no CUDA kernel for gemm; use --device cpu"},
     {{.bad_launch = true}, 0, "a computation could not be started"},
     {{.broken_after = 1}, 0, "an illegal memory access was encountered"},
 };
@@ -133,6 +134,64 @@ START_TEST(device_that_cannot_be_used_is_refused_with_the_cause) {
     hone_device_close(&device);
 }
 END_TEST
+
+/* --- The fence itself --- */
+
+static void open_one(hone_device *device, hone_buffer *buffer) {
+    open_cuda(device);
+    ck_ok(hone_buffer_new(buffer, device, 1000));
+}
+
+START_TEST(fake_refuses_copies_that_are_not_between_one_piece_and_the_host) {
+    hone_device device;
+    hone_buffer buffer;
+    static char host[2000];
+    open_one(&device, &buffer);
+    char *base = buffer.base;
+    const struct {
+        void *to;
+        const void *from;
+        bool in;
+    } copies[] = {
+        {host, base + 1, false}, /* past its end */
+        {host, base - 1, false},   {base, base, true}, {base, base, false},
+        {host, host + 1000, true}, {host, base, true}, /* the wrong way */
+        {base, host, false},
+    };
+    for (size_t i = 0; i < sizeof copies / sizeof *copies; i++) {
+        hone_status (*copy)(const hone_device *, void *, const void *, size_t) =
+            copies[i].in ? hone_device_copy_in : hone_device_copy_out;
+        ck_fails(copy(&device, copies[i].to, copies[i].from, 1000), HONE_ERR_UNSUPPORTED,
+                 "CUDA: cannot copy memory");
+    }
+    ck_fails(hone_device_zero(&device, base + 1, 1000), HONE_ERR_UNSUPPORTED, "CUDA: cannot set");
+    ck_ok(hone_device_copy_out(&device, host, base, 1000));
+    hone_buffer_free(&buffer);
+    ck_fails(hone_device_copy_out(&device, host, base, 1000), HONE_ERR_UNSUPPORTED,
+             "CUDA: cannot copy memory");
+    hone_device_close(&device);
+}
+END_TEST
+
+#ifndef __SANITIZE_ADDRESS__ /* which sees these signals first */
+START_TEST(host_that_reads_device_memory_is_ended) {
+    hone_device device;
+    hone_buffer buffer;
+    open_one(&device, &buffer);
+    (void)*(volatile const char *)buffer.base;
+}
+END_TEST
+
+START_TEST(memory_given_back_twice_ends_the_program) {
+    hone_device device;
+    hone_buffer buffer;
+    open_one(&device, &buffer);
+    hone_buffer again = buffer;
+    hone_buffer_free(&buffer);
+    hone_buffer_free(&again);
+}
+END_TEST
+#endif
 
 START_TEST(second_device_of_a_process_is_refused) {
     hone_device device, other;
@@ -516,6 +575,28 @@ START_TEST(run_on_device_has_the_losses_of_the_cpu_and_resumes_to_the_same_bits)
 }
 END_TEST
 
+static void keep_profile(void *context, const char *text) {
+    hone_buf *out = context;
+    ck_ok(hone_buf_puts(out, text));
+}
+
+/* The device is measured when the run has closed it. */
+START_TEST(run_on_device_is_profiled) {
+    make_folder();
+    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    hone_train_options o = run_options(in_folder("run"), "cuda");
+    hone_buf table = {0};
+    hone_train_result result;
+    set(&o, "steps=1");
+    ck_ok(hone_train(&result, &o, false,
+                     &(hone_train_observer){.context = &table, .profile = keep_profile}));
+    ck_assert_ptr_nonnull(strstr(table.data, "attention"));
+    hone_buf_free(&table);
+    hone_train_options_free(&o);
+    remove_folder();
+}
+END_TEST
+
 START_TEST(run_resumed_on_another_device_is_refused) {
     make_folder();
     ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
@@ -609,6 +690,11 @@ int main(void) {
     tcase_add_test(errors, device_says_how_much_memory_is_left);
     tcase_add_unchecked_fixture(errors, fake_cudart_reset, fake_cudart_reset);
     tcase_add_loop_test(errors, device_that_cannot_be_used_is_refused_with_the_cause, 0, UNUSABLE);
+    tcase_add_test(errors, fake_refuses_copies_that_are_not_between_one_piece_and_the_host);
+#ifndef __SANITIZE_ADDRESS__
+    tcase_add_test_raise_signal(errors, host_that_reads_device_memory_is_ended, SIGSEGV);
+    tcase_add_test_raise_signal(errors, memory_given_back_twice_ends_the_program, SIGABRT);
+#endif
     tcase_add_test(errors, second_device_of_a_process_is_refused);
     tcase_add_test(errors, failed_launch_shows_when_a_result_is_read);
     suite_add_tcase(suite, errors);
@@ -626,6 +712,7 @@ int main(void) {
     tcase_add_checked_fixture(runs, start, stop);
     tcase_set_timeout(runs, 60);
     tcase_add_test(runs, run_on_device_has_the_losses_of_the_cpu_and_resumes_to_the_same_bits);
+    tcase_add_test(runs, run_on_device_is_profiled);
     tcase_add_test(runs, run_resumed_on_another_device_is_refused);
     tcase_add_test(runs, run_without_room_on_the_device_says_what_it_needs);
     suite_add_tcase(suite, runs);

@@ -19,6 +19,7 @@ typedef struct fake_cudart {
     int64_t memory;   /* bytes of a device */
     int broken_after; /* launches until one fails for good; 0: none does */
     bool bad_launch;  /* the next launch is refused */
+    bool no_gemm;     /* the table of products lacks it (products_reference.c) */
 } fake_cudart;
 extern fake_cudart fake_cudart_settings;
 

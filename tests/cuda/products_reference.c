@@ -81,7 +81,7 @@ static void int8_quantize_weight(int8_t *q, float *scale, const hone_int8_weight
 
 void hone_cuda_fill_products(hone_kernels *table) {
     const hone_kernels *ref = hone_kernels_ref();
-    table->gemm = gemm;
+    table->gemm = fake_cudart_settings.no_gemm ? NULL : gemm;
     table->linear_fwd = linear_fwd;
     table->linear_bwd = linear_bwd;
     table->linear_workspace = ref->linear_workspace;
