@@ -10,6 +10,8 @@
 #include "tests/model_support.h"
 #include "tests/train_support.h"
 #include "train/device_batch.h"
+#include "train/evaluate.h"
+#include "train/session.h"
 
 static void start(void) {
     make_test_folder();
@@ -597,6 +599,57 @@ START_TEST(run_on_device_is_profiled) {
 }
 END_TEST
 
+/* One step each. */
+static const char *const kinds[] = {"full=true", "compute=int8", "compute=bf16", "activations=bf16",
+                                    "seed=7"};
+enum { KINDS = sizeof kinds / sizeof *kinds };
+
+START_TEST(run_of_every_kind_has_the_losses_of_the_cpu) {
+    static const char *const devices[] = {"cpu", "cuda"};
+    hone_train_result results[2];
+    make_folder();
+    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    for (int d = 0; d < 2; d++) {
+        hone_train_options o = run_options(in_folder(devices[d]), devices[d]);
+        set(&o, "steps=1");
+        set(&o, kinds[_i]);
+        ck_ok(hone_train(&results[d], &o, false, &silent));
+        hone_train_options_free(&o);
+    }
+    ck_assert_double_eq_tol(results[1].first_loss, results[0].first_loss, 1e-4);
+    ck_assert_double_eq_tol(results[1].eval_loss, results[0].eval_loss, 1e-3);
+    remove_folder();
+}
+END_TEST
+
+static double loss_of_run(hone_device_kind kind, const char *run) {
+    hone_session s;
+    hone_buf warning = {0};
+    hone_evaluator *evaluator;
+    hone_evaluation e;
+    ck_ok(hone_session_open(&s, kind, test_fixture(MODEL), NULL, "plain", 1, 0, false));
+    ck_assert_int_eq(s.device.kind, kind);
+    ck_ok(hone_session_open_adapter(&s, &warning, run));
+    ck_ok(hone_session_open_data(&s, in_folder("records.jsonl"), NULL, &(hone_samples_options){0}));
+    ck_ok(hone_evaluator_new(&evaluator, s.model, s.adapter, s.samples, HONE_SPLIT_ALL));
+    ck_ok(hone_evaluate(&e, evaluator));
+    hone_evaluator_free(evaluator);
+    hone_session_close(&s);
+    hone_buf_free(&warning);
+    return e.loss;
+}
+
+START_TEST(adapter_of_a_run_is_evaluated_on_the_device) {
+    make_folder();
+    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    (void)run_whole(in_folder("run"), "cpu");
+    double wanted = loss_of_run(HONE_DEVICE_CPU, in_folder("run"));
+    double found = loss_of_run(HONE_DEVICE_CUDA, in_folder("run"));
+    ck_assert_double_eq_tol(found, wanted, 1e-5 * wanted);
+    remove_folder();
+}
+END_TEST
+
 START_TEST(run_resumed_on_another_device_is_refused) {
     make_folder();
     ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
@@ -712,6 +765,8 @@ int main(void) {
     tcase_add_checked_fixture(runs, start, stop);
     tcase_set_timeout(runs, 60);
     tcase_add_test(runs, run_on_device_has_the_losses_of_the_cpu_and_resumes_to_the_same_bits);
+    tcase_add_loop_test(runs, run_of_every_kind_has_the_losses_of_the_cpu, 0, KINDS);
+    tcase_add_test(runs, adapter_of_a_run_is_evaluated_on_the_device);
     tcase_add_test(runs, run_on_device_is_profiled);
     tcase_add_test(runs, run_resumed_on_another_device_is_refused);
     tcase_add_test(runs, run_without_room_on_the_device_says_what_it_needs);
