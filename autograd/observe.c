@@ -24,15 +24,16 @@ static double backward_bytes(const hone_node *node, const hone_pass *pass) {
     return bytes;
 }
 
-hone_watch hone_watch_begin(const hone_observer *observer, const hone_node *node,
-                            hone_phase phase) {
-    hone_watch watch = {.observer = observer, .work = {.name = node->op->name, .phase = phase}};
+hone_watch hone_watch_begin(const hone_observer *observer, const hone_device *device,
+                            const hone_node *node, hone_phase phase) {
+    hone_watch watch = {observer, device, {.name = node->op->name, .phase = phase}};
     watch.work.start = hone_seconds();
     return watch;
 }
 
 void hone_watch_end(const hone_node *node, const hone_pass *pass) {
     hone_work *work = &pass->watch->work;
+    (void)!hone_device_wait(pass->watch->device); /* a failure shows again when a result is read */
     work->end = hone_seconds();
     work->shape[0] = node->in[0]->shape[1];
     work->bytes = work->phase == HONE_BACKWARD ? backward_bytes(node, pass) : forward_bytes(node);

@@ -222,7 +222,7 @@ static void run_pass(const hone_tape *tape, const hone_node *node, hone_pass *pa
                      hone_phase phase) {
     hone_watch watch;
     if (tape->observer.passed) {
-        watch = hone_watch_begin(&tape->observer, node, phase);
+        watch = hone_watch_begin(&tape->observer, tape->device, node, phase);
         pass->watch = &watch;
     }
     if (phase == HONE_BACKWARD) {
@@ -262,6 +262,7 @@ static void convert(const hone_tape *tape, const hone_tensor *tensor, hone_phase
         kernels->dequantize(tensor->data, tensor->half, HONE_BF16, n);
     }
     if (!tape->observer.passed) return;
+    (void)!hone_device_wait(tape->device);
     hone_work work = {.name = "bf16",
                       .phase = phase,
                       .shape = {tensor->shape[1]},

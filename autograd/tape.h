@@ -35,6 +35,7 @@ typedef struct hone_node hone_node;
 /* A pass that is observed. */
 typedef struct hone_watch {
     const hone_observer *observer;
+    const hone_device *device;
     hone_work work; /* of the part that runs */
 } hone_watch;
 
@@ -155,8 +156,9 @@ double hone_node_pass_grad_bytes(const hone_node *node, const hone_pass *pass, i
 /* For forward and backward: to an observer, what ran so far is a part of the pass by a name of its own. */
 void hone_pass_part(const hone_node *node, const hone_pass *pass, const char *name);
 
-/* For the tape, around a pass that is observed (autograd/observe.c). */
-hone_watch hone_watch_begin(const hone_observer *observer, const hone_node *node, hone_phase phase);
+/* For the tape, around a pass that is observed (autograd/observe.c). It ends when the device has done its work. */
+hone_watch hone_watch_begin(const hone_observer *observer, const hone_device *device,
+                            const hone_node *node, hone_phase phase);
 void hone_watch_end(const hone_node *node, const hone_pass *pass);
 
 static inline bool hone_node_wants_grad(const hone_node *node, int i) {

@@ -32,6 +32,8 @@ void hone_answer_flags(hone_flag out[HONE_ANSWER_FLAGS], hone_answer_settings *s
          .text = "of the choices"},
         {"context", HONE_FLAG_INT, &s->context, .unit = "N", .maximum = 1 << 24,
          .text = "most tokens held, prompt included; 0: up to 4096 of the model's"},
+        {"device", HONE_FLAG_CHOICE, &s->device, .words = hone_device_words,
+         .unit = hone_device_choices, .shown = "auto", .text = "where the numbers are computed"},
         {"threads", HONE_FLAG_INT, &s->threads, .unit = "N", .maximum = 4096,
          .text = "threads; 0: OMP_NUM_THREADS, else every core"},
     };
@@ -41,7 +43,8 @@ void hone_answer_flags(hone_flag out[HONE_ANSWER_FLAGS], hone_answer_settings *s
 hone_status hone_answer_open(hone_session *session, hone_generator **generator,
                              const hone_answer_settings *s) {
     if (!s->model) return hone_fail(HONE_ERR_USAGE, "--model is missing");
-    HONE_TRY(hone_session_open(session, s->model, NULL, s->chat, s->threads, 0, false));
+    HONE_TRY(hone_session_open(session, (hone_device_kind)s->device, s->model, NULL, s->chat,
+                               s->threads, 0, false));
     if (s->adapter) HONE_TRY(hone_open_adapter(session, s->adapter));
     HONE_TRY(hone_chat_template_set(session->chat, s->variables));
     int64_t own = session->model->arch.context;

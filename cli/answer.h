@@ -13,11 +13,12 @@ typedef struct hone_answer_settings {
     const char *model, *adapter, *chat, *variables;
     int64_t max_tokens, seed, threads, context;
     double temperature, top_p;
+    int device; /* hone_device_kind */
 } hone_answer_settings;
 
 hone_answer_settings hone_answer_defaults(void);
 
-enum { HONE_ANSWER_FLAGS = 10 };
+enum { HONE_ANSWER_FLAGS = 11 };
 void hone_answer_flags(hone_flag out[HONE_ANSWER_FLAGS], hone_answer_settings *settings);
 
 HONE_MUST_USE hone_status hone_answer_open(hone_session *session, hone_generator **generator,

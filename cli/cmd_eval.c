@@ -11,7 +11,7 @@
 
 typedef struct settings {
     const char *model, *adapter, *data, *chat, *variables;
-    int split, train_on, too_long, compute;
+    int split, train_on, too_long, device, compute;
     double eval_fraction;
     int64_t threads;
     bool json;
@@ -61,7 +61,8 @@ static hone_status complete(settings *s, hone_train_options *of_run) {
 }
 
 static hone_status evaluate(hone_session *session, const settings *s) {
-    HONE_TRY(hone_session_open(session, s->model, NULL, s->chat, s->threads, 0, false));
+    HONE_TRY(hone_session_open(session, (hone_device_kind)s->device, s->model, NULL, s->chat,
+                               s->threads, 0, false));
     if (s->adapter) HONE_TRY(hone_open_adapter(session, s->adapter));
     HONE_TRY(hone_chat_template_set(session->chat, s->variables));
     hone_samples_options how = {
@@ -100,6 +101,8 @@ static hone_status run(int argc, char **argv) {
          .text = "chat template, or the path of a .jinja file"},
         {"template-vars", HONE_FLAG_TEXT, &s.variables, .unit = "JSON",
          .text = "variables of the template, as in {\"enable_thinking\": false}"},
+        {"device", HONE_FLAG_CHOICE, &s.device, .words = hone_device_words,
+         .unit = hone_device_choices, .shown = "auto", .text = "where the numbers are computed"},
         {"compute", HONE_FLAG_CHOICE, &s.compute, .words = computes, .shown = "f32",
          .text = "f32, bf16 or int8: precision of the products with frozen weights"},
         {"threads", HONE_FLAG_INT, &s.threads, .unit = "N", .maximum = 4096,

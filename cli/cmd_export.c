@@ -182,7 +182,8 @@ static void warn_of_window(const hone_model *model, const settings *s) {
 static hone_status export(hone_session *session, const settings *s, const hone_train_options *run,
                           bool is_run) {
     const char *chat = s->chat ? s->chat : run->template;
-    HONE_TRY(hone_session_open(session, s->model, NULL, chat, s->threads, 0, false));
+    HONE_TRY(
+        hone_session_open(session, HONE_DEVICE_CPU, s->model, NULL, chat, s->threads, 0, false));
     if (s->adapter) HONE_TRY(hone_open_adapter(session, s->adapter));
     HONE_TRY(open_records(session, s, run, is_run));
     HONE_TRY(write_out(session, s));

@@ -39,10 +39,10 @@ static void print_words(char *out, size_t size, const hone_flag *flag) {
 
 static void print_flag(const hone_flag *flag) {
     char unit[128] = "VALUE";
-    if (flag->words) {
-        print_words(unit, sizeof unit, flag);
-    } else if (flag->unit) {
+    if (flag->unit) {
         snprintf(unit, sizeof unit, "%s", flag->unit);
+    } else if (flag->words) {
+        print_words(unit, sizeof unit, flag);
     }
     bool bare = flag->type == HONE_FLAG_SWITCH || flag->type == HONE_FLAG_SET_TRUE;
     char left[256], right[1024];

@@ -5,26 +5,47 @@
 #ifndef HONE_KERNELS_DEVICE_H
 #define HONE_KERNELS_DEVICE_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/status.h"
 #include "kernels/kernels.h"
 
 typedef enum hone_device_kind {
+    HONE_DEVICE_AUTO, /* to ask by: a GPU where one can be used, else the CPU */
     HONE_DEVICE_CPU,
+    HONE_DEVICE_CUDA,
 } hone_device_kind;
+extern const char *const hone_device_words[]; /* "auto", "cpu", "cuda", NULL */
+extern const char hone_device_choices[];      /* "auto,cpu", and what else this build has */
+
+/* What a kind of device does about its memory: the calls below, without the cases of no bytes. */
+typedef struct hone_device_memory {
+    bool is_host;                                   /* the host reads and writes at its addresses */
+    hone_status (*take)(void **base, size_t bytes); /* zeros */
+    void (*give_back)(void *base, size_t bytes);
+    hone_status (*commit)(void *base, size_t bytes);
+    hone_status (*copy_in)(void *to, const void *from, size_t bytes);
+    hone_status (*copy_out)(void *to, const void *from, size_t bytes);
+    hone_status (*zero)(void *to, size_t bytes);
+    hone_status (*wait)(void);
+    hone_status (*look)(int64_t *available, int64_t *all);
+    void (*close)(void);
+} hone_device_memory;
 
 typedef struct hone_device {
     hone_device_kind kind;
-    const char *name; /* "cpu" */
+    const char *name; /* "cpu", "cuda" */
     const hone_kernels *kernels;
+    const hone_device_memory *memory;
 } hone_device;
 
-/* A run of bytes on a device, owned. On the CPU its pages count as used memory only once they are touched, and hold
- * zeros until then. */
+/* A run of bytes on a device, owned; zeros at first. On the CPU its pages count as used memory only once they are
+ * touched. */
 typedef struct hone_buffer {
     const hone_device *device; /* borrowed: outlives the buffer */
-    void *base;                /* aligned to a page; NULL when bytes is 0 */
+    void *base;                /* aligned to 256 bytes at least; NULL when bytes is 0 */
     size_t bytes;
 } hone_buffer;
 
@@ -34,6 +55,16 @@ HONE_MUST_USE hone_status hone_device_open_cpu(hone_device *out);
 /* The processor with the reference kernels, in the build's own hone_real. */
 void hone_device_open_ref(hone_device *out);
 
+/* The GPU of that number, as CUDA counts them; one at a time in a process. HONE_ERR_UNSUPPORTED without a GPU or a driver
+ * that serves, HONE_ERR_USAGE in a build without CUDA. */
+HONE_MUST_USE hone_status hone_device_open_cuda(hone_device *out, int index);
+
+/* One of that kind: the processor, or the first GPU. */
+HONE_MUST_USE hone_status hone_device_open(hone_device *out, hone_device_kind kind);
+
+/* After its buffers are freed. Takes a zeroed one. */
+void hone_device_close(hone_device *device);
+
 HONE_MUST_USE hone_status hone_buffer_new(hone_buffer *out, const hone_device *device,
                                           size_t bytes);
 void hone_buffer_free(hone_buffer *buffer); /* takes NULL and a zeroed one */
@@ -41,13 +72,27 @@ void hone_buffer_free(hone_buffer *buffer); /* takes NULL and a zeroed one */
 /* Takes the pages of a buffer now, with what they hold, so that a lack of memory shows here and not at the first use. */
 HONE_MUST_USE hone_status hone_buffer_commit(const hone_buffer *buffer);
 
-/* Moves bytes between the host and a device address; done when it returns. Ranges lie in one buffer. */
+/* Moves bytes between the host and a device address; done when it returns. Ranges lie in one buffer. What went wrong on a
+ * device in what was queued before shows here. */
 HONE_MUST_USE hone_status hone_device_copy_in(const hone_device *device, void *to, const void *from,
                                               size_t bytes);
 HONE_MUST_USE hone_status hone_device_copy_out(const hone_device *device, void *to,
                                                const void *from, size_t bytes);
-/* Where the host reads and writes what lies at a device's address. */
-void *hone_device_host_address(const hone_device *device, void *address);
 HONE_MUST_USE hone_status hone_device_zero(const hone_device *device, void *to, size_t bytes);
+
+/* Returns when all work that was queued is done. */
+HONE_MUST_USE hone_status hone_device_wait(const hone_device *device);
+
+/* Where the host reads and writes what lies at a device's address; NULL where it cannot. */
+void *hone_device_host_address(const hone_device *device, void *address);
+
+/* Whether the kernels can read what lies in the host's memory, as mapped files do. */
+static inline bool hone_device_is_host(const hone_device *device) {
+    return device->memory->is_host;
+}
+
+/* Bytes of a device's own memory: those that can be had now, and all. Both are 0 where that is the host's. */
+HONE_MUST_USE hone_status hone_device_look(int64_t *available, int64_t *all,
+                                           const hone_device *device);
 
 #endif

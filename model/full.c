@@ -34,6 +34,7 @@ hone_status hone_model_train_all(hone_model *model) {
                                            frozen[i].dtype, hone_tensor_count(&frozen[i]));
     }
     hone_free(frozen);
+    for (size_t i = 0; i < model->weight_count; i++) hone_buffer_free(&model->own[i]);
     if (model->gguf) hone_gguf_drop(model->gguf);
     if (model->safetensors) hone_safetensors_drop(model->safetensors);
     hone_model_divide(model);

@@ -78,23 +78,21 @@ static double stored_offset(const hone_model *model, const hone_weight *weight) 
     return gain && model->safetensors ? model->arch.family->norm_offset : 0;
 }
 
-/* A gain or a bias as HONE_REAL, at the next place of model->vectors. */
+/* A gain or a bias as HONE_REAL, at the next place of model->vectors. Few numbers, made on the host. */
 static hone_status load_vector(hone_model *model, const hone_weight *weight, int64_t *place) {
     found from;
     HONE_TRY(find(&from, model, weight));
     hone_real *to = (hone_real *)model->vectors.base + *place;
     *place += from.rows;
-    model->device->kernels->dequantize(to, from.data, from.dtype, from.rows);
     *weight->tensor =
         hone_tensor_over(weight->bias ? "bias" : "norm gain", HONE_REAL, from.rows, 0, to);
     double offset = stored_offset(model, weight);
-    if (offset == 0) return HONE_OK;
     size_t bytes = (size_t)from.rows * sizeof(hone_real);
     hone_real *host = hone_alloc(1, bytes);
-    hone_status status =
-        host ? hone_device_copy_out(model->device, host, to, bytes) : HONE_ERR_MEMORY;
-    for (int64_t i = 0; status == HONE_OK && i < from.rows; i++) host[i] += (hone_real)offset;
-    if (status == HONE_OK) status = hone_device_copy_in(model->device, to, host, bytes);
+    if (!host) return HONE_ERR_MEMORY;
+    hone_kernels_ref()->dequantize(host, from.data, from.dtype, from.rows);
+    for (int64_t i = 0; offset != 0 && i < from.rows; i++) host[i] += (hone_real)offset;
+    hone_status status = hone_device_copy_in(model->device, to, host, bytes);
     hone_free(host);
     return status;
 }
@@ -129,11 +127,23 @@ static hone_status turn(hone_model *model, found *weight, hone_buffer *memory) {
     return status;
 }
 
+/* The matrix in the device's memory; that of the file need not stay. */
+static hone_status upload(hone_model *model, found *weight, hone_buffer *memory) {
+    size_t bytes = (size_t)weight->rows * hone_dtype_row_bytes(weight->dtype, weight->columns);
+    HONE_TRY(hone_buffer_new(memory, model->device, bytes));
+    HONE_TRY(hone_device_copy_in(model->device, memory->base, weight->data, bytes));
+    hone_map_let_go(weight->data, bytes);
+    weight->data = memory->base;
+    return HONE_OK;
+}
+
 static hone_status load_matrix(hone_model *model, const hone_weight *weight, hone_buffer *memory) {
     found from;
     HONE_TRY(find(&from, model, weight));
     if (is_transposed(model, weight)) {
         HONE_TRY(turn(model, &from, memory));
+    } else if (!hone_device_is_host(model->device)) {
+        HONE_TRY(upload(model, &from, memory));
     } else if (!is_aligned(&from)) {
         return hone_fail(
             HONE_ERR_UNSUPPORTED,
@@ -188,7 +198,7 @@ static hone_status load_weights(hone_model *model) {
     for (size_t i = 0; i < model->weight_count; i++) {
         const hone_weight *weight = &model->weights[i];
         HONE_TRY(hone_weight_is_vector(weight) ? load_vector(model, weight, &place)
-                                               : load_matrix(model, weight, &model->turned[i]));
+                                               : load_matrix(model, weight, &model->own[i]));
     }
     hone_model_divide(model);
     return HONE_OK;
@@ -285,14 +295,14 @@ void hone_model_close(hone_model *model) {
     hone_gguf_close(model->gguf);
     hone_safetensors_close(model->safetensors);
     json_decref(model->config);
-    for (size_t i = 0; i < model->weight_count; i++) hone_buffer_free(&model->turned[i]);
+    for (size_t i = 0; i < model->weight_count; i++) hone_buffer_free(&model->own[i]);
     hone_buffer_free(&model->vectors);
     hone_buffer_free(&model->rope);
     hone_model_int8_free(model);
     hone_params_free(&model->params);
     hone_free(model->layers);
     hone_free(model->weights);
-    hone_free(model->turned);
+    hone_free(model->own);
     hone_free(model->path);
     hone_free(model);
 }

@@ -2,7 +2,7 @@
  * A model: an architecture and its weights, mapped from the file they stand in.
  *
  * Frozen matrices are used where they lie, in the dtype they have; only those that Hugging Face holds transposed (GPT-2)
- * are turned into memory of their own. Norm gains and biases are few and become HONE_REAL; a gain that a file stores less
+ * are turned into memory of their own, and all of them are copied to a device that cannot read the host's. Norm gains and biases are few and become HONE_REAL; a gain that a file stores less
  * an offset (Gemma) is held with it. The parts of a fused matrix are rows of it. Training all parameters, or from scratch,
  * gives every weight memory of its own as HONE_REAL.
  */
@@ -67,7 +67,7 @@ typedef struct hone_model {
         *weights; /* owned: all that files hold, in the order of the forward pass, head last */
     size_t weight_count;
     hone_buffer vectors; /* gains and biases as HONE_REAL */
-    hone_buffer *turned; /* owned, [weight_count]: matrices that the file holds transposed */
+    hone_buffer *own;    /* owned, [weight_count]: matrices that cannot be used where they lie */
     hone_buffer
         rope; /* cosine, sine [positions, rotated/2] of one table or two (hone_arch_rope_table) */
     int64_t rope_positions;
@@ -106,7 +106,7 @@ void hone_int8_outliers_text(char out[96], double part);
 /* Whether products with the frozen matrices of the blocks and the head are taken in bf16. */
 void hone_model_bf16(hone_model *model, bool on);
 
-/* Whether an int8 copy is read in a weight's place; the embedding is read as well. */
+/* Whether an int8 copy is read in a weight's place; the embedding is read as well. What was copied to a device stays. */
 bool hone_model_int8_replaces(const hone_model *model, const hone_weight *weight);
 
 /* The tokenizer that belongs to a model's path. */

@@ -62,7 +62,7 @@ static parts divide(size_t *used, void *memory, const hone_tensor *w) {
 
 bool hone_model_int8_replaces(const hone_model *model, const hone_weight *weight) {
     bool matrix = weight->layer >= 0 || weight->which == HONE_OUTER_HEAD;
-    return model->int8 && matrix && !hone_weight_is_vector(weight) && is_copied(weight->tensor);
+    return model->int8 && hone_device_is_host(model->device) && matrix && !hone_weight_is_vector(weight) && is_copied(weight->tensor);
 }
 
 static void quantise(const hone_int8_weight *weight, const parts *p, const hone_kernels *kernels) {
@@ -75,7 +75,7 @@ static void quantise(const hone_int8_weight *weight, const parts *p, const hone_
 static void let_go(const hone_model *model) {
     for (size_t i = 0; i < model->weight_count; i++) {
         const hone_tensor *w = model->weights[i].tensor;
-        if (!hone_model_int8_replaces(model, &model->weights[i]) || model->turned[i].base) continue;
+        if (!hone_model_int8_replaces(model, &model->weights[i]) || model->own[i].base) continue;
         hone_map_let_go(w->data, (size_t)w->shape[0] * hone_dtype_row_bytes(w->dtype, w->shape[1]));
     }
 }

@@ -73,8 +73,8 @@ hone_status hone_model_list_weights(hone_model *model) {
     size_t most = (size_t)arch->layers * 2 * HONE_ROLES + HONE_OUTERS + 1;
     model->layers = hone_alloc((size_t)arch->layers, sizeof *model->layers);
     model->weights = hone_alloc(most, sizeof *model->weights);
-    model->turned = hone_alloc(most, sizeof *model->turned);
-    if (!model->layers || !model->weights || !model->turned) return HONE_ERR_MEMORY;
+    model->own = hone_alloc(most, sizeof *model->own);
+    if (!model->layers || !model->weights || !model->own) return HONE_ERR_MEMORY;
     add(model, -1, HONE_OUTER_EMBEDDING, false, &model->outer[HONE_OUTER_EMBEDDING]);
     if (arch->family->learned_positions) {
         add(model, -1, HONE_OUTER_POSITIONS, false, &model->outer[HONE_OUTER_POSITIONS]);

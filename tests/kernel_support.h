@@ -100,11 +100,10 @@ static inline float *floats_copy(const float *from, int64_t n) {
 
 /* Scratch of a kernel, aligned as its contract asks; to be freed with hone_buffer_free. */
 static inline hone_buffer workspace_new(size_t bytes) {
-    hone_device device;
+    static hone_device device; /* the buffer borrows it */
     hone_device_open_ref(&device);
     hone_buffer buffer;
     ck_ok(hone_buffer_new(&buffer, &device, bytes));
-    buffer.device = NULL; /* outlives this frame */
     return buffer;
 }
 

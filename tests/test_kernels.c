@@ -324,6 +324,18 @@ START_TEST(buffer_new_impossible_size_is_memory_error) {
 }
 END_TEST
 
+START_TEST(device_that_the_build_lacks_is_refused) {
+    hone_device device;
+    if (strstr(hone_device_choices, "cuda")) return;
+    ck_fails(hone_device_open(&device, HONE_DEVICE_CUDA), HONE_ERR_USAGE,
+             "this build of hone has no CUDA");
+    ck_assert_ptr_null(device.memory);
+    ck_ok(hone_device_open(&device, HONE_DEVICE_AUTO));
+    ck_assert_int_eq(device.kind, HONE_DEVICE_CPU);
+    hone_device_close(&device);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("kernels");
     TCase *values = tcase_create("values");
@@ -349,6 +361,7 @@ int main(void) {
     suite_add_tcase(suite, values);
     TCase *errors = tcase_create("errors");
     tcase_add_test(errors, buffer_new_impossible_size_is_memory_error);
+    tcase_add_test(errors, device_that_the_build_lacks_is_refused);
     suite_add_tcase(suite, errors);
     return hone_test_run(suite);
 }

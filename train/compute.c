@@ -75,14 +75,27 @@ static hone_status prepare(hone_model *model, hone_compute way, int64_t blocks) 
     return way == HONE_COMPUTE_INT8 ? hone_model_int8(model, blocks) : HONE_OK;
 }
 
+/* Bytes that a measured pass may take; 0: any number. The smallest is tried in any case. */
+static hone_status find_room(int64_t *out, const hone_run *run) {
+    const hone_device *device = &run->session.device;
+    int64_t promised = run->options->memory, left = promised - hone_resident_now().all;
+    if (!hone_device_is_host(device)) {
+        int64_t available, all;
+        HONE_TRY(hone_device_look(&available, &all, device));
+        left = available - all / 20;
+        if (promised > 0 && promised - all + available < left) left = promised - all + available;
+    }
+    *out = promised == 0 && hone_device_is_host(device) ? 0 : left > 0 ? left : 1;
+    return HONE_OK;
+}
+
 /* Seconds of a token, by hone_plan_cost. */
 static hone_status time_one_way(double *seconds, const hone_run *run, double most) {
     const hone_train_options *o = run->options;
     hone_forward forward = {.model = run->session.model, .adapter = run->session.adapter};
     int64_t rows = o->batch_size < ROWS ? o->batch_size : ROWS;
     hone_pass_shape shape = {rows * o->seq_len, o->seq_len, 1, 0};
-    int64_t left = o->memory - hone_resident_now().all;
-    if (o->memory > 0) shape.memory = left > 0 ? left : 1; /* the smallest is tried in any case */
+    HONE_TRY(find_room(&shape.memory, run));
     HONE_TRY(hone_time_pass(seconds, &forward, &shape, most));
     *seconds /= (double)shape.tokens * hone_plan_cost(HONE_RECOMPUTE_NONE, false, shape.tokens);
     return HONE_OK;

@@ -25,6 +25,7 @@ int64_t hone_memory_weights(const hone_model *model) {
 }
 
 int64_t hone_memory_program(const hone_model *model, const hone_params *params) {
+    if (!hone_device_is_host(model->device)) return 0;
     hone_alloc_trim(); /* what opening the data left free is no need of the run */
     int64_t bytes = hone_resident_now().all;
     for (size_t i = 0; i < model->weight_count && model->params.count == 0; i++) {

@@ -34,7 +34,7 @@ HONE_MUST_USE hone_status hone_memory_plan(hone_memory *out, hone_tape *tape,
 /* Frozen weights of a model: those that are trained are no part of it. */
 int64_t hone_memory_weights(const hone_model *model);
 
-/* What the process holds now besides the weights and parameters. */
+/* What the process holds now besides the weights and parameters; of a device's own memory nothing. */
 int64_t hone_memory_program(const hone_model *model, const hone_params *params);
 
 #endif

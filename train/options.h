@@ -83,7 +83,7 @@ typedef struct hone_train_options {
     int64_t seq_len;
     int64_t seed;
 
-    int device;      /* 0 = cpu */
+    int device;      /* hone_device_kind */
     int compute;     /* hone_compute */
     int64_t threads; /* 0: every core */
     int64_t memory;  /* bytes; 0: what the machine has free */

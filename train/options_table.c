@@ -7,7 +7,6 @@
 static const char *const methods[] = {"lora", NULL};
 static const char *const optimizers[] = {"adamw", NULL};
 static const char *const schedules[] = {"constant", "linear", "cosine", NULL};
-static const char *const devices[] = {"cpu", NULL};
 const char *const hone_compute_names[HONE_COMPUTES + 1] = {"auto", "f32", "bf16", "int8", NULL};
 static const char *const recomputes[] = {"none", "selective", "attention", "full", "auto", NULL};
 const char *const hone_activation_names[] = {"f32", "bf16", "auto", NULL};
@@ -75,8 +74,8 @@ static const hone_train_option table[] = {
      .unit = "TOKENS", .text = "tokens in a row; records are packed into rows"},
     {AT(seed), .flag = "seed", .type = HONE_OPTION_INT, .maximum = MANY, .unit = "N",
      .text = "of the factors, the order of the data and dropout"},
-    {AT(device), .flag = "device", .type = HONE_OPTION_CHOICE, .words = devices,
-     .text = "where the numbers are computed"},
+    {AT(device), .flag = "device", .type = HONE_OPTION_CHOICE, .words = hone_device_words,
+     .unit = hone_device_choices, .text = "where the numbers are computed"},
     {AT(compute), .flag = "compute", .type = HONE_OPTION_CHOICE, .words = hone_compute_names,
      .text = "how products with frozen weights are taken; auto: the fastest way on this machine"},
     {AT(threads), .flag = "threads", .type = HONE_OPTION_INT, .maximum = 4096, .unit = "N",

@@ -78,6 +78,22 @@ hone_status hone_plan_choose(hone_plan *out, hone_tape *tape, const hone_plan_sc
 
 /* --- For a run --- */
 
+/* What may be taken when nothing was promised: what there is, and what of it the run has already. */
+static hone_status find_limit(int64_t *out, const hone_run *run, const hone_memory *fixed) {
+    const hone_device *device = &run->session.device;
+    if (!hone_device_is_host(device)) {
+        int64_t available, all;
+        HONE_TRY(hone_device_look(&available, &all, device));
+        *out = fixed->weights + fixed->trained + available - all / 20;
+        return HONE_OK;
+    }
+    hone_machine machine;
+    HONE_TRY(hone_machine_look(&machine));
+    hone_resident own = hone_resident_now();
+    *out = own.all - own.mapped + machine.available - machine.available / 20;
+    return HONE_OK;
+}
+
 /* What the options leave open is chosen from all there is. Evaluation counts with the least that it can do with: it grows into
  * the arena of the step that is chosen. */
 static hone_status scope_of(hone_plan_scope *out, hone_run *run) {
@@ -88,9 +104,6 @@ static hone_status scope_of(hone_plan_scope *out, hone_run *run) {
     int64_t copies = run->best.base ? 5 : 4; /* values, gradients, two moments; the best values */
     int64_t answers;
     HONE_TRY(hone_preview_bytes(&answers, &run->session, HONE_RUN_SHOWN_TOKENS));
-    hone_machine machine;
-    HONE_TRY(hone_machine_look(&machine));
-    hone_resident own = hone_resident_now();
     *out = (hone_plan_scope){
         .forward = run->forward,
         .seq_len = o->seq_len,
@@ -98,8 +111,7 @@ static hone_status scope_of(hone_plan_scope *out, hone_run *run) {
         .rows = o->batch_size * o->accumulation,
         .recompute = o->recompute,
         .activations = o->activations,
-        .limit = o->memory > 0 ? o->memory
-                               : own.all - own.mapped + machine.available - machine.available / 20,
+        .limit = o->memory,
         .fixed = {.program = hone_memory_program(run->session.model, run->params),
                   .weights = hone_memory_weights(run->session.model),
                   .trained = copies * run->params->elements * (int64_t)sizeof(hone_real),
@@ -107,7 +119,7 @@ static hone_status scope_of(hone_plan_scope *out, hone_run *run) {
                   .batches = batches,
                   .answers = answers},
     };
-    return HONE_OK;
+    return o->memory > 0 ? HONE_OK : find_limit(&out->limit, run, &out->fixed);
 }
 
 /* "…, as this would fit: …", or what else can be done. */

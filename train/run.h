@@ -12,7 +12,14 @@
 #include "train/session.h"
 #include "train/trainer.h"
 
-enum { HONE_RUN_SHOWN_TOKENS = 96 }; /* of an answer in the report */
+enum { HONE_RUN_SHOWN_TOKENS = 96, HONE_RUN_GROUPS = 4 }; /* of an answer in the report; below */
+
+/* A buffer that is saved as one tensor per parameter. Where the host cannot read it, checkpoints go by a copy. */
+typedef struct hone_run_group {
+    const char *name;
+    const hone_buffer *buffer;
+    float *copy; /* owned */
+} hone_run_group;
 
 typedef struct hone_run {
     hone_train_options resolved;       /* a copy that shares its texts with the caller's */
@@ -40,7 +47,8 @@ typedef struct hone_run {
     hone_metrics *metrics;
     hone_profile *profile; /* NULL: nobody asked for one */
     hone_checkpoint_state state;
-    hone_checkpoint_tensor *saved; /* owned: what a checkpoint holds, where it lies */
+    hone_run_group groups[HONE_RUN_GROUPS]; /* those that there are, first */
+    hone_checkpoint_tensor *saved;          /* owned: what a checkpoint holds, where it lies */
     size_t saved_count;
     float *saved_scales; /* owned */
     char **saved_names;

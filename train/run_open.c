@@ -23,8 +23,9 @@ static hone_status make_folders(hone_run *run, bool resume) {
 static hone_status open_session(hone_run *run) {
     const hone_train_options *o = run->options;
     hone_session *s = &run->session;
-    HONE_TRY(hone_session_open(s, o->model, o->from_scratch, o->template, o->threads,
-                               (uint64_t)o->seed, o->adapter != NULL));
+    HONE_TRY(hone_session_open(s, (hone_device_kind)o->device, o->model, o->from_scratch,
+                               o->template, o->threads, (uint64_t)o->seed, o->adapter != NULL));
+    run->resolved.device = (int)s->device.kind;
     HONE_TRY(hone_chat_template_set(s->chat, o->template_vars));
     if (o->date) HONE_TRY(hone_chat_template_date(s->chat, o->date));
     run->resolved.date = (char *)(uintptr_t)hone_chat_template_day(s->chat);

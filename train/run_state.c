@@ -6,18 +6,12 @@
 #include "base/file.h"
 #include "train/run.h"
 
-/* A buffer that is saved as one tensor per parameter. */
-typedef struct group {
-    const char *name;
-    const hone_buffer *buffer;
-} group;
-
-static size_t groups_of(group out[4], const hone_run *run) {
-    out[0] = (group){"params", &run->params->values};
-    out[1] = (group){"adam_m", &run->optimizer.m};
-    out[2] = (group){"adam_v", &run->optimizer.v};
-    out[3] = (group){"best", &run->best};
-    return run->best.base ? 4 : 3;
+static void list_groups(hone_run *run) {
+    hone_run_group *out = run->groups;
+    out[0] = (hone_run_group){.name = "params", .buffer = &run->params->values};
+    out[1] = (hone_run_group){.name = "adam_m", .buffer = &run->optimizer.m};
+    out[2] = (hone_run_group){.name = "adam_v", .buffer = &run->optimizer.v};
+    if (run->best.base) out[3] = (hone_run_group){.name = "best", .buffer = &run->best};
 }
 
 static hone_status name_tensor(hone_run *run, const char *group_name, const hone_param *param,
@@ -49,22 +43,48 @@ static hone_status add_scales(hone_run *run) {
     return HONE_OK;
 }
 
-/* Checkpoints are written from, and read to, where the buffers lie: no copies. */
-hone_status hone_run_state_prepare(hone_run *run) {
-    group groups[4];
-    size_t n = groups_of(groups, run), params = run->params->count;
-    run->saved = hone_alloc(n * params + 1, sizeof *run->saved);
-    run->saved_names = hone_alloc(n * params + 1, sizeof *run->saved_names);
-    if (!run->saved || !run->saved_names) return HONE_ERR_MEMORY;
-    for (size_t g = 0; g < n; g++) {
-        float *at = hone_device_host_address(&run->session.device, groups[g].buffer->base);
-        for (size_t i = 0; i < params; i++) {
-            const hone_param *param = &run->params->items[i];
-            HONE_TRY(name_tensor(run, groups[g].name, param, at));
-            at += hone_tensor_count(param->tensor);
-        }
+static hone_status name_group(hone_run *run, hone_run_group *group) {
+    float *at = hone_device_host_address(&run->session.device, group->buffer->base);
+    if (!at) at = group->copy = hone_alloc(1, group->buffer->bytes);
+    if (!at) return HONE_ERR_MEMORY;
+    for (size_t i = 0; i < run->params->count; i++) {
+        const hone_param *param = &run->params->items[i];
+        HONE_TRY(name_tensor(run, group->name, param, at));
+        at += hone_tensor_count(param->tensor);
     }
+    return HONE_OK;
+}
+
+/* Checkpoints are written from, and read to, where the buffers lie: no copies where the host can. */
+hone_status hone_run_state_prepare(hone_run *run) {
+    size_t most = HONE_RUN_GROUPS * run->params->count + 1;
+    run->saved = hone_alloc(most, sizeof *run->saved);
+    run->saved_names = hone_alloc(most, sizeof *run->saved_names);
+    if (!run->saved || !run->saved_names) return HONE_ERR_MEMORY;
+    list_groups(run);
+    for (int g = 0; g < HONE_RUN_GROUPS && run->groups[g].buffer; g++)
+        HONE_TRY(name_group(run, &run->groups[g]));
     return add_scales(run);
+}
+
+static hone_status fetch_groups(const hone_run *run) {
+    for (int g = 0; g < HONE_RUN_GROUPS; g++) {
+        const hone_run_group *group = &run->groups[g];
+        if (!group->copy) continue;
+        HONE_TRY(hone_device_copy_out(&run->session.device, group->copy, group->buffer->base,
+                                      group->buffer->bytes));
+    }
+    return HONE_OK;
+}
+
+static hone_status return_groups(const hone_run *run) {
+    for (int g = 0; g < HONE_RUN_GROUPS; g++) {
+        const hone_run_group *group = &run->groups[g];
+        if (!group->copy) continue;
+        HONE_TRY(hone_device_copy_in(&run->session.device, group->buffer->base, group->copy,
+                                     group->buffer->bytes));
+    }
+    return HONE_OK;
 }
 
 /* The first step does not wait for it: a checkpoint is the first to need it. */
@@ -77,6 +97,7 @@ static hone_status name_model(hone_run *run) {
 hone_status hone_run_save(hone_run *run) {
     HONE_TRY(name_model(run));
     HONE_TRY(hone_metrics_sync(run->metrics));
+    HONE_TRY(fetch_groups(run));
     char *folder = hone_run_path(run, "checkpoints");
     if (!folder) return HONE_ERR_MEMORY;
     hone_status status = hone_checkpoint_write(folder, &run->state, run->saved, run->saved_count,
@@ -131,6 +152,7 @@ hone_status hone_run_restore(hone_run *run) {
     HONE_TRY(hone_run_check_names(run));
     HONE_TRY(check_same_run(&run->state, &run->found, run->found_path));
     HONE_TRY(hone_checkpoint_read(run->saved, run->saved_count, run->found_path));
+    HONE_TRY(return_groups(run));
     hone_checkpoint_state_free(&run->state);
     run->state = run->found;
     run->found = (hone_checkpoint_state){0};

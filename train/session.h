@@ -30,13 +30,14 @@ typedef struct hone_session {
     hone_samples *samples;
 } hone_session;
 
-/* Sets the thread count (0: every core) and opens device, model and tokenizer; `chat` is a template's name, a path or
+/* Sets the thread count (0: every core) and opens a device of the kind, model and tokenizer; `chat` is a template's name, a path or
  * "auto". `model_path` is borrowed. With
  * `config` the model is made fresh from that config.json and `model_path` gives the tokenizer only. With `hash` as
  * hone_session_begin_hash. */
-HONE_MUST_USE hone_status hone_session_open(hone_session *out, const char *model_path,
-                                            const char *config, const char *chat, int64_t threads,
-                                            uint64_t seed, bool hash);
+HONE_MUST_USE hone_status hone_session_open(hone_session *out, hone_device_kind device,
+                                            const char *model_path, const char *config,
+                                            const char *chat, int64_t threads, uint64_t seed,
+                                            bool hash);
 
 /* Opens an adapter for the model, checking what it was trained with. The template's variables that it was trained with
  * are taken over where none were set. *warning (cleared first) gets a line for a person when that was another base or

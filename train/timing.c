@@ -80,6 +80,7 @@ static hone_status run_blocks(double *seconds, trial *t, int64_t blocks) {
         double start = hone_seconds();
         hone_tape_begin(t->tape);
         HONE_TRY(build(t));
+        HONE_TRY(hone_device_wait(t->batch.device));
         double took = hone_seconds() - start;
         if (i == 0 || took < *seconds) *seconds = took;
         if (hone_seconds() + took > t->end) break;

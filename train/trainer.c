@@ -86,6 +86,7 @@ static hone_status zero_gradients(hone_run *run) {
 static hone_status update(double *grad_norm, hone_run *run, int64_t step, double lr) {
     double start = hone_seconds();
     HONE_TRY(hone_optimizer_step(grad_norm, &run->optimizer, step, lr));
+    HONE_TRY(hone_device_wait(&run->session.device));
     double elements = 8 * (double)run->params->elements;
     hone_profile_span(run->profile, "optimizer", start, elements * sizeof(hone_real));
     return HONE_OK;
@@ -340,18 +341,32 @@ void hone_run_free(hone_run *run) {
     hone_free(run->saved_names);
     hone_free(run->saved);
     hone_free(run->saved_scales);
+    for (size_t i = 0; i < HONE_RUN_GROUPS; i++) hone_free(run->groups[i].copy);
     hone_buf_free(&run->file);
     hone_session_close(&run->session);
     hone_free(run);
 }
 
-/* After the run is closed, in what it leaves of the memory that it may take. */
-static hone_status tell_profile(const hone_profile *profile, const hone_device *device,
+/* In what the run leaves of the memory that it may take. */
+static hone_status measure_limits(hone_limits *out, const hone_device *device, hone_compute compute,
+                                  int64_t limit) {
+    int64_t available, all;
+    hone_alloc_trim();
+    HONE_TRY(hone_device_look(&available, &all, device));
+    if (hone_device_is_host(device)) available = limit - hone_resident_now().all;
+    return hone_limits_measure(out, device, compute, available < limit ? available : limit);
+}
+
+/* After the run is closed. */
+static hone_status tell_profile(const hone_profile *profile, hone_device_kind kind,
                                 hone_compute compute, int64_t limit,
                                 const hone_train_observer *observer) {
     hone_limits limits;
-    hone_alloc_trim();
-    HONE_TRY(hone_limits_measure(&limits, device, compute, limit - hone_resident_now().all));
+    hone_device device;
+    HONE_TRY(hone_device_open(&device, kind));
+    hone_status measured = measure_limits(&limits, &device, compute, limit);
+    hone_device_close(&device);
+    HONE_TRY(measured);
     hone_buf table = {0};
     hone_status status = hone_profile_table(&table, profile, &limits);
     if (status == HONE_OK) observer->profile(observer->context, table.data);
@@ -370,14 +385,14 @@ hone_status hone_train(hone_train_result *out, const hone_train_options *options
     run->result.tokens = run->state.tokens;
     run->result.peak_bytes = hone_resident_peak();
     *out = run->result;
-    hone_device device = run->session.device;
+    hone_device_kind kind = run->session.device.kind;
     hone_profile *profile = run->profile;
     hone_compute compute = run->compute;
     int64_t limit = run->limit;
     bool unused = run->made_folder && !run->started;
     hone_run_free(run);
     if (status == HONE_OK && profile)
-        status = tell_profile(profile, &device, compute, limit, observer);
+        status = tell_profile(profile, kind, compute, limit, observer);
     hone_profile_free(profile);
     if (unused) hone_dir_remove(options->out);
     return status;

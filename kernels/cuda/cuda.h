@@ -14,6 +14,15 @@ int64_t hone_cuda_resident_blocks(void);
 /* Fills in what has a kernel of hone's own. */
 void hone_cuda_fill(hone_kernels *table);
 
+/* Fills in the products: gemm, and all of linear, bf16, lora and int8. */
+void hone_cuda_fill_products(hone_kernels *table);
+
+/* The whole table. What has no CUDA kernel is an error that names it: nothing is computed on the host in its place. */
+HONE_MUST_USE hone_status hone_cuda_table(hone_kernels *out);
+
+/* Of the device that is open: looks the segments up. */
+double hone_attention_pairs_cuda(const hone_segment *segments, hone_attention_shape shape);
+
 void hone_embedding_fwd_cuda(float *y, const int32_t *ids, const void *table, hone_dtype type,
                              int64_t tokens, int64_t width);
 void hone_embedding_bwd_cuda(float *dtable, const int32_t *ids, const float *dy, int64_t tokens,

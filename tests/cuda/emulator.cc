@@ -114,6 +114,7 @@ static struct {
 static std::deque<fibre> fibres;     /* all there are */
 static std::vector<fibre *> resting; /* those that run no thread */
 static uint64_t seed = 1;
+static hooks around;
 static bool fault_expected;
 static char fault[512];
 
@@ -378,7 +379,11 @@ static void run_block() {
     }
 }
 
-void launch(dim3 grid, dim3 block, const std::function<void()> &body) {
+void set_hooks(hooks value) {
+    around = value;
+}
+
+static void run_grid(dim3 grid, dim3 block, const std::function<void()> &body) {
     std::vector<int> blocks(grid.x * grid.y * grid.z);
     for (size_t i = 0; i < blocks.size(); i++) blocks[i] = (int)i;
     shuffle(&blocks);
@@ -398,6 +403,12 @@ void launch(dim3 grid, dim3 block, const std::function<void()> &body) {
     if (!run.failed) return;
     fibres.clear(); /* with the threads that were left in them */
     resting.clear();
+}
+
+void launch(dim3 grid, dim3 block, const std::function<void()> &body) {
+    if (around.begin && !around.begin()) return;
+    run_grid(grid, block, body);
+    if (around.end) around.end();
 }
 
 const char *fault_of(const std::function<void()> &launches) {

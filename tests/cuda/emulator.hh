@@ -43,6 +43,13 @@ void set_seed(uint64_t seed);
 /* Runs `body` in every thread of the grid. A fault ends the program, or the launch where one is expected. */
 void launch(dim3 grid, dim3 block, const std::function<void()> &body);
 
+/* Is asked before a launch whether it runs, and called after one that ran. */
+struct hooks {
+    bool (*begin)();
+    void (*end)();
+};
+void set_hooks(hooks around);
+
 /* Runs `launches`, and gives the message of the first fault in them, or "". */
 const char *fault_of(const std::function<void()> &launches);
 

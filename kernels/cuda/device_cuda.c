@@ -1,0 +1,238 @@
+/*
+ * A GPU as a device: its memory, its stream, and what it says when something goes wrong. One is open at a time.
+ */
+#include "kernels/device.h"
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/size.h"
+#include "kernels/cuda/cuda.h"
+#include "kernels/cuda/stream.h"
+
+static struct {
+    bool open;
+    cudaStream_t stream;
+    int64_t resident_blocks;
+    hone_kernels kernels;
+    char name[300]; /* of the table: on another GPU the same sums may have other bits */
+} gpu;
+
+cudaStream_t hone_cuda_stream(void) {
+    return gpu.stream;
+}
+
+int64_t hone_cuda_resident_blocks(void) {
+    return gpu.resident_blocks;
+}
+
+/* --- Errors --- */
+
+/* After these nothing on the device works any more in this process. */
+static bool is_final(cudaError_t error) {
+    return error == cudaErrorIllegalAddress || error == cudaErrorLaunchFailure ||
+           error == cudaErrorLaunchTimeout || error == cudaErrorECCUncorrectable ||
+           error == cudaErrorMisalignedAddress || error == cudaErrorHardwareStackError ||
+           error == cudaErrorIllegalInstruction || error == cudaErrorAssert ||
+           error == cudaErrorInvalidPc || error == cudaErrorInvalidAddressSpace;
+}
+
+static const char *remedy(cudaError_t error) {
+    if (error == cudaErrorNoKernelImageForDevice || error == cudaErrorInvalidDeviceFunction)
+        return "this build has no code for this GPU: build hone with its architecture in "
+               "CMAKE_CUDA_ARCHITECTURES, or use --device cpu";
+    if (error == cudaErrorLaunchTimeout)
+        return "the GPU also drives a screen, whose system ends long work: use another GPU, or "
+               "--device cpu";
+    if (error == cudaErrorECCUncorrectable)
+        return "the GPU's memory is faulty: see nvidia-smi, or use --device cpu";
+    if (is_final(error))
+        return "this is a fault of hone or of the driver: go on from the last checkpoint by "
+               "--resume, and please report it; --device cpu does without the GPU";
+    return "see nvidia-smi whether the GPU is there and free, or use --device cpu";
+}
+
+static hone_status fail(cudaError_t error, const char *doing) {
+    (void)cudaGetLastError(); /* what is not final is told once */
+    return hone_fail(HONE_ERR_UNSUPPORTED, "CUDA: %s: %s (%s); %s", doing,
+                     cudaGetErrorString(error), cudaGetErrorName(error), remedy(error));
+}
+
+static hone_status check(cudaError_t error, const char *doing) {
+    return error == cudaSuccess ? HONE_OK : fail(error, doing);
+}
+
+/* Launches do not tell: theirs is found here. */
+static hone_status check_launches(void) {
+    return check(cudaGetLastError(), "a computation could not be started");
+}
+
+/* --- Memory --- */
+
+static hone_status fail_memory(size_t bytes) {
+    size_t available = 0, all = 0;
+    (void)cudaGetLastError();
+    (void)cudaMemGetInfo(&available, &all);
+    return hone_fail(HONE_ERR_MEMORY,
+                     "the GPU has no room for %s: %s of its %s are free; end what else uses it, or "
+                     "ask for a smaller batch or sequence length",
+                     hone_size((int64_t)bytes).text, hone_size((int64_t)available).text,
+                     hone_size((int64_t)all).text);
+}
+
+static hone_status wait(void) {
+    HONE_TRY(check_launches());
+    return check(cudaStreamSynchronize(gpu.stream), "a computation failed");
+}
+
+static hone_status zero(void *to, size_t bytes) {
+    return check(cudaMemsetAsync(to, 0, bytes, gpu.stream), "cannot set memory to zero");
+}
+
+static void give_back(void *base, size_t bytes) {
+    (void)bytes;
+    (void)cudaStreamSynchronize(gpu.stream); /* what was queued may still use it */
+    (void)cudaFree(base);
+}
+
+static hone_status take(void **base, size_t bytes) {
+    cudaError_t error = cudaMalloc(base, bytes);
+    if (error == cudaErrorMemoryAllocation) return fail_memory(bytes);
+    HONE_TRY(check(error, "cannot take memory"));
+    hone_status status = zero(*base, bytes);
+    if (status != HONE_OK) give_back(*base, bytes);
+    return status;
+}
+
+/* It was, when it was taken. */
+static hone_status commit(void *base, size_t bytes) {
+    (void)base, (void)bytes;
+    return HONE_OK;
+}
+
+static hone_status copy(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind) {
+    HONE_TRY(check_launches());
+    HONE_TRY(check(cudaMemcpyAsync(to, from, bytes, kind, gpu.stream), "cannot copy memory"));
+    return check(cudaStreamSynchronize(gpu.stream), "a computation failed");
+}
+
+static hone_status copy_in(void *to, const void *from, size_t bytes) {
+    return copy(to, from, bytes, cudaMemcpyHostToDevice);
+}
+
+static hone_status copy_out(void *to, const void *from, size_t bytes) {
+    return copy(to, from, bytes, cudaMemcpyDeviceToHost);
+}
+
+static hone_status look(int64_t *available, int64_t *all) {
+    size_t free_bytes = 0, all_bytes = 0;
+    HONE_TRY(check(cudaMemGetInfo(&free_bytes, &all_bytes), "cannot ask for free memory"));
+    *available = (int64_t)free_bytes;
+    *all = (int64_t)all_bytes;
+    return HONE_OK;
+}
+
+static void close_device(void) {
+    if (gpu.stream) (void)cudaStreamDestroy(gpu.stream);
+    gpu.stream = NULL;
+    gpu.open = false;
+}
+
+static const hone_device_memory device_memory = {
+    .take = take,
+    .give_back = give_back,
+    .commit = commit,
+    .copy_in = copy_in,
+    .copy_out = copy_out,
+    .zero = zero,
+    .wait = wait,
+    .look = look,
+    .close = close_device,
+};
+
+/* --- Opening --- */
+
+const char hone_device_choices[] = "auto,cpu,cuda";
+
+/* A driver that is missing answers as one that is too old. */
+static hone_status fail_driver(void) {
+    int driver = 0, runtime = 0;
+    (void)cudaGetLastError();
+    (void)cudaDriverGetVersion(&driver);
+    (void)cudaRuntimeGetVersion(&runtime);
+    int major = runtime / 1000, minor = runtime % 1000 / 10;
+    if (driver == 0) {
+        return hone_fail(HONE_ERR_UNSUPPORTED,
+                         "no NVIDIA driver is loaded: install one that serves CUDA %d.%d or later, "
+                         "or use --device cpu",
+                         major, minor);
+    }
+    return hone_fail(HONE_ERR_UNSUPPORTED,
+                     "the NVIDIA driver serves CUDA %d.%d, which is too old for the CUDA %d.%d of "
+                     "this build: update the driver, or use --device cpu",
+                     driver / 1000, driver % 1000 / 10, major, minor);
+}
+
+static hone_status choose(int index) {
+    int count = 0;
+    cudaError_t error = cudaGetDeviceCount(&count);
+    if (error == cudaErrorInsufficientDriver) return fail_driver();
+    if (error == cudaErrorNoDevice || (error == cudaSuccess && count == 0)) {
+        (void)cudaGetLastError();
+        return hone_fail(HONE_ERR_UNSUPPORTED,
+                         "there is no GPU that CUDA can use: see nvidia-smi and "
+                         "CUDA_VISIBLE_DEVICES, or use --device cpu");
+    }
+    HONE_TRY(check(error, "cannot count the GPUs"));
+    if (index < 0 || index >= count) {
+        return hone_fail(HONE_ERR_UNSUPPORTED,
+                         "there is no GPU %d: CUDA counts %d, from 0; choose one by "
+                         "CUDA_VISIBLE_DEVICES",
+                         index, count);
+    }
+    return check(cudaSetDevice(index), "cannot use the GPU");
+}
+
+static hone_status measure(int index) {
+    enum { BLOCK = 256 };
+    struct cudaDeviceProp has;
+    HONE_TRY(check(cudaGetDeviceProperties(&has, index), "cannot ask what the GPU is"));
+    int each = has.maxThreadsPerMultiProcessor / BLOCK;
+    gpu.resident_blocks = (int64_t)has.multiProcessorCount * (each > 0 ? each : 1);
+    snprintf(gpu.name, sizeof gpu.name, "cuda, %s", has.name);
+    gpu.kernels.name = gpu.name;
+    return HONE_OK;
+}
+
+/* A first kernel: that there is code for this GPU shows here and not at the first step. */
+static hone_status try_kernel(void) {
+    void *place;
+    float found = 0;
+    HONE_TRY(take(&place, sizeof found));
+    gpu.kernels.zero(place, 1);
+    hone_status status = copy_out(&found, place, sizeof found);
+    give_back(place, sizeof found);
+    return status;
+}
+
+static hone_status prepare(int index) {
+    HONE_TRY(choose(index));
+    HONE_TRY(measure(index));
+    HONE_TRY(check(cudaStreamCreateWithFlags(&gpu.stream, cudaStreamNonBlocking),
+                   "cannot make a stream"));
+    return try_kernel();
+}
+
+hone_status hone_device_open_cuda(hone_device *out, int index) {
+    *out = (hone_device){0};
+    if (gpu.open) return hone_fail(HONE_ERR_UNSUPPORTED, "a GPU is open in this process already");
+    HONE_TRY(hone_cuda_table(&gpu.kernels));
+    hone_status status = prepare(index);
+    if (status != HONE_OK) {
+        close_device();
+        return status;
+    }
+    gpu.open = true;
+    *out = (hone_device){HONE_DEVICE_CUDA, "cuda", &gpu.kernels, &device_memory};
+    return HONE_OK;
+}

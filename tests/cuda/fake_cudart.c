@@ -1,0 +1,291 @@
+#include "tests/cuda/fake_cudart.h"
+
+#include <cuda_runtime_api.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { PAGE = 4096, UNIT = 256, MOST_PIECES = 4096, RUNTIME = 13000, GARBAGE = 0xff };
+static const size_t addresses = (size_t)64 << 30; /* enough, though none is given twice */
+
+/* A piece of device memory, in whole pages of its own. */
+typedef struct piece {
+    unsigned char *base;
+    size_t bytes;
+} piece;
+
+struct CUstream_st {
+    bool open;
+};
+
+fake_cudart fake_cudart_settings;
+
+static struct {
+    unsigned char *begin, *end; /* of all addresses, and of those that were given */
+    piece pieces[MOST_PIECES];
+    size_t count;
+    fake_cudart_use used;
+    struct CUstream_st streams[8];
+    cudaError_t last; /* of a launch or a call; told once, unless `broken` */
+    bool broken;
+} fake;
+
+fake_cudart_use fake_cudart_used(void) {
+    return fake.used;
+}
+
+void fake_cudart_reset(void) {
+    fake_cudart_settings = (fake_cudart){0};
+    fake.last = cudaSuccess;
+    fake.broken = false;
+}
+
+_Noreturn static void die(const char *what) {
+    fprintf(stderr, "fake CUDA runtime: %s\n", what);
+    abort();
+}
+
+static cudaError_t fail(cudaError_t error) {
+    fake.last = error;
+    return error;
+}
+
+/* --- The fence --- */
+
+static size_t rounded(size_t bytes, size_t unit) {
+    return (bytes + unit - 1) / unit * unit;
+}
+
+static void set_fence(const piece *p, int protection) {
+    if (mprotect(p->base, rounded(p->bytes, PAGE), protection) != 0) die("mprotect failed");
+}
+
+/* All from the first piece to the last: one call is quick, and there is one before and after every kernel. */
+static void set_fences(int protection) {
+    unsigned char *first = fake.end, *last = fake.begin;
+    for (size_t i = 0; i < fake.count; i++) {
+        const piece *p = &fake.pieces[i];
+        if (p->base < first) first = p->base;
+        if (p->base + p->bytes > last) last = p->base + p->bytes;
+    }
+    if (fake.count == 0) return;
+    piece span = {first, (size_t)(last - first)};
+    set_fence(&span, protection);
+}
+
+bool fake_cudart_launch_begin(void) {
+    fake.used.launches++;
+    if (fake_cudart_settings.broken_after > 0 && --fake_cudart_settings.broken_after == 0) {
+        fake.broken = true;
+        fake.last = cudaErrorIllegalAddress;
+    }
+    if (fake_cudart_settings.bad_launch) fake.last = cudaErrorInvalidConfiguration;
+    bool runs = !fake.broken && !fake_cudart_settings.bad_launch;
+    fake_cudart_settings.bad_launch = false;
+    if (runs) set_fences(PROT_READ | PROT_WRITE);
+    return runs;
+}
+
+void fake_cudart_launch_end(void) {
+    set_fences(PROT_NONE);
+}
+
+/* --- Memory --- */
+
+static int64_t all_memory(void) {
+    return fake_cudart_settings.memory > 0 ? fake_cudart_settings.memory : (int64_t)1 << 30;
+}
+
+/* The piece that a range of device memory lies in; NULL where it does not lie in one. */
+static const piece *piece_of(const void *at, size_t bytes) {
+    const unsigned char *from = at;
+    for (size_t i = 0; i < fake.count; i++) {
+        const piece *p = &fake.pieces[i];
+        if (from >= p->base && from + bytes <= p->base + p->bytes) return p;
+    }
+    return NULL;
+}
+
+/* Whether any byte of a range is, or was, device memory. */
+static bool touches_device(const void *at, size_t bytes) {
+    const unsigned char *from = at;
+    return from < fake.end && from + bytes > fake.begin;
+}
+
+/* The next addresses, a page of which nobody has. */
+static unsigned char *take_addresses(size_t bytes) {
+    if (!fake.begin) {
+        fake.begin =
+            mmap(NULL, addresses, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (fake.begin == MAP_FAILED) die("mmap failed");
+        fake.end = fake.begin;
+    }
+    unsigned char *base = fake.end;
+    fake.end += rounded(bytes, PAGE) + PAGE;
+    if (fake.end > fake.begin + addresses) die("out of addresses");
+    return base;
+}
+
+cudaError_t cudaMalloc(void **out, size_t bytes) {
+    if (fake.broken) return fake.last;
+    if (fake.used.bytes + (int64_t)rounded(bytes, UNIT) > all_memory())
+        return fail(cudaErrorMemoryAllocation);
+    if (fake.count == MOST_PIECES) die("too many pieces of memory");
+    piece p = {take_addresses(bytes), bytes};
+    set_fence(&p, PROT_READ | PROT_WRITE);
+    memset(p.base, GARBAGE, bytes);
+    set_fence(&p, PROT_NONE);
+    fake.pieces[fake.count++] = p;
+    fake.used.bytes += (int64_t)rounded(bytes, UNIT);
+    fake.used.pieces++;
+    *out = p.base;
+    return cudaSuccess;
+}
+
+cudaError_t cudaFree(void *base) {
+    if (!base) return cudaSuccess;
+    for (size_t i = 0; i < fake.count; i++) {
+        piece p = fake.pieces[i];
+        if (p.base != base) continue;
+        (void)madvise(p.base, rounded(p.bytes, PAGE), MADV_DONTNEED);
+        fake.pieces[i] = fake.pieces[--fake.count];
+        fake.used.bytes -= (int64_t)rounded(p.bytes, UNIT);
+        fake.used.pieces--;
+        return cudaSuccess;
+    }
+    die("cudaFree of what is no piece of device memory, or was freed");
+}
+
+cudaError_t cudaMemGetInfo(size_t *available, size_t *all) {
+    *all = (size_t)all_memory();
+    *available = *all - (size_t)fake.used.bytes;
+    return fake.broken ? fake.last : cudaSuccess;
+}
+
+static void check_stream(cudaStream_t stream) {
+    if (!stream || !stream->open) die("work for a stream that is not open");
+}
+
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind,
+                            cudaStream_t stream) {
+    check_stream(stream);
+    if (fake.broken) return fake.last;
+    bool in = kind == cudaMemcpyHostToDevice, out = kind == cudaMemcpyDeviceToHost;
+    const void *device = in ? to : from, *host = in ? from : to;
+    if ((!in && !out) || !piece_of(device, bytes) || touches_device(host, bytes))
+        return fail(cudaErrorInvalidValue);
+    const piece *p = piece_of(device, bytes);
+    set_fence(p, PROT_READ | PROT_WRITE);
+    memcpy(to, from, bytes);
+    set_fence(p, PROT_NONE);
+    fake.used.copies++;
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stream) {
+    check_stream(stream);
+    if (fake.broken) return fake.last;
+    const piece *p = piece_of(to, bytes);
+    if (!p) return fail(cudaErrorInvalidValue);
+    set_fence(p, PROT_READ | PROT_WRITE);
+    memset(to, value, bytes);
+    set_fence(p, PROT_NONE);
+    return cudaSuccess;
+}
+
+/* --- Streams --- */
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned flags) {
+    (void)flags;
+    if (fake.broken) return fake.last;
+    for (size_t i = 0; i < sizeof fake.streams / sizeof *fake.streams; i++) {
+        if (fake.streams[i].open) continue;
+        fake.streams[i].open = true;
+        fake.used.streams++;
+        *out = &fake.streams[i];
+        return cudaSuccess;
+    }
+    die("too many streams");
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+    check_stream(stream);
+    stream->open = false;
+    fake.used.streams--;
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+    check_stream(stream);
+    return fake.broken ? fake.last : cudaSuccess;
+}
+
+/* --- Devices --- */
+
+static int driver_version(void) {
+    int version = fake_cudart_settings.driver;
+    return version < 0 ? 0 : version == 0 ? RUNTIME : version;
+}
+
+cudaError_t cudaDriverGetVersion(int *out) {
+    *out = driver_version();
+    return cudaSuccess;
+}
+
+cudaError_t cudaRuntimeGetVersion(int *out) {
+    *out = RUNTIME;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGetDeviceCount(int *out) {
+    int devices = fake_cudart_settings.devices;
+    *out = 0;
+    if (driver_version() < RUNTIME) return fail(cudaErrorInsufficientDriver);
+    if (devices < 0) return fail(cudaErrorNoDevice);
+    *out = devices == 0 ? 1 : devices;
+    return cudaSuccess;
+}
+
+cudaError_t cudaSetDevice(int index) {
+    int count;
+    cudaError_t error = cudaGetDeviceCount(&count);
+    if (error != cudaSuccess) return error;
+    return index < count ? cudaSuccess : fail(cudaErrorInvalidDevice);
+}
+
+/* So few threads at once that loops over items go round. */
+cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *out, int index) {
+    memset(out, 0, sizeof *out);
+    snprintf(out->name, sizeof out->name, "Fenced %d", index);
+    out->multiProcessorCount = 1;
+    out->maxThreadsPerMultiProcessor = 768;
+    out->major = 9;
+    return cudaSuccess;
+}
+
+/* --- Errors --- */
+
+cudaError_t cudaGetLastError(void) {
+    cudaError_t error = fake.last;
+    if (!fake.broken) fake.last = cudaSuccess;
+    return error;
+}
+
+const char *cudaGetErrorName(cudaError_t error) {
+    switch (error) {
+    case cudaErrorIllegalAddress:
+        return "cudaErrorIllegalAddress";
+    case cudaErrorInvalidConfiguration:
+        return "cudaErrorInvalidConfiguration";
+    case cudaErrorInvalidValue:
+        return "cudaErrorInvalidValue";
+    default:
+        return "cudaError";
+    }
+}
+
+const char *cudaGetErrorString(cudaError_t error) {
+    return error == cudaErrorIllegalAddress ? "an illegal memory access was encountered"
+                                            : "refused";
+}

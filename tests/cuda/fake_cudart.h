@@ -1,0 +1,39 @@
+/*
+ * A CUDA runtime without a GPU, for tests: device memory is host memory that nobody may touch but kernels while they run
+ * and copies while they are made. It refuses what CUDA refuses; what would go wrong unseen ends the program.
+ *
+ * The emulator's launches open the fence around a kernel. Other functions that stand for kernels do so by the two calls
+ * below.
+ */
+#ifndef HONE_TESTS_CUDA_FAKE_CUDART_H
+#define HONE_TESTS_CUDA_FAKE_CUDART_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* What the next calls find. Zeroed numbers stand for the usual ones. */
+typedef struct fake_cudart {
+    int driver;       /* version that it serves, as CUDA counts: 13000; -1: none is loaded */
+    int devices;      /* -1: none */
+    int64_t memory;   /* bytes of a device */
+    int broken_after; /* launches until one fails for good; 0: none does */
+    bool bad_launch;  /* the next launch is refused */
+    bool no_gemm;     /* the table of products lacks it (products_reference.c) */
+} fake_cudart;
+extern fake_cudart fake_cudart_settings;
+
+/* Bytes and pieces that are taken now, and streams that are open. */
+typedef struct fake_cudart_use {
+    int64_t bytes, pieces, streams, launches, copies;
+} fake_cudart_use;
+fake_cudart_use fake_cudart_used(void);
+
+/* Settings as usual, nothing broken. What is taken stays. */
+void fake_cudart_reset(void);
+
+/* Around what stands for a kernel. A launch that fails opens nothing, and false says that it is not to run. */
+bool fake_cudart_launch_begin(void);
+void fake_cudart_launch_end(void);
+
+#endif

@@ -1,0 +1,775 @@
+/*
+ * GPUs as devices, without one: hone's own CUDA code over a runtime whose memory nobody may touch but kernels and copies
+ * (tests/cuda/fake_cudart.h). Memory and errors; whole training steps of every family and base type beside the CPU; runs.
+ */
+#include "formats/gguf_writer.h"
+#include "formats/quantize.h"
+#include "model/generate.h"
+#include "model/merge.h"
+#include "tests/cuda/fake_cudart.h"
+#include "tests/model_support.h"
+#include "tests/train_support.h"
+#include "train/device_batch.h"
+#include "train/evaluate.h"
+#include "train/session.h"
+
+static void start(void) {
+    make_test_folder();
+    fake_cudart_reset();
+}
+
+/* Nothing of the device is left. */
+static void stop(void) {
+    remove_test_folder();
+    fake_cudart_use left = fake_cudart_used();
+    ck_assert_int_eq(left.pieces, 0);
+    ck_assert_int_eq(left.bytes, 0);
+    ck_assert_int_eq(left.streams, 0);
+}
+
+static void open_cuda(hone_device *device) {
+    ck_ok(hone_device_open_cuda(device, 0));
+    ck_assert_int_eq(device->kind, HONE_DEVICE_CUDA);
+    ck_assert(!hone_device_is_host(device));
+}
+
+/* --- Memory --- */
+
+START_TEST(buffer_on_device_holds_zeros_and_copies) {
+    hone_device device;
+    open_cuda(&device);
+    hone_buffer buffer;
+    ck_ok(hone_buffer_new(&buffer, &device, 100));
+    ck_assert_uint_eq((uintptr_t)buffer.base % 256, 0);
+    ck_assert_ptr_null(hone_device_host_address(&device, buffer.base));
+    ck_ok(hone_buffer_commit(&buffer));
+    const float numbers[] = {1, 2, 3};
+    float back[4] = {9, 9, 9, 9};
+    ck_ok(hone_device_copy_in(&device, buffer.base, numbers, sizeof numbers));
+    ck_ok(hone_device_copy_out(&device, back, buffer.base, sizeof back));
+    ck_assert_mem_eq(back, ((const float[]){1, 2, 3, 0}), sizeof back);
+    device.kernels->scale(buffer.base, buffer.base, 4, 2);
+    ck_ok(hone_device_copy_out(&device, back, buffer.base, sizeof back));
+    ck_assert_mem_eq(back, ((const float[]){2, 4, 6, 0}), sizeof back);
+    ck_ok(hone_device_zero(&device, buffer.base, sizeof(float)));
+    ck_ok(hone_device_copy_out(&device, back, buffer.base, sizeof *back));
+    ck_assert(back[0] == 0);
+    ck_assert_int_eq(fake_cudart_used().pieces, 1);
+    hone_buffer_free(&buffer);
+    ck_ok(hone_buffer_new(&buffer, &device, 0));
+    hone_buffer_free(&buffer);
+    hone_device_close(&device);
+    hone_device_close(&device);
+}
+END_TEST
+
+START_TEST(device_says_how_much_memory_is_left) {
+    hone_device device;
+    hone_buffer buffer;
+    int64_t available, all;
+    fake_cudart_settings.memory = 1 << 20;
+    open_cuda(&device);
+    ck_ok(hone_buffer_new(&buffer, &device, 1 << 18));
+    ck_ok(hone_device_look(&available, &all, &device));
+    ck_assert_int_eq(all, 1 << 20);
+    ck_assert_int_eq(available, 3 << 18);
+    ck_fails(hone_buffer_new(&buffer, &device, 1 << 20), HONE_ERR_MEMORY,
+             "the GPU has no room for 1.0 MiB: 768 KiB of its 1.0 MiB are free");
+    ck_assert_ptr_null(buffer.base);
+    ck_assert_int_eq(fake_cudart_used().pieces, 1);
+    hone_device_close(&device);
+}
+END_TEST
+
+START_TEST(attention_pairs_of_segments_on_device_are_those_of_the_reference) {
+    enum { SEGMENTS = 600 };
+    static hone_segment segments[SEGMENTS];
+    int32_t at = 0;
+    for (int32_t i = 0; i < SEGMENTS; at += segments[i++].q_len)
+        segments[i] = (hone_segment){at, 1 + i % 5, at, 1 + i % 5};
+    hone_attention_shape shape = {SEGMENTS, 2, 1, 8, 1, 3, 0};
+    hone_device device;
+    hone_buffer buffer;
+    open_cuda(&device);
+    ck_ok(hone_buffer_new(&buffer, &device, sizeof segments));
+    ck_ok(hone_device_copy_in(&device, buffer.base, segments, sizeof segments));
+    ck_assert_double_eq(device.kernels->attention_pairs(buffer.base, shape),
+                        hone_kernels_ref()->attention_pairs(segments, shape));
+    hone_buffer_free(&buffer);
+    hone_device_close(&device);
+}
+END_TEST
+
+/* --- Errors --- */
+
+static const struct {
+    fake_cudart settings;
+    int index;
+    const char *message;
+} unusable[] = {
+    {{.devices = -1}, 0, "there is no GPU that CUDA can use"},
+    {{.driver = -1}, 0, "no NVIDIA driver is loaded: install one that serves CUDA 13.0 or later"},
+    {{.driver = 11040},
+     0,
+     "the NVIDIA driver serves CUDA 11.4, which is too old for the CUDA 13.0"},
+    {{.devices = 2}, 2, "there is no GPU 2: CUDA counts 2, from 0"},
+    {{.devices = 2}, -1, "there is no GPU -1"},
+    {{.no_gemm = true}, 0, "this build of hone has no CUDA kernel for gemm; use --device cpu"},
+    {{.bad_launch = true}, 0, "a computation could not be started"},
+    {{.broken_after = 1}, 0, "an illegal memory access was encountered"},
+};
+enum { UNUSABLE = sizeof unusable / sizeof *unusable };
+
+START_TEST(device_that_cannot_be_used_is_refused_with_the_cause) {
+    hone_device device;
+    fake_cudart_settings = unusable[_i].settings;
+    ck_fails(hone_device_open_cuda(&device, unusable[_i].index), HONE_ERR_UNSUPPORTED,
+             unusable[_i].message);
+    ck_assert_ptr_nonnull(strstr(hone_fail_message(), "CUDA"));
+    if (unusable[_i].index == 0 && !unusable[_i].settings.bad_launch) {
+        ck_ok(hone_device_open(&device, HONE_DEVICE_AUTO));
+        ck_assert_int_eq(device.kind, HONE_DEVICE_CPU);
+        hone_device_close(&device);
+    }
+    fake_cudart_reset();
+    open_cuda(&device);
+    hone_device_close(&device);
+}
+END_TEST
+
+/* --- The fence itself --- */
+
+static void open_one(hone_device *device, hone_buffer *buffer) {
+    open_cuda(device);
+    ck_ok(hone_buffer_new(buffer, device, 1000));
+}
+
+START_TEST(fake_refuses_copies_that_are_not_between_one_piece_and_the_host) {
+    hone_device device;
+    hone_buffer buffer;
+    static char host[2000];
+    open_one(&device, &buffer);
+    char *base = buffer.base;
+    const struct {
+        void *to;
+        const void *from;
+        bool in;
+    } copies[] = {
+        {host, base + 1, false}, /* past its end */
+        {host, base - 1, false},   {base, base, true}, {base, base, false},
+        {host, host + 1000, true}, {host, base, true}, /* the wrong way */
+        {base, host, false},
+    };
+    for (size_t i = 0; i < sizeof copies / sizeof *copies; i++) {
+        hone_status (*copy)(const hone_device *, void *, const void *, size_t) =
+            copies[i].in ? hone_device_copy_in : hone_device_copy_out;
+        ck_fails(copy(&device, copies[i].to, copies[i].from, 1000), HONE_ERR_UNSUPPORTED,
+                 "CUDA: cannot copy memory");
+    }
+    ck_fails(hone_device_zero(&device, base + 1, 1000), HONE_ERR_UNSUPPORTED, "CUDA: cannot set");
+    ck_ok(hone_device_copy_out(&device, host, base, 1000));
+    hone_buffer_free(&buffer);
+    ck_fails(hone_device_copy_out(&device, host, base, 1000), HONE_ERR_UNSUPPORTED,
+             "CUDA: cannot copy memory");
+    hone_device_close(&device);
+}
+END_TEST
+
+#ifndef __SANITIZE_ADDRESS__ /* which sees these signals first */
+START_TEST(host_that_reads_device_memory_is_ended) {
+    hone_device device;
+    hone_buffer buffer;
+    open_one(&device, &buffer);
+    (void)*(volatile const char *)buffer.base;
+}
+END_TEST
+
+START_TEST(memory_given_back_twice_ends_the_program) {
+    hone_device device;
+    hone_buffer buffer;
+    open_one(&device, &buffer);
+    hone_buffer again = buffer;
+    hone_buffer_free(&buffer);
+    hone_buffer_free(&again);
+}
+END_TEST
+#endif
+
+START_TEST(second_device_of_a_process_is_refused) {
+    hone_device device, other;
+    ck_ok(hone_device_open(&device, HONE_DEVICE_AUTO));
+    ck_assert_int_eq(device.kind, HONE_DEVICE_CUDA);
+    ck_fails(hone_device_open_cuda(&other, 0), HONE_ERR_UNSUPPORTED, "open in this process");
+    hone_device_close(&other);
+    hone_device_close(&device);
+}
+END_TEST
+
+START_TEST(failed_launch_shows_when_a_result_is_read) {
+    hone_device device;
+    hone_buffer buffer;
+    float found;
+    open_cuda(&device);
+    ck_ok(hone_buffer_new(&buffer, &device, sizeof found));
+    fake_cudart_settings.bad_launch = true;
+    device.kernels->zero(buffer.base, 1);
+    ck_fails(hone_device_copy_out(&device, &found, buffer.base, sizeof found), HONE_ERR_UNSUPPORTED,
+             "a computation could not be started: refused");
+    ck_ok(hone_device_copy_out(&device, &found, buffer.base, sizeof found));
+    fake_cudart_settings.broken_after = 1;
+    device.kernels->zero(buffer.base, 1);
+    for (int i = 0; i < 2; i++) { /* this one does not pass */
+        ck_fails(hone_device_copy_out(&device, &found, buffer.base, sizeof found),
+                 HONE_ERR_UNSUPPORTED, "go on from the last checkpoint by --resume");
+    }
+    ck_fails(hone_device_wait(&device), HONE_ERR_UNSUPPORTED, "illegal memory access");
+    hone_buffer_free(&buffer);
+    hone_device_close(&device);
+}
+END_TEST
+
+/* --- Steps --- */
+
+enum { TOKENS = 9, FIRST = 5, RANK = 3 };
+
+/* How a step is taken. */
+typedef struct way {
+    const char *name;
+    hone_recompute recompute;
+    bool bf16_activations, dropout, full, int8, bf16;
+} way;
+
+/* A model on a device, what is trained of it, and a batch of two documents. */
+typedef struct stepper {
+    hone_device device;
+    hone_model *model;
+    hone_adapter *adapter; /* NULL: all is trained */
+    hone_params *params;
+    hone_device_batch batch;
+    hone_buffer key; /* of dropout */
+    hone_tape *tape;
+    hone_forward forward;
+    double loss;
+    float *grads; /* owned, on the host */
+} stepper;
+
+static void load_batch(hone_device_batch *batch, const hone_device *device, int64_t vocabulary) {
+    int32_t ids[TOKENS], positions[TOKENS], row[TOKENS], target[TOKENS];
+    uint32_t records[TOKENS];
+    int32_t begin[] = {0, FIRST}, length[] = {FIRST, TOKENS - FIRST};
+    int64_t rows = 0;
+    for (int32_t i = 0; i < TOKENS; i++) {
+        ids[i] = (int32_t)((3 + i * 37) % vocabulary);
+        positions[i] = i < FIRST ? i : i - FIRST;
+        records[i] = i < FIRST ? 4 : 7;
+    }
+    for (int32_t i = 1; i < TOKENS; i++) {
+        if (i == FIRST || i == 2) continue;
+        row[rows] = i - 1;
+        target[rows++] = ids[i];
+    }
+    hone_batch host = {.tokens = TOKENS,
+                       .ids = ids,
+                       .positions = positions,
+                       .records = records,
+                       .documents = 2,
+                       .document_begin = begin,
+                       .document_length = length,
+                       .rows = rows,
+                       .row = row,
+                       .target = target};
+    ck_ok(hone_device_batch_new(batch, device, TOKENS, FIRST));
+    ck_ok(hone_device_batch_load(batch, &host));
+    batch->loss.weight = 1.0 / (double)rows;
+}
+
+/* New factors, of which B is not left at zero: every gradient is then something. */
+static void draw_adapter(stepper *s) {
+    ck_ok(hone_adapter_new(&s->adapter, s->model, 0x7f, RANK, 2 * RANK, 1));
+    for (size_t i = 0; i < s->adapter->params.count; i++) {
+        const hone_param *param = &s->adapter->params.items[i];
+        if (!strstr(param->name, "lora_B")) continue;
+        int64_t n = hone_tensor_count(param->tensor);
+        float *values = hone_alloc((size_t)n, sizeof *values);
+        for (int64_t k = 0; k < n; k++) values[k] = 0.01f * (float)(k * 7 % 11 - 5);
+        ck_ok(hone_device_copy_in(&s->device, param->tensor->data, values,
+                                  (size_t)n * sizeof *values));
+        hone_free(values);
+    }
+}
+
+static void build(stepper *s) {
+    ck_ok(hone_transformer_loss(s->tape, &s->forward, &s->batch.loss));
+    ck_ok(hone_tape_backward(s->tape));
+}
+
+static void open_stepper(stepper *s, const char *path, const way *how) {
+    ck_ok(hone_model_open(&s->model, path, &s->device));
+    if (how->full) {
+        ck_ok(hone_model_train_all(s->model));
+        s->params = &s->model->params;
+    } else {
+        draw_adapter(s);
+        s->params = &s->adapter->params;
+    }
+    if (how->int8) ck_ok(hone_model_int8(s->model, s->model->arch.layers));
+    hone_model_bf16(s->model, how->bf16);
+    load_batch(&s->batch, &s->device, s->model->arch.vocabulary);
+    const uint64_t key = 0x123456789abcdef;
+    ck_ok(hone_buffer_new(&s->key, &s->device, sizeof key));
+    ck_ok(hone_device_copy_in(&s->device, s->key.base, &key, sizeof key));
+    if (s->adapter && how->dropout) s->adapter->dropout = 0.25;
+    s->forward = (hone_forward){.model = s->model,
+                                .adapter = s->adapter,
+                                .tokens = &s->batch.tokens,
+                                .dropout_key = how->dropout ? s->key.base : NULL,
+                                .recompute = how->recompute,
+                                .bf16_activations = how->bf16_activations};
+    ck_ok(hone_model_rope(s->model, TOKENS));
+    ck_ok(hone_tape_new(&s->tape, &s->device));
+}
+
+static void take_step(stepper *s) {
+    hone_tape_plan(s->tape, true);
+    build(s);
+    ck_ok(hone_tape_plan_done(s->tape));
+    ck_ok(hone_tape_reserve(s->tape));
+    ck_ok(hone_device_zero(&s->device, s->params->grads.base, s->params->grads.bytes));
+    hone_tape_begin(s->tape);
+    build(s);
+    ck_ok(hone_device_batch_loss(&s->loss, &s->batch));
+    s->grads = hone_alloc((size_t)s->params->elements, sizeof *s->grads);
+    ck_ok(
+        hone_device_copy_out(&s->device, s->grads, s->params->grads.base, s->params->grads.bytes));
+}
+
+static void close_model(stepper *s) {
+    hone_tape_free(s->tape);
+    hone_buffer_free(&s->key);
+    hone_device_batch_free(&s->batch);
+    hone_adapter_free(s->adapter);
+    hone_model_close(s->model);
+    hone_free(s->grads);
+}
+
+static void close_stepper(stepper *s) {
+    close_model(s);
+    hone_device_close(&s->device);
+}
+
+/* Largest difference of the gradients of a parameter by their norm there, over all parameters. */
+static double distance(const stepper *found, const stepper *wanted) {
+    double most = 0;
+    int64_t at = 0;
+    for (size_t i = 0; i < wanted->params->count; i++) {
+        int64_t n = hone_tensor_count(wanted->params->items[i].tensor);
+        double apart = 0, norm = 0;
+        for (int64_t end = at + n; at < end; at++) {
+            double g = (double)wanted->grads[at], d = (double)found->grads[at] - g;
+            apart += d * d;
+            norm += g * g;
+        }
+        ck_assert_msg(norm > 0 || apart == 0, "no gradient of %s", wanted->params->items[i].name);
+        if (norm > 0) most = fmax(most, sqrt(apart / norm));
+    }
+    return most;
+}
+
+/* Where a rounding to int8 falls the other way, much more is off than that. */
+static double near(const way *how) {
+    return how->int8 || how->bf16 ? 1e-3 : 1e-5;
+}
+
+static void check_steps(const char *path, const way *how) {
+    stepper wanted = {0}, found = {0};
+    hone_device_open_ref(&wanted.device);
+    open_cuda(&found.device);
+    open_stepper(&wanted, path, how);
+    open_stepper(&found, path, how);
+    take_step(&wanted);
+    take_step(&found);
+    ck_assert_msg(fabs(found.loss - wanted.loss) <= near(how) * wanted.loss,
+                  "%s %s: loss %.9g instead of %.9g", path, how->name, found.loss, wanted.loss);
+    double apart = distance(&found, &wanted);
+    ck_assert_msg(apart <= near(how), "%s %s: gradients are %g apart", path, how->name, apart);
+    close_stepper(&wanted);
+    close_stepper(&found);
+}
+
+static const char *const families[] = {
+    "llama", "llama.gguf", "llama3-rope", "mistral",     "mistral.gguf",
+    "qwen2", "qwen3",      "smollm3",     "gemma2",      "gemma3",
+    "phi3",  "gpt2",       "qwen2.gguf",  "gemma3.gguf", "phi3.gguf",
+};
+enum { FAMILIES = sizeof families / sizeof *families };
+
+START_TEST(step_of_every_family_is_that_of_the_cpu) {
+    const char *data = hone_test_data("tiny-archs");
+    if (data) check_steps(test_text(data, families[_i]), &(way){.name = "lora", .dropout = _i % 2});
+}
+END_TEST
+
+static const way ways[] = {
+    {.name = "dropout", .dropout = true},
+    {.name = "recomputed", .recompute = HONE_RECOMPUTE_FULL, .dropout = true},
+    {.name = "full", .full = true},
+    {.name = "int8", .int8 = true},
+    {.name = "bf16", .bf16 = true},
+    {.name = "recomputed attention", .recompute = HONE_RECOMPUTE_ATTENTION},
+    {.name = "full, recomputed", .full = true, .recompute = HONE_RECOMPUTE_SELECTIVE},
+};
+enum { WAYS = sizeof ways / sizeof *ways };
+
+static const char *const fixtures[] = {"grouped-tied", "untied-odd", "llama3-rope", "sharded-bf16"};
+enum { FIXTURES = sizeof fixtures / sizeof *fixtures };
+
+START_TEST(step_in_every_way_is_that_of_the_cpu) {
+    check_steps(test_text(test_fixture("models"), fixtures[_i % FIXTURES]), &ways[_i]);
+}
+END_TEST
+
+/* --- Base types --- */
+
+/* A Llama whose rows are whole blocks of every type. */
+static const char wide[] =
+    "{\"model_type\": \"llama\", \"num_hidden_layers\": 1, \"hidden_size\": 256, "
+    "\"num_attention_heads\": 2, \"num_key_value_heads\": 1, \"intermediate_size\": 256, "
+    "\"vocab_size\": 384, \"max_position_embeddings\": 64, \"tie_word_embeddings\": false}";
+
+static void write_wide(const char *path) {
+    hone_model *model;
+    const char *config = test_path("config.json");
+    hone_export_options as = {.tokenizer_path = test_fixture("models/grouped-tied"),
+                              .name = "wide"};
+    ck_ok(hone_file_put(config, wide, strlen(wide)));
+    ck_ok(hone_model_create(&model, config, &test_device, 7));
+    ck_ok(hone_model_export_gguf(model, NULL, path, &as));
+    hone_model_close(model);
+}
+
+static const hone_dtype types[] = {
+    HONE_F16,  HONE_BF16, HONE_Q4_0, HONE_Q4_1, HONE_Q5_0,   HONE_Q5_1,   HONE_Q8_0,  HONE_Q2_K,
+    HONE_Q3_K, HONE_Q4_K, HONE_Q5_K, HONE_Q6_K, HONE_IQ4_NL, HONE_IQ4_XS, HONE_MXFP4,
+};
+enum { TYPES = sizeof types / sizeof *types };
+
+static void write_matrix(hone_gguf_writer *writer, const hone_gguf_tensor *t, hone_dtype type) {
+    size_t bytes = (size_t)t->rows * hone_dtype_row_bytes(type, t->cols);
+    void *blocks = hone_alloc(1, bytes);
+    ck_assert_uint_eq(t->type, HONE_F32);
+    ck_ok(hone_quantize(blocks, type, (const float *)t->data, t->rows, t->cols));
+    ck_ok(hone_gguf_data(writer, blocks, bytes));
+    hone_free(blocks);
+}
+
+/* The same file with matrices of another type. */
+static void write_typed(const char *path, const char *from, hone_dtype type) {
+    hone_gguf *gguf;
+    hone_gguf_writer *writer;
+    ck_ok(hone_gguf_open(&gguf, from));
+    ck_ok(hone_gguf_writer_new(&writer));
+    ck_ok(hone_gguf_set_all(writer, gguf));
+    size_t count = hone_gguf_tensor_count(gguf);
+    for (size_t i = 0; i < count; i++) {
+        const hone_gguf_tensor *t = hone_gguf_tensor_at(gguf, i);
+        uint32_t number = t->n_dims > 1 ? (uint32_t)type : t->type;
+        ck_ok(hone_gguf_add_tensor(writer, t->name, number, t->n_dims, t->sizes));
+    }
+    ck_ok(hone_gguf_begin(writer, path));
+    for (size_t i = 0; i < count; i++) {
+        const hone_gguf_tensor *t = hone_gguf_tensor_at(gguf, i);
+        if (t->n_dims > 1) {
+            write_matrix(writer, t, type);
+        } else {
+            ck_ok(hone_gguf_data(writer, t->data, t->bytes));
+        }
+    }
+    ck_ok(hone_gguf_commit(writer));
+    hone_gguf_writer_free(writer);
+    hone_gguf_close(gguf);
+}
+
+START_TEST(step_of_every_base_type_is_that_of_the_cpu) {
+    write_wide(test_path("wide.gguf"));
+    write_typed(test_path("typed.gguf"), test_path("wide.gguf"), types[_i]);
+    check_steps(test_path("typed.gguf"), &(way){.name = "typed"});
+}
+END_TEST
+
+START_TEST(step_of_a_plain_base_is_that_of_the_cpu) {
+    write_wide(test_path("wide.gguf"));
+    check_steps(test_path("wide.gguf"), &(way){.name = "f32"});
+}
+END_TEST
+
+/* --- Runs --- */
+
+static const char shopping[] = "{\"text\": \"a b\"}\n{\"text\": \"c d\"}\n{\"text\": \"b a\"}\n"
+                               "{\"text\": \"d c\"}\n{\"text\": \"a d\"}\n{\"text\": \"c b\"}\n";
+
+static hone_train_options run_options(const char *out, const char *device) {
+    hone_train_options o = options_for(out);
+    static const char *const tiny[] = {"steps=3",
+                                       "seq_len=8",
+                                       "batch_size=1",
+                                       "accumulation=1",
+                                       "rank=2",
+                                       "alpha=4",
+                                       "dropout=0.1",
+                                       "eval_fraction=0.2",
+                                       "eval_every=2",
+                                       "early_stop=9",
+                                       "recompute=auto",
+                                       "checkpoint_every=1",
+                                       "checkpoint_keep=9",
+                                       "compute=f32"};
+    for (size_t i = 0; i < sizeof tiny / sizeof *tiny; i++) set(&o, tiny[i]);
+    char text[32];
+    snprintf(text, sizeof text, "device=%s", device);
+    set(&o, text);
+    ck_ok(hone_train_options_check(&o));
+    return o;
+}
+
+static hone_train_result run_whole(const char *out, const char *device) {
+    hone_train_result result;
+    hone_train_options o = run_options(out, device);
+    ck_ok(hone_train(&result, &o, false, &silent));
+    hone_train_options_free(&o);
+    ck_assert_int_eq(result.steps, 3);
+    return result;
+}
+
+static void check_text(const char *run, const char *name, const char *text) {
+    char path[512];
+    hone_buf found = {0};
+    snprintf(path, sizeof path, "%s/%s", run, name);
+    ck_ok(hone_file_get(&found, path));
+    ck_assert_msg(strstr(found.data, text), "%s has no \"%s\"", name, text);
+    hone_buf_free(&found);
+}
+
+START_TEST(run_on_device_has_the_losses_of_the_cpu_and_resumes_to_the_same_bits) {
+    make_folder();
+    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    hone_train_result cpu = run_whole(in_folder("cpu"), "cpu");
+    ck_assert_int_eq(fake_cudart_used().launches, 0);
+    hone_train_result cuda = run_whole(in_folder("cuda"), "cuda");
+    ck_assert_int_gt(fake_cudart_used().launches, 0);
+    ck_assert_double_eq_tol(cuda.first_loss, cpu.first_loss, 1e-5 * cpu.first_loss);
+    ck_assert_double_eq_tol(cuda.last_loss, cpu.last_loss, 1e-4 * cpu.last_loss);
+    ck_assert(cuda.has_eval);
+    ck_assert_double_eq_tol(cuda.eval_loss, cpu.eval_loss, 1e-4 * cpu.eval_loss);
+    check_text(in_folder("cuda"), "run.yaml", "device: cuda");
+    check_text(in_folder("cuda"), "run.yaml", "cuda, Fenced 0");
+    hone_train_options parts = run_options(in_folder("parts"), "auto");
+    hone_train_result result;
+    stop_flag = 0;
+    stop_after = 2;
+    ck_fails(hone_train(&result, &parts, false, &stopping), HONE_ERR_INTERRUPTED, "--resume");
+    stop_flag = 0;
+    stop_after = -1;
+    ck_ok(hone_train(&result, &parts, true, &stopping));
+    ck_assert_int_eq(result.resumed_from, 2);
+    check_same_file(in_folder("cuda"), in_folder("parts"), "adapter/adapter_model.safetensors");
+    hone_train_options_free(&parts);
+    remove_folder();
+}
+END_TEST
+
+static void keep_profile(void *context, const char *text) {
+    hone_buf *out = context;
+    ck_ok(hone_buf_puts(out, text));
+}
+
+/* The device is measured when the run has closed it. */
+START_TEST(run_on_device_is_profiled) {
+    make_folder();
+    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    hone_train_options o = run_options(in_folder("run"), "cuda");
+    hone_buf table = {0};
+    hone_train_result result;
+    set(&o, "steps=1");
+    ck_ok(hone_train(&result, &o, false,
+                     &(hone_train_observer){.context = &table, .profile = keep_profile}));
+    ck_assert_ptr_nonnull(strstr(table.data, "attention"));
+    hone_buf_free(&table);
+    hone_train_options_free(&o);
+    remove_folder();
+}
+END_TEST
+
+/* One step each. */
+static const char *const kinds[] = {"full=true", "compute=int8", "compute=bf16", "activations=bf16",
+                                    "seed=7"};
+enum { KINDS = sizeof kinds / sizeof *kinds };
+
+START_TEST(run_of_every_kind_has_the_losses_of_the_cpu) {
+    static const char *const devices[] = {"cpu", "cuda"};
+    hone_train_result results[2];
+    make_folder();
+    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    for (int d = 0; d < 2; d++) {
+        hone_train_options o = run_options(in_folder(devices[d]), devices[d]);
+        set(&o, "steps=1");
+        set(&o, kinds[_i]);
+        ck_ok(hone_train(&results[d], &o, false, &silent));
+        hone_train_options_free(&o);
+    }
+    ck_assert_double_eq_tol(results[1].first_loss, results[0].first_loss, 1e-4);
+    ck_assert_double_eq_tol(results[1].eval_loss, results[0].eval_loss, 1e-3);
+    remove_folder();
+}
+END_TEST
+
+static double loss_of_run(hone_device_kind kind, const char *run) {
+    hone_session s;
+    hone_buf warning = {0};
+    hone_evaluator *evaluator;
+    hone_evaluation e;
+    ck_ok(hone_session_open(&s, kind, test_fixture(MODEL), NULL, "plain", 1, 0, false));
+    ck_assert_int_eq(s.device.kind, kind);
+    ck_ok(hone_session_open_adapter(&s, &warning, run));
+    ck_ok(hone_session_open_data(&s, in_folder("records.jsonl"), NULL, &(hone_samples_options){0}));
+    ck_ok(hone_evaluator_new(&evaluator, s.model, s.adapter, s.samples, HONE_SPLIT_ALL));
+    ck_ok(hone_evaluate(&e, evaluator));
+    hone_evaluator_free(evaluator);
+    hone_session_close(&s);
+    hone_buf_free(&warning);
+    return e.loss;
+}
+
+START_TEST(adapter_of_a_run_is_evaluated_on_the_device) {
+    make_folder();
+    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    (void)run_whole(in_folder("run"), "cpu");
+    double wanted = loss_of_run(HONE_DEVICE_CPU, in_folder("run"));
+    double found = loss_of_run(HONE_DEVICE_CUDA, in_folder("run"));
+    ck_assert_double_eq_tol(found, wanted, 1e-5 * wanted);
+    remove_folder();
+}
+END_TEST
+
+START_TEST(run_resumed_on_another_device_is_refused) {
+    make_folder();
+    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    hone_train_options o = run_options(in_folder("run"), "cuda");
+    hone_train_result result;
+    stop_flag = 0;
+    stop_after = 1;
+    ck_fails(hone_train(&result, &o, false, &stopping), HONE_ERR_INTERRUPTED, "step 1");
+    set(&o, "device=cpu");
+    ck_fails(hone_train(&result, &o, true, &silent), HONE_ERR_USAGE, "changed since");
+    hone_train_options_free(&o);
+    remove_folder();
+}
+END_TEST
+
+START_TEST(run_without_room_on_the_device_says_what_it_needs) {
+    make_folder();
+    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    hone_train_options o = run_options(in_folder("run"), "cuda");
+    hone_train_result result;
+    fake_cudart_settings.memory = 100 << 10; /* less than the weights */
+    ck_fails(hone_train(&result, &o, false, &silent), HONE_ERR_MEMORY, "the GPU has no room for");
+    fake_cudart_settings.memory = 900 << 10; /* they, but no step */
+    ck_fails(hone_train(&result, &o, false, &silent), HONE_ERR_MEMORY, "the run needs");
+    hone_train_options_free(&o);
+    remove_folder();
+}
+END_TEST
+
+/* --- What is made of a model on a device --- */
+
+START_TEST(export_of_an_adapted_model_on_device_is_that_of_the_cpu) {
+    static const char *const names[] = {"untied-odd", "sharded-bf16"};
+    stepper cpu = {0}, cuda = {0};
+    hone_device_open_ref(&cpu.device);
+    open_cuda(&cuda.device);
+    for (int i = 0; i < 2; i++) {
+        const char *path = test_text(test_fixture("models"), names[i]);
+        open_stepper(&cpu, path, &(way){.name = "export"});
+        open_stepper(&cuda, path, &(way){.name = "export"});
+        hone_export_options as = {.name = "same"};
+        ck_ok(hone_model_export_gguf(cpu.model, cpu.adapter, test_path("cpu.gguf"), &as));
+        ck_ok(hone_model_export_gguf(cuda.model, cuda.adapter, test_path("cuda.gguf"), &as));
+        hone_buf files[2] = {{0}};
+        ck_ok(hone_file_get(&files[0], test_path("cpu.gguf")));
+        ck_ok(hone_file_get(&files[1], test_path("cuda.gguf")));
+        ck_assert_uint_eq(files[0].length, files[1].length);
+        ck_assert_mem_eq(files[0].data, files[1].data, files[0].length);
+        for (int f = 0; f < 2; f++) hone_buf_free(&files[f]);
+        close_model(&cpu);
+        close_model(&cuda);
+    }
+    hone_device_close(&cuda.device);
+}
+END_TEST
+
+START_TEST(generation_on_device_chooses_the_tokens_of_the_cpu) {
+    enum { PROMPT = 4, MORE = 3 };
+    const int32_t prompt[PROMPT] = {5, 9, 200, 31};
+    const hone_sampling greedy = {.top_p = 1};
+    int32_t said[2][MORE];
+    hone_device devices[2];
+    hone_device_open_ref(&devices[0]);
+    open_cuda(&devices[1]);
+    for (int d = 0; d < 2; d++) {
+        hone_model *model;
+        hone_generator *generator;
+        ck_ok(hone_model_open(&model, test_fixture("models/grouped-tied"), &devices[d]));
+        ck_ok(hone_generator_new(&generator, model, NULL, PROMPT + MORE));
+        ck_ok(hone_generator_feed(generator, prompt, PROMPT));
+        for (int i = 0; i < MORE; i++) {
+            ck_ok(hone_generator_choose(&said[d][i], generator, &greedy));
+            ck_ok(hone_generator_feed(generator, &said[d][i], 1));
+        }
+        hone_generator_free(generator);
+        hone_model_close(model);
+        hone_device_close(&devices[d]);
+    }
+    ck_assert_mem_eq(said[0], said[1], sizeof said[0]);
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("cuda_device");
+    TCase *values = tcase_create("values"), *errors = tcase_create("errors");
+    tcase_add_checked_fixture(values, start, stop);
+    tcase_set_timeout(values, 60);
+    tcase_add_test(values, buffer_on_device_holds_zeros_and_copies);
+    tcase_add_test(values, attention_pairs_of_segments_on_device_are_those_of_the_reference);
+    suite_add_tcase(suite, values);
+    tcase_add_test(errors, device_says_how_much_memory_is_left);
+    tcase_add_unchecked_fixture(errors, fake_cudart_reset, fake_cudart_reset);
+    tcase_add_loop_test(errors, device_that_cannot_be_used_is_refused_with_the_cause, 0, UNUSABLE);
+    tcase_add_test(errors, fake_refuses_copies_that_are_not_between_one_piece_and_the_host);
+#ifndef __SANITIZE_ADDRESS__
+    tcase_add_test_raise_signal(errors, host_that_reads_device_memory_is_ended, SIGSEGV);
+    tcase_add_test_raise_signal(errors, memory_given_back_twice_ends_the_program, SIGABRT);
+#endif
+    tcase_add_test(errors, second_device_of_a_process_is_refused);
+    tcase_add_test(errors, failed_launch_shows_when_a_result_is_read);
+    suite_add_tcase(suite, errors);
+    TCase *backends = tcase_create("backends");
+    tcase_add_checked_fixture(backends, start, stop);
+    tcase_set_timeout(backends, 60);
+    tcase_add_loop_test(backends, step_of_every_family_is_that_of_the_cpu, 0, FAMILIES);
+    tcase_add_loop_test(backends, step_in_every_way_is_that_of_the_cpu, 0, WAYS);
+    tcase_add_loop_test(backends, step_of_every_base_type_is_that_of_the_cpu, 0, TYPES);
+    tcase_add_test(backends, step_of_a_plain_base_is_that_of_the_cpu);
+    tcase_add_test(backends, export_of_an_adapted_model_on_device_is_that_of_the_cpu);
+    tcase_add_test(backends, generation_on_device_chooses_the_tokens_of_the_cpu);
+    suite_add_tcase(suite, backends);
+    TCase *runs = tcase_create("runs");
+    tcase_add_checked_fixture(runs, start, stop);
+    tcase_set_timeout(runs, 60);
+    tcase_add_test(runs, run_on_device_has_the_losses_of_the_cpu_and_resumes_to_the_same_bits);
+    tcase_add_loop_test(runs, run_of_every_kind_has_the_losses_of_the_cpu, 0, KINDS);
+    tcase_add_test(runs, adapter_of_a_run_is_evaluated_on_the_device);
+    tcase_add_test(runs, run_on_device_is_profiled);
+    tcase_add_test(runs, run_resumed_on_another_device_is_refused);
+    tcase_add_test(runs, run_without_room_on_the_device_says_what_it_needs);
+    suite_add_tcase(suite, runs);
+    return hone_test_run(suite);
+}
