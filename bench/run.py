@@ -27,10 +27,18 @@ BEGIN, END = "<!-- written by bench/run.sh --readme: {} -->\n", "<!-- end of wha
 
 
 class Table:
-    """Rows of (what, peer, hone, ratio, goal, held), and every figure behind them."""
+    """Rows of (what, peer, hone, ratio, goal, held), and every figure behind them; by which kernels hone computes."""
 
-    def __init__(self):
-        self.rows, self.figures = [], {}
+    def __init__(self, kernels):
+        self.rows, self.figures, self.kernels = [], {}, kernels
+
+    def modes(self):
+        """Compute modes with the steps to measure."""
+        return {"f32": 6, "int8": 8, **({"bf16": 8} if self.has_bf16() else {})}
+
+    def has_bf16(self):
+        """Whether the processor multiplies in bf16, for either side."""
+        return "bf16" in self.kernels
 
     def add(self, what, peer, own, ratio, goal, held):
         self.rows.append((what, peer, own, ratio, goal, "yes" if held else "no"))
@@ -80,24 +88,26 @@ def lora(table, all_variants):
     """LoRA r=16 on every linear layer, 4 rows of 512 tokens, f32."""
     model = make()
     stem = make("full", 512)
-    peer, own, fast = in_turns(
-        table,
-        {
-            "peft f32": lambda: measure.peft(model, stem + ".samples.jsonl", steps=4),
-            "hone f32": lambda: measure.hone_train(model, stem + ".jsonl", 6, 4, 512),
-            "hone int8": lambda: measure.hone_train(model, stem + ".jsonl", 8, 4, 512, compute="int8"),
-        },
-    )
+    ways = {"peft f32": lambda: measure.peft(model, stem + ".samples.jsonl", steps=4)}
+    if table.has_bf16():
+        ways["peft bf16"] = lambda: measure.peft(model, stem + ".samples.jsonl", steps=4, dtype="bfloat16")
+    for mode, steps in table.modes().items():
+        ways[f"hone {mode}"] = lambda mode=mode, steps=steps: measure.hone_train(model, stem + ".jsonl", steps, 4, 512, compute=mode)
+    measured = dict(zip(ways, in_turns(table, ways)))
+    peer, own, fast, native = (measured.get(name) for name in ["peft f32", "hone f32", "hone int8", "hone bf16"])
     small = table.keep("hone int8, bf16", measure.hone_train(model, stem + ".jsonl", 6, 4, 512, compute="int8", activations="bf16"))
     selective = table.keep("hone f32, selective", measure.hone_train(model, stem + ".jsonl", 4, 4, 512, recompute="selective"))
     saving = table.keep("hone f32, recompute", measure.hone_train(model, stem + ".jsonl", 4, 4, 512, recompute="full"))
     table.keep("peft f32, recompute", measure.peft(model, stem + ".samples.jsonl", steps=2, recompute=True))
     if all_variants:
         for name, options in [("bf16", {"dtype": "bfloat16"}), ("compile", {"compile": True})]:
-            table.keep(f"peft {name}", measure.peft(model, stem + ".samples.jsonl", steps=3, warmup=2, **options))
+            if f"peft {name}" not in table.figures:
+                table.keep(f"peft {name}", measure.peft(model, stem + ".samples.jsonl", steps=3, warmup=2, **options))
     best = max(row["tokens_per_second"] for name, row in table.figures.items() if name.startswith("peft"))
     table.at_least("135M, 4×512, f32: speed", best, own["tokens_per_second"], 2.0, "tokens/s")
     table.at_least("135M, 4×512, int8: speed", best, fast["tokens_per_second"], 4.0, "tokens/s")
+    if native:
+        table.at_least("135M, 4×512, bf16: speed", best, native["tokens_per_second"], 2.0, "tokens/s")
     table.at_most("135M, 4×512, int8: memory", peer["peak_bytes"], fast["peak_bytes"], 0.3)
     about = f"{small['tokens_per_second']:.4g} tokens/s"
     table.at_most(f"the same with activations in bf16 ({about}): memory", peer["peak_bytes"], small["peak_bytes"], 0.3)
@@ -122,19 +132,22 @@ def qwen2(table, _):
     """The 0.5B Qwen2 shape, one row of 512 tokens."""
     model = make(shape="qwen2-0.5b")
     stem = make("full", 512, shape="qwen2-0.5b")
-    plain, saving, own, fast = in_turns(
-        table,
-        {
-            "0.5B peft": lambda: measure.peft(model, stem + ".samples.jsonl", batch=1, steps=4),
-            "0.5B peft, recompute": lambda: measure.peft(model, stem + ".samples.jsonl", batch=1, steps=4, recompute=True),
-            "0.5B hone f32": lambda: measure.hone_train(model, stem + ".jsonl", 5, 1, 512),
-            "0.5B hone int8": lambda: measure.hone_train(model, stem + ".jsonl", 8, 1, 512, compute="int8"),
-        },
-    )
+    ways = {
+        "0.5B peft": lambda: measure.peft(model, stem + ".samples.jsonl", batch=1, steps=4),
+        "0.5B peft, recompute": lambda: measure.peft(model, stem + ".samples.jsonl", batch=1, steps=4, recompute=True),
+    }
+    if table.has_bf16():
+        ways["0.5B peft bf16"] = lambda: measure.peft(model, stem + ".samples.jsonl", batch=1, steps=4, dtype="bfloat16")
+    for mode, steps in table.modes().items():
+        ways[f"0.5B hone {mode}"] = lambda mode=mode, steps=steps: measure.hone_train(model, stem + ".jsonl", steps, 1, 512, compute=mode)
+    measured = dict(zip(ways, in_turns(table, ways)))
+    plain, own, fast, native = (measured.get(f"0.5B {name}") for name in ["peft", "hone f32", "hone int8", "hone bf16"])
     small = table.keep("0.5B hone on q8_0", measure.hone_train(as_q8_0(model), stem + ".jsonl", 4, 1, 512, recompute="full"))
-    best = max(plain["tokens_per_second"], saving["tokens_per_second"])
+    best = max(row["tokens_per_second"] for name, row in measured.items() if "peft" in name)
     table.at_least("0.5B Qwen2, 1×512, f32: speed", best, own["tokens_per_second"], 2.0, "tokens/s")
     table.at_least("0.5B Qwen2, 1×512, int8: speed", best, fast["tokens_per_second"], 4.0, "tokens/s")
+    if native:
+        table.at_least("0.5B Qwen2, 1×512, bf16: speed", best, native["tokens_per_second"], 2.0, "tokens/s")
     table.at_most("0.5B Qwen2, 1×512, f32: memory", plain["peak_bytes"], own["peak_bytes"], 0.46)
     table.at_most("0.5B Qwen2, 1×512 on a Q8_0 base, recomputation: memory", plain["peak_bytes"], small["peak_bytes"], 0.15)
 
@@ -326,8 +339,8 @@ def main():
         sys.exit(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
     os.makedirs(CACHE, exist_ok=True)
     os.makedirs(OUT, exist_ok=True)
-    table = Table()
     own = json.loads(measure.run([measure.HONE, "doctor", "--json"])[0])
+    table = Table(own["kernels"])
     about = {"machine": machine(), "versions": versions(own), "date": datetime.date.today().isoformat(), "threads": measure.THREADS}
     for name in chosen:
         if name in NEED_DATA and not DATA:

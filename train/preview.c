@@ -145,8 +145,11 @@ hone_status hone_preview_make(hone_preview *out, hone_session *session, size_t m
     asker a = {.session = session, .max_tokens = max_tokens};
     out->samples = hone_alloc(most, sizeof *out->samples);
     hone_status status = out->samples ? HONE_OK : HONE_ERR_MEMORY;
-    if (status == HONE_OK && session->adapter) status = ask_all(out, &a, most, true);
-    if (status == HONE_OK) status = ask_all(out, &a, most, false);
+    if (status == HONE_OK && session->adapter) {
+        status = ask_all(out, &a, most, true);
+        most = out->count; /* no more are looked for again */
+    }
+    if (status == HONE_OK && most > 0) status = ask_all(out, &a, most, false);
     hone_chat_sample_free(&a.prompt);
     if (status != HONE_OK) hone_preview_free(out);
     return status;
