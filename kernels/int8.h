@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #include "base/dtype.h"
+#include "base/host_device.h"
 #include "base/status.h"
 #include "kernels/real.h"
 
@@ -32,11 +33,11 @@ enum {
         2, /* blocks: rows that are no wider always take residuals, which cost little there */
 };
 
-static inline int64_t hone_int8_blocks(int64_t width) {
+HONE_HOST_DEVICE static inline int64_t hone_int8_blocks(int64_t width) {
     return (width + HONE_INT8_BLOCK - 1) / HONE_INT8_BLOCK;
 }
 
-static inline int64_t hone_int8_tiles(int64_t tokens) {
+HONE_HOST_DEVICE static inline int64_t hone_int8_tiles(int64_t tokens) {
     return (tokens + HONE_INT8_TILE - 1) / HONE_INT8_TILE;
 }
 
@@ -63,7 +64,8 @@ size_t hone_int8_rows_bytes(int64_t tokens, int64_t width);
 hone_int8_rows hone_int8_rows_view(void *memory, int64_t tokens, int64_t width);
 
 /* Whether the residuals of a tile's block are there. */
-static inline bool hone_int8_is_fine(const hone_int8_rows *rows, int64_t tile_block) {
+HONE_HOST_DEVICE static inline bool hone_int8_is_fine(const hone_int8_rows *rows,
+                                                      int64_t tile_block) {
     return rows->marked[tile_block] > 0 || hone_int8_blocks(rows->width) <= HONE_INT8_NARROW;
 }
 
@@ -88,7 +90,7 @@ typedef struct hone_int8_weight {
 } hone_int8_weight;
 
 /* The factor of a row or column whose largest magnitude is `largest`: 1 where there is nothing to scale. */
-static inline float hone_int8_factor(float largest) {
+HONE_HOST_DEVICE static inline float hone_int8_factor(float largest) {
     return largest > 1e-30f && largest < 3e38f ? largest : 1.0f;
 }
 

@@ -144,6 +144,20 @@ inline uint32_t ballot(site at, uint32_t mask, bool vote) {
     return votes;
 }
 
+/* --- Arithmetic --- */
+
+/* c and the four products of the bytes of a and b. */
+inline int dot_bytes(int a, int b, int c) {
+    for (int i = 0; i < 32; i += 8) c += (int8_t)(a >> i) * (int8_t)(b >> i);
+    return c;
+}
+
+/* A product that is rounded by itself, whatever is done with it. */
+inline float rounded_product(float a, float b) {
+    volatile float product = a * b;
+    return product;
+}
+
 } // namespace emulator
 
 #define gridDim   (emulator::here->grid)
@@ -161,7 +175,9 @@ inline uint32_t ballot(site at, uint32_t mask, bool vote) {
 #define __shfl_sync(mask, value, from) emulator::exchanged(HONE_SITE, mask, value, from)
 #define __shfl_xor_sync(mask, value, bits)                                                         \
     emulator::exchanged(HONE_SITE, mask, value, emulator::lane() ^ (bits))
-#define __ffs(x) __builtin_ffs((int)(x))
+#define __ffs(x)        __builtin_ffs((int)(x))
+#define __dp4a(a, b, c) emulator::dot_bytes(a, b, c)
+#define __fmul_rn(a, b) emulator::rounded_product(a, b)
 
 #define HONE_SHARED(type, name, count)                                                             \
     emulator::shared_pointer<type> name(                                                           \
