@@ -1,0 +1,91 @@
+/*
+ * Products of matrices on a GPU: those in f32 and bf16 by cuBLASLt, those in int8 by hone's own kernels. What each computes
+ * stands at its member of hone_kernels.
+ *
+ * In f32 nothing is rounded below f32. A frozen weight is used where it lies when it has the dtype of the product and
+ * begins at a multiple of 16 bytes; otherwise rows of it, as many as a slab holds, are converted into the workspace, one
+ * slab after the other.
+ *
+ * Descriptors and algorithms are kept by shape, alignment of the operands and size of the workspace: a call that was made
+ * before with the same ones creates nothing, and may be captured in a CUDA graph.
+ */
+#ifndef HONE_KERNELS_CUDA_PRODUCTS_H
+#define HONE_KERNELS_CUDA_PRODUCTS_H
+
+#include "kernels/cuda/cuda.h"
+
+struct hone_cublaslt;
+
+enum {
+    /* Bytes: of parts of a workspace, and the most that cuBLASLt asks for. */
+    HONE_CUDA_ALIGNMENT = 256,
+    /* What cuBLAS recommends as its own workspace from Hopper on. */
+    HONE_CUDA_MATMUL_BYTES = 32 << 20,
+    HONE_CUDA_SLAB_BYTES = 64 << 20,
+};
+
+/* Makes what products need of the library, whose functions are copied. One at a time per process.
+ * Errors: UNSUPPORTED where cuBLASLt does not start. */
+HONE_MUST_USE hone_status hone_cuda_products_open(const struct hone_cublaslt *library);
+/* Gives everything back; no product may be running. Nothing to do when none is open. */
+void hone_cuda_products_close(void);
+
+/* The first failure of cuBLASLt since products were opened, with its message. Kernels cannot fail: who queued a step asks
+ * here, and throws its numbers away. */
+HONE_MUST_USE hone_status hone_cuda_products_status(void);
+
+/* Memory on the device for products without a workspace argument, the same at every call; to be given by who opens the
+ * device. Aligned to HONE_CUDA_ALIGNMENT; *bytes is its size. */
+void *hone_cuda_scratch(size_t *bytes);
+
+/* How many bytes of a workspace are for a slab and for cuBLASLt itself: the two above, unless set before any workspace is
+ * asked for. */
+void hone_cuda_products_sizes(size_t slab_bytes, size_t matmul_bytes);
+/* How many of `rows` rows of `row_bytes` are in a slab: whole blocks of 64, at least one, or all rows. */
+int64_t hone_cuda_slab_rows(int64_t rows, size_t row_bytes);
+
+void hone_gemm_cuda(float *c, const float *a, const float *b, int64_t m, int64_t n, int64_t k,
+                    bool trans_a, bool trans_b, int64_t lda, int64_t ldb, int64_t ldc, float alpha,
+                    float beta);
+
+void hone_linear_fwd_cuda(float *y, const float *x, const void *w, hone_dtype type,
+                          const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out,
+                          float beta, void *workspace);
+void hone_linear_bwd_cuda(float *dx, const float *dy, const void *w, hone_dtype type,
+                          const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out,
+                          float beta, void *workspace);
+size_t hone_linear_workspace_cuda(hone_dtype type, int64_t in, int64_t out, int64_t rank);
+
+void hone_bf16_fwd_cuda(float *y, const float *x, const void *w, hone_dtype type,
+                        const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out,
+                        float beta, void *workspace);
+void hone_bf16_bwd_cuda(float *dx, const float *dy, const void *w, hone_dtype type,
+                        const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out,
+                        float beta, void *workspace);
+size_t hone_bf16_workspace_cuda(hone_dtype type, int64_t tokens, int64_t in, int64_t out,
+                                int64_t rank, bool backward);
+
+void hone_lora_fwd_cuda(float *t, const float *x, const float *a, hone_lora_shape shape,
+                        void *workspace);
+void hone_lora_bwd_cuda(float *dt, float *da, float *db, const float *dy, const float *x,
+                        const float *t, const float *b, hone_lora_shape shape, void *workspace);
+size_t hone_lora_workspace_cuda(hone_lora_shape shape);
+
+void hone_int8_quantize_cuda(void *rows, hone_int8_counts *counts, const float *x,
+                             const float *column_factor, int64_t tokens, int64_t width);
+void hone_int8_fwd_cuda(float *y, const void *rows, const hone_int8_weight *w,
+                        const hone_low_rank *low, int64_t tokens, float beta, void *workspace);
+void hone_int8_bwd_cuda(float *dx, const void *rows, const hone_int8_weight *w,
+                        const hone_low_rank *low, int64_t tokens, float beta, void *workspace);
+size_t hone_int8_workspace_cuda(const hone_int8_weight *w, int64_t rank);
+void hone_int8_column_factors_cuda(float *factor, const hone_int8_weight *w);
+void hone_int8_row_factors_cuda(float *factor, const hone_int8_weight *w);
+void hone_int8_quantize_weight_cuda(int8_t *q, float *scale, const hone_int8_weight *w,
+                                    int64_t begin, int64_t rows);
+
+/* Operands of products: y[n] = the elements of x, of any dtype, rounded to bf16 to nearest even. */
+void hone_dequantize_bf16_cuda(uint16_t *y, const void *x, hone_dtype type, int64_t n);
+/* c[m,n] = beta c, rows ldc apart; 0 never reads. */
+void hone_scale_matrix_cuda(float *c, int64_t m, int64_t n, int64_t ldc, float beta);
+
+#endif
