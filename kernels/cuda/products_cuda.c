@@ -1,0 +1,213 @@
+/*
+ * Products in f32 and bf16, put together from single ones. A workspace is cut into parts that begin on
+ * HONE_CUDA_ALIGNMENT: the input rounded to bf16 (in that mode), a slab of the weight, and what cuBLASLt takes for itself.
+ */
+#include "kernels/cuda/products.h"
+
+#include "kernels/cuda/cuda.h"
+#include "kernels/cuda/matmul.h"
+
+enum { ROWS_AT_ONCE = 64, LEAST_ALIGNMENT = 16 };
+
+/* Parts of workspaces. */
+static struct { size_t slab, matmul; } bytes_of = {HONE_CUDA_SLAB_BYTES, HONE_CUDA_MATMUL_BYTES};
+
+void hone_cuda_products_sizes(size_t slab_bytes, size_t matmul_bytes) {
+    bytes_of.slab = slab_bytes;
+    bytes_of.matmul = matmul_bytes;
+}
+
+int64_t hone_cuda_slab_rows(int64_t rows, size_t row_bytes) {
+    int64_t fit =
+        row_bytes ? (int64_t)(bytes_of.slab / row_bytes) / ROWS_AT_ONCE * ROWS_AT_ONCE : rows;
+    if (fit < ROWS_AT_ONCE) fit = ROWS_AT_ONCE;
+    return fit < rows ? fit : rows;
+}
+
+/* --- Workspaces --- */
+
+static size_t whole(size_t bytes) {
+    return (bytes + HONE_CUDA_ALIGNMENT - 1) / HONE_CUDA_ALIGNMENT * HONE_CUDA_ALIGNMENT;
+}
+
+/* Takes a part from what is left of a workspace. */
+static void *take(char **left, size_t bytes) {
+    char *part = *left;
+    *left += whole(bytes);
+    return part;
+}
+
+/* A workspace begins on 64 bytes only. */
+static char *parts_of(void *workspace) {
+    return (char *)workspace +
+           (HONE_CUDA_ALIGNMENT - (uintptr_t)workspace % HONE_CUDA_ALIGNMENT) % HONE_CUDA_ALIGNMENT;
+}
+
+static size_t workspace_of(size_t parts) {
+    return HONE_CUDA_ALIGNMENT + parts + bytes_of.matmul;
+}
+
+/* --- Products in f32 alone --- */
+
+void hone_gemm_cuda(float *c, const float *a, const float *b, int64_t m, int64_t n, int64_t k,
+                    bool trans_a, bool trans_b, int64_t lda, int64_t ldb, int64_t ldc, float alpha,
+                    float beta) {
+    size_t bytes = 0;
+    void *scratch = hone_cuda_scratch(&bytes);
+    hone_matmul shape = {HONE_F32, trans_a, trans_b, m, n, k, lda, ldb, ldc};
+    hone_cuda_matmul(c, a, b, &shape, alpha, beta, scratch, bytes);
+}
+
+size_t hone_lora_workspace_cuda(hone_lora_shape shape) {
+    (void)shape;
+    return workspace_of(0);
+}
+
+void hone_lora_fwd_cuda(float *t, const float *x, const float *a, hone_lora_shape shape,
+                        void *workspace) {
+    int64_t in = shape.in, rank = shape.rank;
+    hone_matmul xa = {HONE_F32, false, true, shape.tokens, rank, in, in, in, rank};
+    hone_cuda_matmul(t, x, a, &xa, 1, 0, parts_of(workspace), bytes_of.matmul);
+}
+
+void hone_lora_bwd_cuda(float *dt, float *da, float *db, const float *dy, const float *x,
+                        const float *t, const float *b, hone_lora_shape shape, void *workspace) {
+    int64_t tokens = shape.tokens, in = shape.in, out = shape.out, rank = shape.rank;
+    float scale = (float)shape.scale;
+    void *space = parts_of(workspace);
+    hone_matmul of_t = {HONE_F32, false, false, tokens, rank, out, out, rank, rank};
+    hone_matmul of_b = {HONE_F32, true, false, out, rank, tokens, out, rank, rank};
+    hone_matmul of_a = {HONE_F32, true, false, rank, in, tokens, rank, in, in};
+    hone_cuda_matmul(dt, dy, b, &of_t, scale, 0, space, bytes_of.matmul);
+    if (db) hone_cuda_matmul(db, dy, t, &of_b, scale, 1, space, bytes_of.matmul);
+    if (da) hone_cuda_matmul(da, dt, x, &of_a, 1, 1, space, bytes_of.matmul);
+}
+
+/* --- Products with a frozen weight --- */
+
+/* One pass: y[T,out] = x w^T + beta y, or backward y[T,in] = x w + beta y. */
+typedef struct pass {
+    bool backward;
+    float *y;
+    const void *x;      /* of `operand` */
+    hone_dtype operand; /* HONE_F32 or HONE_BF16 */
+    const void *w;      /* [out,in] of `type` */
+    hone_dtype type;
+    int64_t tokens, in, out;
+    float beta;
+} pass;
+
+static size_t operand_bytes(hone_dtype operand) {
+    return operand == HONE_BF16 ? sizeof(uint16_t) : sizeof(float);
+}
+
+static bool lies_ready(const pass *p) {
+    return p->type == p->operand && (uintptr_t)p->w % LEAST_ALIGNMENT == 0;
+}
+
+/* Of the part of a workspace for a slab. A weight that would lie ready may be one that is not aligned. */
+static size_t slab_room(hone_dtype operand, int64_t in, int64_t out) {
+    size_t row = (size_t)in * operand_bytes(operand);
+    return whole((size_t)hone_cuda_slab_rows(out, row) * row);
+}
+
+/* Rows of the weight from `begin` on as an operand, converted into `room` where they do not lie ready. */
+static const void *slab_of(const pass *p, int64_t begin, int64_t rows, void *room) {
+    if (lies_ready(p)) return p->w;
+    const char *from = (const char *)p->w + hone_dtype_row_bytes(p->type, begin * p->in);
+    if (p->operand == HONE_BF16) {
+        hone_dequantize_bf16_cuda(room, from, p->type, rows * p->in);
+    } else {
+        hone_dequantize_cuda(room, from, p->type, rows * p->in);
+    }
+    return room;
+}
+
+/* A slab gives columns of the forward pass's output, and a part of every sum of the backward pass. */
+static void multiply_slab(const pass *p, const void *slab, int64_t begin, int64_t rows,
+                          void *space) {
+    const void *x = p->x;
+    float *y = p->y;
+    hone_matmul s = {p->operand, false, true, p->tokens, rows, p->in, p->in, p->in, p->out};
+    float beta = p->beta;
+    if (p->backward) {
+        s = (hone_matmul){p->operand, false, false, p->tokens, p->in, rows, p->out, p->in, p->in};
+        x = (const char *)x + (size_t)begin * operand_bytes(p->operand);
+        if (begin > 0) beta = 1;
+    } else {
+        y += begin;
+    }
+    hone_cuda_matmul(y, x, slab, &s, 1, beta, space, bytes_of.matmul);
+}
+
+static void multiply_weight(const pass *p, void *room, void *space) {
+    size_t row = (size_t)p->in * operand_bytes(p->operand);
+    int64_t most = lies_ready(p) ? p->out : hone_cuda_slab_rows(p->out, row);
+    int64_t begin = 0;
+    do { /* once also for a weight without rows: beta counts */
+        int64_t rows = p->out - begin < most ? p->out - begin : most;
+        multiply_slab(p, slab_of(p, begin, rows, room), begin, rows, space);
+        begin += most;
+    } while (begin < p->out);
+}
+
+/* y[T,out] += scale t b^T, or backward y[T,in] += scale t a. */
+static void add_low(const pass *p, const hone_low_rank *low, void *space) {
+    int64_t rank = low->rank;
+    hone_matmul s = {HONE_F32, false, true, p->tokens, p->out, rank, rank, rank, p->out};
+    if (p->backward)
+        s = (hone_matmul){HONE_F32, false, false, p->tokens, p->in, rank, rank, p->in, p->in};
+    hone_cuda_matmul(p->y, low->t, low->factor, &s, (float)low->scale, 1, space, bytes_of.matmul);
+}
+
+static size_t rounded_room(int64_t tokens, int64_t width) {
+    return whole((size_t)(tokens * width) * sizeof(uint16_t));
+}
+
+static void multiply(pass p, const hone_low_rank *low, void *workspace) {
+    char *left = parts_of(workspace);
+    if (p.operand == HONE_BF16) {
+        int64_t width = p.backward ? p.out : p.in;
+        uint16_t *rounded = take(&left, rounded_room(p.tokens, width));
+        hone_to_bf16_cuda(rounded, p.x, p.tokens * width);
+        p.x = rounded;
+    }
+    void *room = take(&left, slab_room(p.operand, p.in, p.out));
+    multiply_weight(&p, room, left);
+    if (low) add_low(&p, low, left);
+}
+
+void hone_linear_fwd_cuda(float *y, const float *x, const void *w, hone_dtype type,
+                          const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out,
+                          float beta, void *workspace) {
+    multiply((pass){false, y, x, HONE_F32, w, type, tokens, in, out, beta}, low, workspace);
+}
+
+void hone_linear_bwd_cuda(float *dx, const float *dy, const void *w, hone_dtype type,
+                          const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out,
+                          float beta, void *workspace) {
+    multiply((pass){true, dx, dy, HONE_F32, w, type, tokens, in, out, beta}, low, workspace);
+}
+
+size_t hone_linear_workspace_cuda(hone_dtype type, int64_t in, int64_t out, int64_t rank) {
+    (void)type, (void)rank;
+    return workspace_of(slab_room(HONE_F32, in, out));
+}
+
+void hone_bf16_fwd_cuda(float *y, const float *x, const void *w, hone_dtype type,
+                        const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out,
+                        float beta, void *workspace) {
+    multiply((pass){false, y, x, HONE_BF16, w, type, tokens, in, out, beta}, low, workspace);
+}
+
+void hone_bf16_bwd_cuda(float *dx, const float *dy, const void *w, hone_dtype type,
+                        const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out,
+                        float beta, void *workspace) {
+    multiply((pass){true, dx, dy, HONE_BF16, w, type, tokens, in, out, beta}, low, workspace);
+}
+
+size_t hone_bf16_workspace_cuda(hone_dtype type, int64_t tokens, int64_t in, int64_t out,
+                                int64_t rank, bool backward) {
+    (void)type, (void)rank;
+    return workspace_of(rounded_room(tokens, backward ? out : in) + slab_room(HONE_BF16, in, out));
+}
