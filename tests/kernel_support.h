@@ -32,11 +32,16 @@ static const char *const level_names[] = {"plain"};
 static hone_gemm_fn *const level_gemm[] = {hone_gemm_plain};
 #endif
 enum { CPU_LEVELS = sizeof level_names / sizeof level_names[0] };
-/* Behind them in f32: the CUDA kernels, emulated on the host. */
+/* Behind them: the CUDA kernels, emulated on the host. Their products in bf16 and int8 need CUDA's headers. */
 #ifdef HONE_EMULATED_CUDA
 enum { LEVELS = CPU_LEVELS + 1 };
 #else
 enum { LEVELS = CPU_LEVELS };
+#endif
+#ifdef HONE_EMULATED_PRODUCTS
+enum { PRODUCT_LEVELS = LEVELS };
+#else
+enum { PRODUCT_LEVELS = CPU_LEVELS };
 #endif
 
 /* Of LoRA: beside the sizes of vectors. */
@@ -46,6 +51,9 @@ enum { RANKS = sizeof ranks / sizeof ranks[0] };
 /* The table of a level, or NULL where this processor lacks it. */
 static inline const hone_kernels *level_table(int level) {
     const hone_kernels *table = NULL;
+#ifdef HONE_EMULATED_CUDA
+    if (level == CPU_LEVELS) return hone_kernels_emulated();
+#endif
     setenv("HONE_ISA", level_names[level], 1);
     hone_status status = hone_kernels_cpu(&table);
     unsetenv("HONE_ISA");
@@ -57,19 +65,33 @@ static inline const hone_kernels *level_table(int level) {
 
 /* As level_table(); NULL also where nothing but products in int8 or bf16 is the level's own. */
 static inline const hone_kernels *f32_level_table(int level) {
-#ifdef HONE_EMULATED_CUDA
-    if (level == CPU_LEVELS) return hone_kernels_emulated();
-#endif
-    return level_gemm[level] ? level_table(level) : NULL;
+    return level == CPU_LEVELS || level_gemm[level] ? level_table(level) : NULL;
 }
 
-/* Runs `check(table)` at every level that this processor has. */
-static inline void at_every_level(void (*check)(const hone_kernels *table, int64_t size),
-                                  int64_t size) {
+/* Fails where an emulated product was refused. */
+static inline void expect_no_refusal(void) {
+#ifdef HONE_EMULATED_CUDA
+    ck_ok(hone_emulated_status());
+#endif
+}
+
+/* Runs `check(table)` at every level of the processor that this one has. */
+static inline void at_every_cpu_level(void (*check)(const hone_kernels *table, int64_t size),
+                                      int64_t size) {
     for (int level = 0; level < CPU_LEVELS; level++) {
         const hone_kernels *table = level_table(level);
         if (table) check(table, size);
     }
+}
+
+/* And at that of the CUDA kernels. */
+static inline void at_every_level(void (*check)(const hone_kernels *table, int64_t size),
+                                  int64_t size) {
+    for (int level = 0; level < PRODUCT_LEVELS; level++) {
+        const hone_kernels *table = level_table(level);
+        if (table) check(table, size);
+    }
+    expect_no_refusal();
 }
 
 static inline void at_every_f32_level(void (*check)(const hone_kernels *table, int64_t size),
@@ -78,6 +100,7 @@ static inline void at_every_f32_level(void (*check)(const hone_kernels *table, i
         const hone_kernels *table = f32_level_table(level);
         if (table) check(table, size);
     }
+    expect_no_refusal();
 }
 
 /* n floats in [-1, 1), the same for the same seed; to be freed. */

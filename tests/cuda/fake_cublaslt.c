@@ -1,0 +1,498 @@
+#include "tests/cuda/fake_cublaslt.h"
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/dtype.h"
+
+enum { DEFAULT_ALIGNMENT = 256, WORKSPACE_ALIGNMENT = 256, SCRATCHED = 4096 };
+
+typedef enum kind { HANDLE = 0x5eed, OPERATION, LAYOUT, PREFERENCE, CHOICE } kind;
+typedef enum operand { A, B, C, D, OPERANDS } operand;
+
+typedef struct layout {
+    int64_t type, rows, columns, stride;
+} layout;
+
+/* What an operation and its layouts come to. */
+typedef struct problem {
+    int64_t m, n, k;
+    int64_t trans_a, trans_b;
+    layout of[OPERANDS];
+} problem;
+
+/* Any of the library's opaque things; kept after it is destroyed, so that its use can be told. */
+typedef struct object {
+    struct object *next; /* of all */
+    kind is;
+    bool alive;
+    union {
+        struct {
+            int64_t compute, scale;
+            int32_t op[2]; /* of A and B */
+            int32_t pointer_mode;
+        } operation;
+        layout layout;
+        struct {
+            uint64_t bytes; /* of the workspace, at most */
+            uint32_t alignment[OPERANDS];
+        } preference;
+        struct {
+            problem solves;
+            uint64_t bytes;
+            uint32_t alignment[OPERANDS];
+        } choice;
+    };
+} object;
+
+static fake_cublaslt state;
+static object *objects;
+
+fake_cublaslt *fake_cublaslt_state(void) {
+    return &state;
+}
+
+static cublasStatus_t refuse(cublasStatus_t status, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static cublasStatus_t refuse(cublasStatus_t status, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(state.complaint, sizeof state.complaint, format, arguments);
+    va_end(arguments);
+    return status;
+}
+
+#define INVALID(...)     refuse(CUBLAS_STATUS_INVALID_VALUE, __VA_ARGS__)
+#define UNSUPPORTED(...) refuse(CUBLAS_STATUS_NOT_SUPPORTED, __VA_ARGS__)
+#define TRY(call)                                                                                  \
+    do {                                                                                           \
+        cublasStatus_t try_status_ = (call);                                                       \
+        if (try_status_ != CUBLAS_STATUS_SUCCESS) return try_status_;                              \
+    } while (0)
+
+/* The failure that a test has asked for. */
+static cublasStatus_t asked_for(void) {
+    cublasStatus_t status = state.to_return;
+    state.to_return = CUBLAS_STATUS_SUCCESS;
+    return status;
+}
+
+/* --- Objects --- */
+
+static object *object_new(kind is) {
+    object *o = hone_alloc(1, sizeof *o);
+    if (!o) return NULL;
+    *o = (object){.next = objects, .is = is, .alive = true};
+    objects = o;
+    state.created++;
+    if (is != CHOICE) state.live++;
+    return o;
+}
+
+static bool is_one(const void *opaque, kind is) {
+    const object *o = opaque;
+    return o && o->is == is && o->alive;
+}
+
+static cublasStatus_t object_give(void *out, kind is, object **made) {
+    if (!out) return INVALID("nowhere to put what is made");
+    *made = object_new(is);
+    if (!*made) return refuse(CUBLAS_STATUS_ALLOC_FAILED, "no memory");
+    memcpy(out, made, sizeof *made);
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+static cublasStatus_t object_destroy(void *opaque, kind is) {
+    if (!is_one(opaque, is)) return INVALID("what is destroyed is none, or was destroyed before");
+    ((object *)opaque)->alive = false;
+    state.live--;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+static size_t get_version(void) {
+    return CUBLAS_VERSION;
+}
+
+static const char *get_status_name(cublasStatus_t status) {
+    return status == CUBLAS_STATUS_SUCCESS            ? "CUBLAS_STATUS_SUCCESS"
+           : status == CUBLAS_STATUS_NOT_INITIALIZED  ? "CUBLAS_STATUS_NOT_INITIALIZED"
+           : status == CUBLAS_STATUS_INVALID_VALUE    ? "CUBLAS_STATUS_INVALID_VALUE"
+           : status == CUBLAS_STATUS_NOT_SUPPORTED    ? "CUBLAS_STATUS_NOT_SUPPORTED"
+           : status == CUBLAS_STATUS_EXECUTION_FAILED ? "CUBLAS_STATUS_EXECUTION_FAILED"
+                                                      : "another status";
+}
+
+static cublasStatus_t create(cublasLtHandle_t *out) {
+    object *made;
+    TRY(asked_for());
+    return object_give(out, HANDLE, &made);
+}
+
+static cublasStatus_t destroy(cublasLtHandle_t handle) {
+    return object_destroy(handle, HANDLE);
+}
+
+static cublasStatus_t desc_create(cublasLtMatmulDesc_t *out, cublasComputeType_t compute,
+                                  cudaDataType_t scale) {
+    object *made;
+    TRY(object_give(out, OPERATION, &made));
+    made->operation.compute = compute;
+    made->operation.scale = scale;
+    made->operation.op[A] = made->operation.op[B] = CUBLAS_OP_N;
+    made->operation.pointer_mode = CUBLASLT_POINTER_MODE_HOST;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+static cublasStatus_t desc_destroy(cublasLtMatmulDesc_t desc) {
+    return object_destroy(desc, OPERATION);
+}
+
+/* Takes an attribute of exactly `size` bytes. */
+static cublasStatus_t take(void *to, size_t size, const void *from, size_t given) {
+    if (!from || given != size)
+        return INVALID("an attribute of %zu bytes, not %zu", size, from ? given : 0);
+    memcpy(to, from, size);
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+static cublasStatus_t desc_set(cublasLtMatmulDesc_t desc, cublasLtMatmulDescAttributes_t attribute,
+                               const void *value, size_t size) {
+    if (!is_one(desc, OPERATION)) return INVALID("no operation to describe");
+    object *o = (object *)(void *)desc;
+    int32_t given = 0;
+    TRY(take(&given, sizeof given, value, size));
+    switch (attribute) {
+    case CUBLASLT_MATMUL_DESC_TRANSA:
+    case CUBLASLT_MATMUL_DESC_TRANSB:
+        if (given != CUBLAS_OP_N && given != CUBLAS_OP_T) return INVALID("no operation %d", given);
+        o->operation.op[attribute == CUBLASLT_MATMUL_DESC_TRANSB] = given;
+        return CUBLAS_STATUS_SUCCESS;
+    case CUBLASLT_MATMUL_DESC_POINTER_MODE:
+        if (given < CUBLASLT_POINTER_MODE_HOST || given > 4)
+            return INVALID("no pointer mode %d", given);
+        o->operation.pointer_mode = given;
+        return CUBLAS_STATUS_SUCCESS;
+    default:
+        return UNSUPPORTED("attribute %d of an operation", (int)attribute);
+    }
+}
+
+static cublasStatus_t layout_create(cublasLtMatrixLayout_t *out, cudaDataType type, uint64_t rows,
+                                    uint64_t columns, int64_t stride) {
+    object *made;
+    TRY(object_give(out, LAYOUT, &made));
+    made->layout = (layout){type, (int64_t)rows, (int64_t)columns, stride};
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+static cublasStatus_t layout_destroy(cublasLtMatrixLayout_t l) {
+    return object_destroy(l, LAYOUT);
+}
+
+static cublasStatus_t preference_create(cublasLtMatmulPreference_t *out) {
+    object *made;
+    TRY(object_give(out, PREFERENCE, &made));
+    for (int i = 0; i < OPERANDS; i++) made->preference.alignment[i] = DEFAULT_ALIGNMENT;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+static cublasStatus_t preference_destroy(cublasLtMatmulPreference_t preference) {
+    return object_destroy(preference, PREFERENCE);
+}
+
+static cublasStatus_t preference_set(cublasLtMatmulPreference_t preference,
+                                     cublasLtMatmulPreferenceAttributes_t attribute,
+                                     const void *value, size_t size) {
+    if (!is_one(preference, PREFERENCE)) return INVALID("no preference");
+    object *o = (object *)(void *)preference;
+    uint32_t *alignment = o->preference.alignment;
+    switch (attribute) {
+    case CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES:
+        return take(&o->preference.bytes, sizeof o->preference.bytes, value, size);
+    case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES:
+        return take(&alignment[A], sizeof alignment[A], value, size);
+    case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES:
+        return take(&alignment[B], sizeof alignment[B], value, size);
+    case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES:
+        return take(&alignment[C], sizeof alignment[C], value, size);
+    case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES:
+        return take(&alignment[D], sizeof alignment[D], value, size);
+    default:
+        return UNSUPPORTED("attribute %d of a preference", (int)attribute);
+    }
+}
+
+/* --- What may be multiplied --- */
+
+static size_t element_bytes(int64_t type) {
+    return type == CUDA_R_16BF ? 2 : 4;
+}
+
+/* hone has a use for two rows of the table: exact f32, and bf16 into f32. */
+static cublasStatus_t check_types(const object *operation, const problem *p) {
+    int64_t ab = p->of[A].type;
+    if (operation->operation.compute != CUBLAS_COMPUTE_32F ||
+        operation->operation.scale != CUDA_R_32F)
+        return UNSUPPORTED("compute type %d with scale type %d", (int)operation->operation.compute,
+                           (int)operation->operation.scale);
+    if (ab != p->of[B].type || (ab != CUDA_R_32F && ab != CUDA_R_16BF) ||
+        p->of[C].type != CUDA_R_32F || p->of[D].type != CUDA_R_32F)
+        return UNSUPPORTED("operands of types %d, %d, %d, %d", (int)ab, (int)p->of[B].type,
+                           (int)p->of[C].type, (int)p->of[D].type);
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+static cublasStatus_t check_layout(const layout *l, char name) {
+    if (l->rows <= 0 || l->columns <= 0)
+        return INVALID("%c has %lld rows and %lld columns", name, (long long)l->rows,
+                       (long long)l->columns);
+    if (l->rows > INT32_MAX || l->columns > INT32_MAX)
+        return UNSUPPORTED("%c has %lld rows and %lld columns", name, (long long)l->rows,
+                           (long long)l->columns);
+    if (l->stride < l->rows)
+        return INVALID("the columns of %c lie %lld apart, and have %lld rows", name,
+                       (long long)l->stride, (long long)l->rows);
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+static cublasStatus_t check_sizes(const problem *p) {
+    const layout *b = &p->of[B], *c = &p->of[C], *d = &p->of[D];
+    int64_t b_rows = p->trans_b ? b->columns : b->rows;
+    if (b_rows != p->k)
+        return INVALID("op(A) has %lld columns, op(B) %lld rows", (long long)p->k,
+                       (long long)b_rows);
+    if (d->rows != p->m || d->columns != p->n)
+        return INVALID("D is %lld x %lld, the product %lld x %lld", (long long)d->rows,
+                       (long long)d->columns, (long long)p->m, (long long)p->n);
+    if (c->rows != d->rows || c->columns != d->columns)
+        return INVALID("C is %lld x %lld, D %lld x %lld", (long long)c->rows, (long long)c->columns,
+                       (long long)d->rows, (long long)d->columns);
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+static cublasStatus_t problem_of(problem *p, cublasLtMatmulDesc_t desc,
+                                 const cublasLtMatrixLayout_t layouts[OPERANDS]) {
+    memset(p, 0, sizeof *p);
+    if (!is_one(desc, OPERATION)) return INVALID("no description of the operation");
+    const object *operation = (const object *)(const void *)desc;
+    for (int i = 0; i < OPERANDS; i++) {
+        if (!is_one(layouts[i], LAYOUT)) return INVALID("no layout of %c", "ABCD"[i]);
+        p->of[i] = ((const object *)(const void *)layouts[i])->layout;
+    }
+    TRY(check_types(operation, p));
+    for (int i = 0; i < OPERANDS; i++) TRY(check_layout(&p->of[i], "ABCD"[i]));
+    p->trans_a = operation->operation.op[A] == CUBLAS_OP_T;
+    p->trans_b = operation->operation.op[B] == CUBLAS_OP_T;
+    p->m = p->trans_a ? p->of[A].columns : p->of[A].rows;
+    p->k = p->trans_a ? p->of[A].rows : p->of[A].columns;
+    p->n = p->trans_b ? p->of[B].rows : p->of[B].columns;
+    return check_sizes(p);
+}
+
+/* --- Algorithms --- */
+
+static object *choice_new(const problem *p, uint64_t bytes, const uint32_t alignment[OPERANDS]) {
+    object *made = object_new(CHOICE);
+    if (!made) return NULL;
+    made->choice.solves = *p;
+    made->choice.bytes = bytes;
+    memcpy(made->choice.alignment, alignment, sizeof made->choice.alignment);
+    return made;
+}
+
+/* The first that is offered does not run. The second needs all of the workspace that it may have. */
+static cublasStatus_t get_heuristic(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc,
+                                    cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
+                                    cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
+                                    cublasLtMatmulPreference_t preference, int requested,
+                                    cublasLtMatmulHeuristicResult_t results[], int *found) {
+    TRY(asked_for());
+    if (!is_one(handle, HANDLE)) return refuse(CUBLAS_STATUS_NOT_INITIALIZED, "no handle");
+    if (!is_one(preference, PREFERENCE)) return INVALID("no preference");
+    if (requested <= 0 || !results || !found) return INVALID("no algorithms asked for");
+    problem p;
+    const cublasLtMatrixLayout_t layouts[OPERANDS] = {a, b, c, d};
+    TRY(problem_of(&p, desc, layouts));
+    const object *wish = (const object *)(const void *)preference;
+    *found = 0;
+    for (int i = 0; i < OPERANDS; i++)
+        if (wish->preference.alignment[i] % element_bytes(p.of[i].type) != 0)
+            return UNSUPPORTED("no algorithm for elements of %c that are not aligned", "ABCD"[i]);
+    object *made = choice_new(&p, wish->preference.bytes, wish->preference.alignment);
+    if (!made) return refuse(CUBLAS_STATUS_ALLOC_FAILED, "no memory");
+    memset(results, 0, (size_t)requested * sizeof *results);
+    *found = requested > 1 ? 2 : 1;
+    if (requested > 1) results[0].state = CUBLAS_STATUS_NOT_SUPPORTED;
+    cublasLtMatmulHeuristicResult_t *last = &results[*found - 1];
+    last->state = CUBLAS_STATUS_SUCCESS;
+    last->workspaceSize = made->choice.bytes;
+    memcpy(last->algo.data, &made, sizeof made);
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+/* Without an algorithm the library looks for one by itself, with the preferences that are the default. */
+static cublasStatus_t choice_of(object **out, const cublasLtMatmulAlgo_t *algo, const problem *p) {
+    static const uint32_t aligned[OPERANDS] = {DEFAULT_ALIGNMENT, DEFAULT_ALIGNMENT,
+                                               DEFAULT_ALIGNMENT, DEFAULT_ALIGNMENT};
+    if (algo) {
+        memcpy(out, algo->data, sizeof *out);
+    } else {
+        *out = choice_new(p, 0, aligned);
+    }
+    if (!is_one(*out, CHOICE)) return INVALID("no algorithm");
+    if (memcmp(&(*out)->choice.solves, p, sizeof *p) != 0)
+        return INVALID("the algorithm was chosen for another product");
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+/* --- Products --- */
+
+typedef struct range {
+    uintptr_t begin, end;
+} range;
+
+static range range_of(const void *x, const layout *l) {
+    size_t elements = (size_t)((l->columns - 1) * l->stride + l->rows);
+    uintptr_t begin = (uintptr_t)x;
+    return (range){begin, begin + elements * element_bytes(l->type)};
+}
+
+static bool overlap(range a, range b) {
+    return a.begin < b.end && b.begin < a.end;
+}
+
+static cublasStatus_t check_addresses(const object *choice, const problem *p,
+                                      const void *const at[OPERANDS]) {
+    for (int i = 0; i < OPERANDS; i++) {
+        if (!at[i]) return INVALID("%c is NULL", "ABCD"[i]);
+        uint32_t least = choice->choice.alignment[i];
+        if ((uintptr_t)at[i] % least != 0)
+            return INVALID("%c is not aligned to the %u bytes the algorithm was chosen for",
+                           "ABCD"[i], least);
+    }
+    range d = range_of(at[D], &p->of[D]);
+    if (overlap(d, range_of(at[A], &p->of[A])) || overlap(d, range_of(at[B], &p->of[B])))
+        return INVALID("the output overlaps an operand");
+    if (at[C] != at[D] && overlap(d, range_of(at[C], &p->of[C])))
+        return INVALID("D overlaps C, and does not begin where C does");
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+static cublasStatus_t check_workspace(const object *choice, const problem *p,
+                                      const void *const at[OPERANDS], const void *workspace,
+                                      size_t bytes) {
+    if ((uintptr_t)workspace % WORKSPACE_ALIGNMENT != 0)
+        return INVALID("the workspace is not aligned to %d bytes", WORKSPACE_ALIGNMENT);
+    if (bytes < choice->choice.bytes || (choice->choice.bytes > 0 && !workspace))
+        return INVALID("a workspace of %zu bytes, where %llu are needed", workspace ? bytes : 0,
+                       (unsigned long long)choice->choice.bytes);
+    range used = {(uintptr_t)workspace, (uintptr_t)workspace + choice->choice.bytes};
+    for (int i = 0; i < OPERANDS; i++)
+        if (overlap(used, range_of(at[i], &p->of[i])))
+            return INVALID("the workspace overlaps %c", "ABCD"[i]);
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+/* Both ends of what the algorithm needs lose what they held. */
+static void scratch(void *workspace, size_t bytes) {
+    size_t part = bytes < SCRATCHED ? bytes : SCRATCHED;
+    if (part == 0) return;
+    memset(workspace, 0xff, part);
+    memset((char *)workspace + bytes - part, 0xff, part);
+}
+
+static double element(const void *x, const layout *l, int64_t row, int64_t column) {
+    int64_t at = column * l->stride + row;
+    if (l->type == CUDA_R_16BF) return (double)hone_bf16_to_f32(((const uint16_t *)x)[at]);
+    return (double)((const float *)x)[at];
+}
+
+/* The vectors that are multiplied with each other, `count` of k elements: rows of op(A), or columns of op(B). */
+static double *vectors_new(const void *x, const layout *l, bool are_columns, int64_t count,
+                           int64_t k) {
+    double *v = hone_alloc((size_t)(count * k), sizeof *v);
+    if (!v) return NULL;
+    for (int64_t i = 0; i < count; i++)
+        for (int64_t j = 0; j < k; j++)
+            v[i * k + j] = are_columns ? element(x, l, j, i) : element(x, l, i, j);
+    return v;
+}
+
+static double dot(const double *a, const double *b, int64_t k) {
+    double sum = 0;
+    for (int64_t i = 0; i < k; i++) sum += a[i] * b[i];
+    return sum;
+}
+
+static cublasStatus_t multiply(const problem *p, const void *const at[OPERANDS], float *d,
+                               double alpha, double beta) {
+    double *a = vectors_new(at[A], &p->of[A], p->trans_a, p->m, p->k);
+    double *b = vectors_new(at[B], &p->of[B], !p->trans_b, p->n, p->k);
+    for (int64_t j = 0; a && b && j < p->n; j++) {
+        for (int64_t i = 0; i < p->m; i++) {
+            double sum = alpha * dot(a + i * p->k, b + j * p->k, p->k);
+            if (beta != 0) sum += beta * element(at[C], &p->of[C], i, j);
+            d[j * p->of[D].stride + i] = (float)sum;
+        }
+    }
+    bool made = a && b;
+    hone_free(a);
+    hone_free(b);
+    return made ? CUBLAS_STATUS_SUCCESS : refuse(CUBLAS_STATUS_ALLOC_FAILED, "no memory");
+}
+
+static cublasStatus_t check_scalars(cublasLtMatmulDesc_t desc, const void *alpha,
+                                    const void *beta) {
+    if (!alpha || !beta) return INVALID("alpha or beta is NULL");
+    int32_t mode = ((const object *)(const void *)desc)->operation.pointer_mode;
+    if (mode != CUBLASLT_POINTER_MODE_HOST && mode != CUBLASLT_POINTER_MODE_DEVICE)
+        return UNSUPPORTED("pointer mode %d", mode);
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+static cublasStatus_t matmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, const void *alpha,
+                             const void *a, cublasLtMatrixLayout_t a_layout, const void *b,
+                             cublasLtMatrixLayout_t b_layout, const void *beta, const void *c,
+                             cublasLtMatrixLayout_t c_layout, void *d,
+                             cublasLtMatrixLayout_t d_layout, const cublasLtMatmulAlgo_t *algo,
+                             void *workspace, size_t bytes, cudaStream_t stream) {
+    TRY(asked_for());
+    if (!is_one(handle, HANDLE)) return refuse(CUBLAS_STATUS_NOT_INITIALIZED, "no handle");
+    problem p;
+    const cublasLtMatrixLayout_t layouts[OPERANDS] = {a_layout, b_layout, c_layout, d_layout};
+    const void *const at[OPERANDS] = {a, b, c, d};
+    TRY(problem_of(&p, desc, layouts));
+    TRY(check_scalars(desc, alpha, beta));
+    if (c == d && c_layout != d_layout) return INVALID("in place, but with two layouts");
+    object *choice = NULL;
+    TRY(choice_of(&choice, algo, &p));
+    TRY(check_addresses(choice, &p, at));
+    TRY(check_workspace(choice, &p, at, workspace, bytes));
+    scratch(workspace, choice->choice.bytes);
+    state.stream = stream;
+    state.matmuls++;
+    return multiply(&p, at, d, (double)*(const float *)alpha, (double)*(const float *)beta);
+}
+
+hone_cublaslt fake_cublaslt_functions(void) {
+    return (hone_cublaslt){
+        .get_version = get_version,
+        .get_status_name = get_status_name,
+        .create = create,
+        .destroy = destroy,
+        .desc_create = desc_create,
+        .desc_destroy = desc_destroy,
+        .desc_set = desc_set,
+        .layout_create = layout_create,
+        .layout_destroy = layout_destroy,
+        .preference_create = preference_create,
+        .preference_destroy = preference_destroy,
+        .preference_set = preference_set,
+        .get_heuristic = get_heuristic,
+        .matmul = matmul,
+    };
+}
