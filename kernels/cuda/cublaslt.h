@@ -30,4 +30,7 @@ typedef struct hone_cublaslt {
  * long as the process runs. Errors: UNSUPPORTED where the library, one of the functions or the right version is missing. */
 HONE_MUST_USE hone_status hone_cublaslt_load(hone_cublaslt *out, const char *file);
 
+/* The one that a device is opened with: loaded by its usual names. */
+HONE_MUST_USE hone_status hone_cuda_libraries(hone_cublaslt *out);
+
 #endif

@@ -7,13 +7,16 @@
 #include <stdio.h>
 
 #include "base/size.h"
+#include "kernels/cuda/cublaslt.h"
 #include "kernels/cuda/cuda.h"
+#include "kernels/cuda/products.h"
 #include "kernels/cuda/stream.h"
 
 static struct {
     bool open;
     cudaStream_t stream;
     int64_t resident_blocks;
+    void *scratch; /* HONE_CUDA_MATMUL_BYTES */
     hone_kernels kernels;
     char name[300]; /* of the table: on another GPU the same sums may have other bits */
 } gpu;
@@ -24,6 +27,11 @@ cudaStream_t hone_cuda_stream(void) {
 
 int64_t hone_cuda_resident_blocks(void) {
     return gpu.resident_blocks;
+}
+
+void *hone_cuda_scratch(size_t *bytes) {
+    *bytes = HONE_CUDA_MATMUL_BYTES;
+    return gpu.scratch;
 }
 
 /* --- Errors --- */
@@ -64,7 +72,8 @@ static hone_status check(cudaError_t error, const char *doing) {
 
 /* Launches do not tell: theirs is found here. */
 static hone_status check_launches(void) {
-    return check(cudaGetLastError(), "a computation could not be started");
+    HONE_TRY(check(cudaGetLastError(), "a computation could not be started"));
+    return gpu.open ? hone_cuda_products_status() : HONE_OK;
 }
 
 /* --- Memory --- */
@@ -133,6 +142,9 @@ static hone_status look(int64_t *available, int64_t *all) {
 }
 
 static void close_device(void) {
+    hone_cuda_products_close();
+    if (gpu.scratch) give_back(gpu.scratch, HONE_CUDA_MATMUL_BYTES);
+    gpu.scratch = NULL;
     if (gpu.stream) (void)cudaStreamDestroy(gpu.stream);
     gpu.stream = NULL;
     gpu.open = false;
@@ -220,7 +232,11 @@ static hone_status prepare(int index) {
     HONE_TRY(measure(index));
     HONE_TRY(check(cudaStreamCreateWithFlags(&gpu.stream, cudaStreamNonBlocking),
                    "cannot make a stream"));
-    return try_kernel();
+    HONE_TRY(try_kernel());
+    HONE_TRY(take(&gpu.scratch, HONE_CUDA_MATMUL_BYTES));
+    hone_cublaslt library;
+    HONE_TRY(hone_cuda_libraries(&library));
+    return hone_cuda_products_open(&library);
 }
 
 hone_status hone_device_open_cuda(hone_device *out, int index) {
