@@ -454,6 +454,7 @@ static cublasStatus_t check_scalars(cublasLtMatmulDesc_t desc, const void *alpha
     return CUBLAS_STATUS_SUCCESS;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the library's own arguments */
 static cublasStatus_t matmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, const void *alpha,
                              const void *a, cublasLtMatrixLayout_t a_layout, const void *b,
                              cublasLtMatrixLayout_t b_layout, const void *beta, const void *c,
