@@ -1,37 +1,16 @@
 /*
  * GPUs as devices, without one: hone's own CUDA code over a runtime whose memory nobody may touch but kernels and copies
- * (tests/cuda/fake_cudart.h). Memory and errors; whole training steps of every family and base type beside the CPU; runs.
+ * (tests/cuda/fake_cudart.h). Memory and errors; whole training steps of every family and base type beside the CPU.
  */
+#include <signal.h>
+
 #include "formats/gguf_writer.h"
 #include "formats/quantize.h"
+#include "kernels/cuda/cuda.h"
 #include "model/generate.h"
 #include "model/merge.h"
-#include "tests/cuda/fake_cudart.h"
-#include "tests/model_support.h"
-#include "tests/train_support.h"
+#include "tests/cuda/device_support.h"
 #include "train/device_batch.h"
-#include "train/evaluate.h"
-#include "train/session.h"
-
-static void start(void) {
-    make_test_folder();
-    fake_cudart_reset();
-}
-
-/* Nothing of the device is left. */
-static void stop(void) {
-    remove_test_folder();
-    fake_cudart_use left = fake_cudart_used();
-    ck_assert_int_eq(left.pieces, 0);
-    ck_assert_int_eq(left.bytes, 0);
-    ck_assert_int_eq(left.streams, 0);
-}
-
-static void open_cuda(hone_device *device) {
-    ck_ok(hone_device_open_cuda(device, 0));
-    ck_assert_int_eq(device->kind, HONE_DEVICE_CUDA);
-    ck_assert(!hone_device_is_host(device));
-}
 
 /* --- Memory --- */
 
@@ -114,7 +93,6 @@ static const struct {
      "the NVIDIA driver serves CUDA 11.4, which is too old for the CUDA 13.0"},
     {{.devices = 2}, 2, "there is no GPU 2: CUDA counts 2, from 0"},
     {{.devices = 2}, -1, "there is no GPU -1"},
-    {{.no_gemm = true}, 0, "this build of hone has no CUDA kernel for gemm; use --device cpu"},
     {{.bad_launch = true}, 0, "a computation could not be started"},
     {{.broken_after = 1}, 0, "an illegal memory access was encountered"},
 };
@@ -134,6 +112,16 @@ START_TEST(device_that_cannot_be_used_is_refused_with_the_cause) {
     fake_cudart_reset();
     open_cuda(&device);
     hone_device_close(&device);
+}
+END_TEST
+
+START_TEST(table_without_an_operation_is_refused_with_its_name) {
+    hone_kernels table;
+    hone_cuda_table(&table);
+    ck_ok(hone_cuda_check_table(&table));
+    table.gemm = NULL;
+    ck_fails(hone_cuda_check_table(&table), HONE_ERR_UNSUPPORTED,
+             "this build of hone has no CUDA kernel for gemm; use --device cpu");
 }
 END_TEST
 
@@ -502,183 +490,6 @@ START_TEST(step_of_a_plain_base_is_that_of_the_cpu) {
 }
 END_TEST
 
-/* --- Runs --- */
-
-static const char shopping[] = "{\"text\": \"a b\"}\n{\"text\": \"c d\"}\n{\"text\": \"b a\"}\n"
-                               "{\"text\": \"d c\"}\n{\"text\": \"a d\"}\n{\"text\": \"c b\"}\n";
-
-static hone_train_options run_options(const char *out, const char *device) {
-    hone_train_options o = options_for(out);
-    static const char *const tiny[] = {"steps=3",
-                                       "seq_len=8",
-                                       "batch_size=1",
-                                       "accumulation=1",
-                                       "rank=2",
-                                       "alpha=4",
-                                       "dropout=0.1",
-                                       "eval_fraction=0.2",
-                                       "eval_every=2",
-                                       "early_stop=9",
-                                       "recompute=auto",
-                                       "checkpoint_every=1",
-                                       "checkpoint_keep=9",
-                                       "compute=f32"};
-    for (size_t i = 0; i < sizeof tiny / sizeof *tiny; i++) set(&o, tiny[i]);
-    char text[32];
-    snprintf(text, sizeof text, "device=%s", device);
-    set(&o, text);
-    ck_ok(hone_train_options_check(&o));
-    return o;
-}
-
-static hone_train_result run_whole(const char *out, const char *device) {
-    hone_train_result result;
-    hone_train_options o = run_options(out, device);
-    ck_ok(hone_train(&result, &o, false, &silent));
-    hone_train_options_free(&o);
-    ck_assert_int_eq(result.steps, 3);
-    return result;
-}
-
-static void check_text(const char *run, const char *name, const char *text) {
-    char path[512];
-    hone_buf found = {0};
-    snprintf(path, sizeof path, "%s/%s", run, name);
-    ck_ok(hone_file_get(&found, path));
-    ck_assert_msg(strstr(found.data, text), "%s has no \"%s\"", name, text);
-    hone_buf_free(&found);
-}
-
-START_TEST(run_on_device_has_the_losses_of_the_cpu_and_resumes_to_the_same_bits) {
-    make_folder();
-    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
-    hone_train_result cpu = run_whole(in_folder("cpu"), "cpu");
-    ck_assert_int_eq(fake_cudart_used().launches, 0);
-    hone_train_result cuda = run_whole(in_folder("cuda"), "cuda");
-    ck_assert_int_gt(fake_cudart_used().launches, 0);
-    ck_assert_double_eq_tol(cuda.first_loss, cpu.first_loss, 1e-5 * cpu.first_loss);
-    ck_assert_double_eq_tol(cuda.last_loss, cpu.last_loss, 1e-4 * cpu.last_loss);
-    ck_assert(cuda.has_eval);
-    ck_assert_double_eq_tol(cuda.eval_loss, cpu.eval_loss, 1e-4 * cpu.eval_loss);
-    check_text(in_folder("cuda"), "run.yaml", "device: cuda");
-    check_text(in_folder("cuda"), "run.yaml", "cuda, Fenced 0");
-    hone_train_options parts = run_options(in_folder("parts"), "auto");
-    hone_train_result result;
-    stop_flag = 0;
-    stop_after = 2;
-    ck_fails(hone_train(&result, &parts, false, &stopping), HONE_ERR_INTERRUPTED, "--resume");
-    stop_flag = 0;
-    stop_after = -1;
-    ck_ok(hone_train(&result, &parts, true, &stopping));
-    ck_assert_int_eq(result.resumed_from, 2);
-    check_same_file(in_folder("cuda"), in_folder("parts"), "adapter/adapter_model.safetensors");
-    hone_train_options_free(&parts);
-    remove_folder();
-}
-END_TEST
-
-static void keep_profile(void *context, const char *text) {
-    hone_buf *out = context;
-    ck_ok(hone_buf_puts(out, text));
-}
-
-/* The device is measured when the run has closed it. */
-START_TEST(run_on_device_is_profiled) {
-    make_folder();
-    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
-    hone_train_options o = run_options(in_folder("run"), "cuda");
-    hone_buf table = {0};
-    hone_train_result result;
-    set(&o, "steps=1");
-    ck_ok(hone_train(&result, &o, false,
-                     &(hone_train_observer){.context = &table, .profile = keep_profile}));
-    ck_assert_ptr_nonnull(strstr(table.data, "attention"));
-    hone_buf_free(&table);
-    hone_train_options_free(&o);
-    remove_folder();
-}
-END_TEST
-
-/* One step each. */
-static const char *const kinds[] = {"full=true", "compute=int8", "compute=bf16", "activations=bf16",
-                                    "seed=7"};
-enum { KINDS = sizeof kinds / sizeof *kinds };
-
-START_TEST(run_of_every_kind_has_the_losses_of_the_cpu) {
-    static const char *const devices[] = {"cpu", "cuda"};
-    hone_train_result results[2];
-    make_folder();
-    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
-    for (int d = 0; d < 2; d++) {
-        hone_train_options o = run_options(in_folder(devices[d]), devices[d]);
-        set(&o, "steps=1");
-        set(&o, kinds[_i]);
-        ck_ok(hone_train(&results[d], &o, false, &silent));
-        hone_train_options_free(&o);
-    }
-    ck_assert_double_eq_tol(results[1].first_loss, results[0].first_loss, 1e-4);
-    ck_assert_double_eq_tol(results[1].eval_loss, results[0].eval_loss, 1e-3);
-    remove_folder();
-}
-END_TEST
-
-static double loss_of_run(hone_device_kind kind, const char *run) {
-    hone_session s;
-    hone_buf warning = {0};
-    hone_evaluator *evaluator;
-    hone_evaluation e;
-    ck_ok(hone_session_open(&s, kind, test_fixture(MODEL), NULL, "plain", 1, 0, false));
-    ck_assert_int_eq(s.device.kind, kind);
-    ck_ok(hone_session_open_adapter(&s, &warning, run));
-    ck_ok(hone_session_open_data(&s, in_folder("records.jsonl"), NULL, &(hone_samples_options){0}));
-    ck_ok(hone_evaluator_new(&evaluator, s.model, s.adapter, s.samples, HONE_SPLIT_ALL));
-    ck_ok(hone_evaluate(&e, evaluator));
-    hone_evaluator_free(evaluator);
-    hone_session_close(&s);
-    hone_buf_free(&warning);
-    return e.loss;
-}
-
-START_TEST(adapter_of_a_run_is_evaluated_on_the_device) {
-    make_folder();
-    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
-    (void)run_whole(in_folder("run"), "cpu");
-    double wanted = loss_of_run(HONE_DEVICE_CPU, in_folder("run"));
-    double found = loss_of_run(HONE_DEVICE_CUDA, in_folder("run"));
-    ck_assert_double_eq_tol(found, wanted, 1e-5 * wanted);
-    remove_folder();
-}
-END_TEST
-
-START_TEST(run_resumed_on_another_device_is_refused) {
-    make_folder();
-    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
-    hone_train_options o = run_options(in_folder("run"), "cuda");
-    hone_train_result result;
-    stop_flag = 0;
-    stop_after = 1;
-    ck_fails(hone_train(&result, &o, false, &stopping), HONE_ERR_INTERRUPTED, "step 1");
-    set(&o, "device=cpu");
-    ck_fails(hone_train(&result, &o, true, &silent), HONE_ERR_USAGE, "changed since");
-    hone_train_options_free(&o);
-    remove_folder();
-}
-END_TEST
-
-START_TEST(run_without_room_on_the_device_says_what_it_needs) {
-    make_folder();
-    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
-    hone_train_options o = run_options(in_folder("run"), "cuda");
-    hone_train_result result;
-    fake_cudart_settings.memory = 100 << 10; /* less than the weights */
-    ck_fails(hone_train(&result, &o, false, &silent), HONE_ERR_MEMORY, "the GPU has no room for");
-    fake_cudart_settings.memory = 900 << 10; /* they, but no step */
-    ck_fails(hone_train(&result, &o, false, &silent), HONE_ERR_MEMORY, "the run needs");
-    hone_train_options_free(&o);
-    remove_folder();
-}
-END_TEST
-
 /* --- What is made of a model on a device --- */
 
 START_TEST(export_of_an_adapted_model_on_device_is_that_of_the_cpu) {
@@ -743,6 +554,7 @@ int main(void) {
     tcase_add_test(errors, device_says_how_much_memory_is_left);
     tcase_add_unchecked_fixture(errors, fake_cudart_reset, fake_cudart_reset);
     tcase_add_loop_test(errors, device_that_cannot_be_used_is_refused_with_the_cause, 0, UNUSABLE);
+    tcase_add_test(errors, table_without_an_operation_is_refused_with_its_name);
     tcase_add_test(errors, fake_refuses_copies_that_are_not_between_one_piece_and_the_host);
 #ifndef __SANITIZE_ADDRESS__
     tcase_add_test_raise_signal(errors, host_that_reads_device_memory_is_ended, SIGSEGV);
@@ -761,15 +573,5 @@ int main(void) {
     tcase_add_test(backends, export_of_an_adapted_model_on_device_is_that_of_the_cpu);
     tcase_add_test(backends, generation_on_device_chooses_the_tokens_of_the_cpu);
     suite_add_tcase(suite, backends);
-    TCase *runs = tcase_create("runs");
-    tcase_add_checked_fixture(runs, start, stop);
-    tcase_set_timeout(runs, 60);
-    tcase_add_test(runs, run_on_device_has_the_losses_of_the_cpu_and_resumes_to_the_same_bits);
-    tcase_add_loop_test(runs, run_of_every_kind_has_the_losses_of_the_cpu, 0, KINDS);
-    tcase_add_test(runs, adapter_of_a_run_is_evaluated_on_the_device);
-    tcase_add_test(runs, run_on_device_is_profiled);
-    tcase_add_test(runs, run_resumed_on_another_device_is_refused);
-    tcase_add_test(runs, run_without_room_on_the_device_says_what_it_needs);
-    suite_add_tcase(suite, runs);
     return hone_test_run(suite);
 }

@@ -24,7 +24,7 @@ static void check_pass(linear_case l, hone_dtype type, float beta, bool backward
     product_sizes(&sized, l, inputs, outputs);
     (backward ? ref->linear_bwd : ref->linear_fwd)(sized.size, sized.input, sizes, HONE_F32,
                                                    &sized.low, l.tokens, l.in, l.out, beta, NULL);
-    for (int level = 0; level < PRODUCT_LEVELS; level++) {
+    for (int level = 0; level < LEVELS; level++) {
         const hone_kernels *table = level_table(level);
         if (!table) continue;
         hone_buffer space =

@@ -57,7 +57,7 @@ static void one_free(one *o) {
 START_TEST(weight_every_level_equals_reference) {
     int8_case c = cases[_i];
     one expected = one_new(hone_kernels_ref(), c.out, c.in);
-    for (int level = 0; level < PRODUCT_LEVELS; level++) {
+    for (int level = 0; level < LEVELS; level++) {
         const hone_kernels *table = level_table(level);
         if (!table) continue;
         one found = one_new(table, c.out, c.in);
@@ -104,7 +104,7 @@ START_TEST(weight_without_anything_to_scale_is_zero) {
     hone_int8_weight w = {.out = 3, .in = 2, .source = source, .type = HONE_F32};
     w.row_factor = row_factor;
     w.column_factor = column_factor;
-    for (int level = -1; level < PRODUCT_LEVELS; level++) {
+    for (int level = -1; level < LEVELS; level++) {
         const hone_kernels *table = level < 0 ? hone_kernels_ref() : level_table(level);
         if (!table) continue;
         table->int8_column_factors(column_factor, &w);
@@ -149,7 +149,7 @@ START_TEST(quantize_every_level_equals_reference) {
     int8_case c = cases[_i];
     float *x = activations_new(c.tokens, c.in, 4), *factor = floats_new(c.in, 5);
     quantised expected = quantised_new(hone_kernels_ref(), x, factor, c.tokens, c.in);
-    for (int level = 0; level < PRODUCT_LEVELS; level++) {
+    for (int level = 0; level < LEVELS; level++) {
         const hone_kernels *table = level_table(level);
         if (!table) continue;
         quantised found = quantised_new(table, x, factor, c.tokens, c.in);
@@ -203,7 +203,7 @@ START_TEST(product_of_a_token_does_not_depend_on_others) {
     enum { TOKENS = 30, IN = 200, OUT = 70 };
     one o = one_new(hone_kernels_ref(), OUT, IN);
     float *x = activations_new(TOKENS, IN, 4), all[TOKENS * OUT], alone[OUT];
-    for (int level = 0; level < PRODUCT_LEVELS; level++) {
+    for (int level = 0; level < LEVELS; level++) {
         const hone_kernels *table = level_table(level);
         if (!table) continue;
         hone_buffer space = workspace_new(table->int8_workspace(&o.w, 0));
@@ -227,7 +227,7 @@ START_TEST(quantize_not_a_number_shows_in_the_product) {
     one o = one_new(hone_kernels_ref(), 8, 64);
     float *x = floats_new(2 * 64, 1), y[16];
     x[64 + 9] = NAN;
-    for (int level = 0; level < PRODUCT_LEVELS; level++) {
+    for (int level = 0; level < LEVELS; level++) {
         const hone_kernels *table = level_table(level);
         if (!table) continue;
         quantised q = quantised_new(table, x, o.column_factor, 2, 64);
@@ -267,7 +267,7 @@ static void check_pass(int8_case c, bool forward, float beta) {
     double largest = 0;
     for (int64_t i = 0; i < c.tokens * columns; i++)
         largest = fmax(largest, fabs((double)expected[i]));
-    for (int number = 0; number < 2 * PRODUCT_LEVELS; number++) {
+    for (int number = 0; number < 2 * LEVELS; number++) {
         const hone_kernels *table = level_table(number / 2);
         if (!table || takes_long(number, c, beta)) continue;
         hone_int8_weight w = o.w;

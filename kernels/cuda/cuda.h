@@ -17,8 +17,11 @@ void hone_cuda_fill(hone_kernels *table);
 /* Fills in the products: gemm, and all of linear, bf16, lora and int8. */
 void hone_cuda_fill_products(hone_kernels *table);
 
-/* The whole table. What has no CUDA kernel is an error that names it: nothing is computed on the host in its place. */
-HONE_MUST_USE hone_status hone_cuda_table(hone_kernels *out);
+/* The whole table. */
+void hone_cuda_table(hone_kernels *out);
+
+/* What has no CUDA kernel is an error that names it: nothing is computed on the host in its place. */
+HONE_MUST_USE hone_status hone_cuda_check_table(const hone_kernels *table);
 
 /* Of the device that is open: looks the segments up. */
 double hone_attention_pairs_cuda(const hone_segment *segments, hone_attention_shape shape);

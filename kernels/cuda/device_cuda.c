@@ -16,7 +16,7 @@ static struct {
     bool open;
     cudaStream_t stream;
     int64_t resident_blocks;
-    void *scratch; /* HONE_CUDA_MATMUL_BYTES */
+    void *scratch; /* for products without a workspace */
     hone_kernels kernels;
     char name[300]; /* of the table: on another GPU the same sums may have other bits */
 } gpu;
@@ -30,7 +30,7 @@ int64_t hone_cuda_resident_blocks(void) {
 }
 
 void *hone_cuda_scratch(size_t *bytes) {
-    *bytes = HONE_CUDA_MATMUL_BYTES;
+    *bytes = hone_cuda_matmul_bytes();
     return gpu.scratch;
 }
 
@@ -143,7 +143,7 @@ static hone_status look(int64_t *available, int64_t *all) {
 
 static void close_device(void) {
     hone_cuda_products_close();
-    if (gpu.scratch) give_back(gpu.scratch, HONE_CUDA_MATMUL_BYTES);
+    if (gpu.scratch) give_back(gpu.scratch, hone_cuda_matmul_bytes());
     gpu.scratch = NULL;
     if (gpu.stream) (void)cudaStreamDestroy(gpu.stream);
     gpu.stream = NULL;
@@ -233,16 +233,17 @@ static hone_status prepare(int index) {
     HONE_TRY(check(cudaStreamCreateWithFlags(&gpu.stream, cudaStreamNonBlocking),
                    "cannot make a stream"));
     HONE_TRY(try_kernel());
-    HONE_TRY(take(&gpu.scratch, HONE_CUDA_MATMUL_BYTES));
     hone_cublaslt library;
     HONE_TRY(hone_cuda_libraries(&library));
+    HONE_TRY(take(&gpu.scratch, hone_cuda_matmul_bytes()));
     return hone_cuda_products_open(&library);
 }
 
 hone_status hone_device_open_cuda(hone_device *out, int index) {
     *out = (hone_device){0};
     if (gpu.open) return hone_fail(HONE_ERR_UNSUPPORTED, "a GPU is open in this process already");
-    HONE_TRY(hone_cuda_table(&gpu.kernels));
+    hone_cuda_table(&gpu.kernels);
+    HONE_TRY(hone_cuda_check_table(&gpu.kernels));
     hone_status status = prepare(index);
     if (status != HONE_OK) {
         close_device();

@@ -41,6 +41,8 @@ void *hone_cuda_scratch(size_t *bytes);
 /* How many bytes of a workspace are for a slab and for cuBLASLt itself: the two above, unless set before any workspace is
  * asked for. */
 void hone_cuda_products_sizes(size_t slab_bytes, size_t matmul_bytes);
+/* The second of them. */
+size_t hone_cuda_matmul_bytes(void);
 /* How many of `rows` rows of `row_bytes` are in a slab: whole blocks of 64, at least one, or all rows. */
 int64_t hone_cuda_slab_rows(int64_t rows, size_t row_bytes);
 

@@ -17,6 +17,10 @@ void hone_cuda_products_sizes(size_t slab_bytes, size_t matmul_bytes) {
     bytes_of.matmul = matmul_bytes;
 }
 
+size_t hone_cuda_matmul_bytes(void) {
+    return bytes_of.matmul;
+}
+
 int64_t hone_cuda_slab_rows(int64_t rows, size_t row_bytes) {
     int64_t fit =
         row_bytes ? (int64_t)(bytes_of.slab / row_bytes) / ROWS_AT_ONCE * ROWS_AT_ONCE : rows;

@@ -93,14 +93,17 @@ enum { COUNT = sizeof operations / sizeof *operations };
 _Static_assert(sizeof(hone_kernels) == (COUNT + 2) * sizeof(operation),
                "OPERATIONS lists every operation of hone_kernels");
 
-hone_status hone_cuda_table(hone_kernels *out) {
+void hone_cuda_table(hone_kernels *out) {
     *out = (hone_kernels){.name = "cuda"};
     hone_cuda_fill(out);
     hone_cuda_fill_products(out);
     out->attention_pairs = hone_attention_pairs_cuda;
+}
+
+hone_status hone_cuda_check_table(const hone_kernels *table) {
     for (size_t i = 0; i < COUNT; i++) {
         operation found;
-        memcpy(&found, (const char *)out + operations[i].offset, sizeof found);
+        memcpy(&found, (const char *)table + operations[i].offset, sizeof found);
         if (found) continue;
         return hone_fail(HONE_ERR_UNSUPPORTED,
                          "this build of hone has no CUDA kernel for %s; use --device cpu",

@@ -1,13 +1,12 @@
 /*
- * The CUDA kernels as a table whose calls run on the host, in the emulator: device addresses are the host's.
+ * The table of a GPU that is emulated: calls run on the host, and may be given the host's addresses.
  */
 #ifndef HONE_TESTS_CUDA_EMULATED_H
 #define HONE_TESTS_CUDA_EMULATED_H
 
 #include "kernels/kernels.h"
 
-/* "cuda": the reference kernels, overwritten by hone's own CUDA kernels and, where the tests are built with CUDA's headers
- * (HONE_EMULATED_PRODUCTS), by products that call the fake of cuBLASLt. */
+/* That of the first device, which stays open. */
 const hone_kernels *hone_kernels_emulated(void);
 
 /* Whether all its products so far were made; the message has what the fake complained of. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "tests/cuda/fake_cudart.h"
 #include "base/dtype.h"
 
 enum { DEFAULT_ALIGNMENT = 256, WORKSPACE_ALIGNMENT = 256, SCRATCHED = 4096 };
@@ -473,10 +474,15 @@ static cublasStatus_t matmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc,
     TRY(choice_of(&choice, algo, &p));
     TRY(check_addresses(choice, &p, at));
     TRY(check_workspace(choice, &p, at, workspace, bytes));
-    scratch(workspace, choice->choice.bytes);
     state.stream = stream;
     state.matmuls++;
-    return multiply(&p, at, d, (double)*(const float *)alpha, (double)*(const float *)beta);
+    if (!fake_cudart_launch_begin())
+        return refuse(CUBLAS_STATUS_EXECUTION_FAILED, "nothing is launched any more");
+    scratch(workspace, choice->choice.bytes);
+    cublasStatus_t status =
+        multiply(&p, at, d, (double)*(const float *)alpha, (double)*(const float *)beta);
+    fake_cudart_launch_end();
+    return status;
 }
 
 hone_cublaslt fake_cublaslt_functions(void) {

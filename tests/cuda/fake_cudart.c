@@ -91,6 +91,10 @@ void fake_cudart_launch_end(void) {
     set_fences(PROT_NONE);
 }
 
+__attribute__((constructor)) static void fence_launches(void) {
+    fake_cudart_fence_launches();
+}
+
 /* --- Memory --- */
 
 static int64_t all_memory(void) {

@@ -19,7 +19,6 @@ typedef struct fake_cudart {
     int64_t memory;   /* bytes of a device */
     int broken_after; /* launches until one fails for good; 0: none does */
     bool bad_launch;  /* the next launch is refused */
-    bool no_gemm;     /* the table of products lacks it (products_reference.c) */
 } fake_cudart;
 extern fake_cudart fake_cudart_settings;
 
@@ -35,5 +34,8 @@ void fake_cudart_reset(void);
 /* Around what stands for a kernel. A launch that fails opens nothing, and false says that it is not to run. */
 bool fake_cudart_launch_begin(void);
 void fake_cudart_launch_end(void);
+
+/* Has the emulator call the two (fence_hooks.cc). */
+void fake_cudart_fence_launches(void);
 
 #endif

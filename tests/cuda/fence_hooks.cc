@@ -7,5 +7,6 @@ extern "C" {
 #include "tests/cuda/fake_cudart.h"
 }
 
-static const bool hooked =
-    (emulator::set_hooks({fake_cudart_launch_begin, fake_cudart_launch_end}), true);
+void fake_cudart_fence_launches(void) {
+    emulator::set_hooks({fake_cudart_launch_begin, fake_cudart_launch_end});
+}

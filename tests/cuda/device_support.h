@@ -1,0 +1,31 @@
+/*
+ * What the suites of the fenced device share.
+ */
+#ifndef HONE_TESTS_CUDA_DEVICE_SUPPORT_H
+#define HONE_TESTS_CUDA_DEVICE_SUPPORT_H
+
+#include "kernels/device.h"
+#include "tests/cuda/fake_cudart.h"
+#include "tests/model_support.h"
+
+static inline void start(void) {
+    make_test_folder();
+    fake_cudart_reset();
+}
+
+/* Nothing of the device is left. */
+static inline void stop(void) {
+    remove_test_folder();
+    fake_cudart_use left = fake_cudart_used();
+    ck_assert_int_eq(left.pieces, 0);
+    ck_assert_int_eq(left.bytes, 0);
+    ck_assert_int_eq(left.streams, 0);
+}
+
+static inline void open_cuda(hone_device *device) {
+    ck_ok(hone_device_open_cuda(device, 0));
+    ck_assert_int_eq(device->kind, HONE_DEVICE_CUDA);
+    ck_assert(!hone_device_is_host(device));
+}
+
+#endif
