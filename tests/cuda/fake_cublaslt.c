@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "tests/cuda/fake_cudart.h"
 #include "base/dtype.h"
+#include "tests/cuda/fake_cudart.h"
 
 enum { DEFAULT_ALIGNMENT = 256, WORKSPACE_ALIGNMENT = 256, SCRATCHED = 4096 };
 
