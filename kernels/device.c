@@ -84,7 +84,7 @@ static const hone_device_memory host_memory = {
 /* --- Any device's --- */
 
 void hone_device_open_ref(hone_device *out) {
-    *out = (hone_device){HONE_DEVICE_CPU, "cpu", hone_kernels_ref(), &host_memory};
+    *out = (hone_device){HONE_DEVICE_CPU, "cpu", hone_kernels_ref(), &host_memory, ""};
 }
 
 void hone_device_close(hone_device *device) {

@@ -34,11 +34,14 @@ typedef struct hone_device_memory {
     void (*close)(void);
 } hone_device_memory;
 
+enum { HONE_DEVICE_DOUBT = 256 };
+
 typedef struct hone_device {
     hone_device_kind kind;
     const char *name; /* "cpu", "cuda" */
     const hone_kernels *kernels;
     const hone_device_memory *memory;
+    char no_gpu[HONE_DEVICE_DOUBT]; /* why it is none, where one was looked for; else empty */
 } hone_device;
 
 /* A run of bytes on a device, owned; zeros at first. On the CPU its pages count as used memory only once they are

@@ -60,6 +60,7 @@ typedef struct hone_plan_report {
     hone_compute compute; /* never auto */
     char why[HONE_COMPUTE_WHY];
     const char *kernels;
+    char no_gpu[HONE_DEVICE_DOUBT]; /* as hone_device has it */
     int threads;
     int64_t limit; /* bytes that the run may take */
     int64_t steps, rows_per_step, seq_len;

@@ -51,6 +51,7 @@ static void fill(hone_plan_report *out, const hone_run *run) {
                               .seq_len = o->seq_len};
     out->tokens_per_step = tokens / bins * (double)out->rows_per_step;
     memcpy(out->why, run->why, sizeof out->why);
+    memcpy(out->no_gpu, run->session.device.no_gpu, sizeof out->no_gpu);
     hone_tape_itemise(run->tape, add_item, out);
 }
 

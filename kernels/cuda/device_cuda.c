@@ -250,6 +250,6 @@ hone_status hone_device_open_cuda(hone_device *out, int index) {
         return status;
     }
     gpu.open = true;
-    *out = (hone_device){HONE_DEVICE_CUDA, "cuda", &gpu.kernels, &device_memory};
+    *out = (hone_device){HONE_DEVICE_CUDA, "cuda", &gpu.kernels, &device_memory, ""};
     return HONE_OK;
 }
