@@ -62,7 +62,8 @@ static parts divide(size_t *used, void *memory, const hone_tensor *w) {
 
 bool hone_model_int8_replaces(const hone_model *model, const hone_weight *weight) {
     bool matrix = weight->layer >= 0 || weight->which == HONE_OUTER_HEAD;
-    return model->int8 && hone_device_is_host(model->device) && matrix && !hone_weight_is_vector(weight) && is_copied(weight->tensor);
+    return model->int8 && hone_device_is_host(model->device) && matrix &&
+           !hone_weight_is_vector(weight) && is_copied(weight->tensor);
 }
 
 static void quantise(const hone_int8_weight *weight, const parts *p, const hone_kernels *kernels) {
