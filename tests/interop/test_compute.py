@@ -28,7 +28,7 @@ RECIPES = {
     "hone-base": {"lr": 3e-3, "alpha": 32, "seq_len": 256, "batch_size": 2},
     "stories260K": {"lr": 3e-3, "seq_len": 512, "batch_size": 2},
 }
-STEPS = {"gsm8k": 20, "oasst": 40, "sherlock": 24}
+STEPS = {"gsm8k": 28, "oasst": 40, "sherlock": 24}
 RUN = {"schedule": "cosine", "warmup": 3, "eval_fraction": 0, "too_long": "truncate"}
 
 # The projections that read a norm's result.
