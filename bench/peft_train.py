@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""One measurement of the peer: LoRA fine-tuning on the CPU with PyTorch, transformers and PEFT.
+"""One measurement of the peer: LoRA fine-tuning with PyTorch, transformers and PEFT.
 
 Prints one JSON object: settings, tokens_per_second (median over the steps after the warm-up; padding is not counted),
-peak_bytes (ru_maxrss of this process), losses, seconds from exec to the first step.
+peak_bytes (ru_maxrss of this process; on a GPU, what PyTorch held there at most), losses, seconds from exec to the first step.
 """
 
 import time
@@ -37,6 +37,7 @@ def arguments():
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--recompute", action="store_true", help="gradient checkpointing")
     parser.add_argument("--compile", action="store_true", help="torch.compile")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--group", action="store_true", help="batches of samples of similar length")
     return parser.parse_args()
 
@@ -50,7 +51,7 @@ def load(options):
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.enable_input_require_grads()
     config = LoraConfig(r=options.rank, lora_alpha=2 * options.rank, target_modules=shapes.TARGETS, task_type="CAUSAL_LM")
-    model = get_peft_model(model, config).train()
+    model = get_peft_model(model, config).train().to(options.device)
     return torch.compile(model) if options.compile else model
 
 
@@ -72,7 +73,7 @@ def batches(options):
     return groups
 
 
-def collate(group):
+def collate(group, device):
     longest = max(len(sample["ids"]) for sample in group)
     ids = torch.zeros(len(group), longest, dtype=torch.long)
     labels = torch.full_like(ids, -100)
@@ -82,8 +83,9 @@ def collate(group):
         ids[row, :n] = torch.tensor(sample["ids"])
         seen[row, :n] = 1
         labels[row, :n] = torch.tensor([i if m else -100 for i, m in zip(sample["ids"], sample["mask"])])
-    full = bool(seen.all())
-    return {"input_ids": ids, "labels": labels, "attention_mask": None if full else seen}, int(seen.sum())
+    tokens = int(seen.sum())
+    batch = {"input_ids": ids, "labels": labels, "attention_mask": seen if tokens < seen.numel() else None}
+    return {name: part if part is None else part.to(device) for name, part in batch.items()}, tokens
 
 
 def run(options, model, groups):
@@ -92,7 +94,7 @@ def run(options, model, groups):
     losses, rates = [], []
     first = None
     for step in range(options.steps + options.warmup):
-        batch, tokens = collate(groups[step % len(groups)])
+        batch, tokens = collate(groups[step % len(groups)], options.device)
         begin = time.time()
         first = first or begin - process_start()
         loss = model(**batch).loss
@@ -103,6 +105,12 @@ def run(options, model, groups):
         losses.append(float(loss.detach()))
         rates.append((tokens, time.time() - begin))
     return losses, rates[options.warmup :], first
+
+
+def peak_bytes(options):
+    if options.device == "cuda":
+        return torch.cuda.max_memory_reserved()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def process_start():
@@ -132,7 +140,7 @@ def main():
                 "transformers": transformers.__version__,
                 "tokens_per_second": round(speed, 1),
                 "tokens_per_step": round(sum(tokens for tokens, _ in rates) / len(rates), 1),
-                "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+                "peak_bytes": peak_bytes(options),
                 "seconds_to_first_step": round(first, 2),
                 "losses": [round(loss, 4) for loss in losses],
             }

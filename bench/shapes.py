@@ -35,6 +35,18 @@ SHAPES = {
         "vocab_size": 151936,
     },
 }
+# For scripts that run where speed means nothing.
+SHAPES["tiny"] = {
+    "model_type": "llama",
+    "architectures": ["LlamaForCausalLM"],
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "vocab_size": 512,
+}
 GENERATED = {"llama-1.5b"}  # too large to be made in f32: written as random blocks (q4_k_m.py)
 COMMON = {
     "hidden_act": "silu",

@@ -1,12 +1,22 @@
 /*
- * What the suites of the fenced device share.
+ * What the suites of devices share: for the fenced one, and in a build with CUDA for a real one.
  */
 #ifndef HONE_TESTS_CUDA_DEVICE_SUPPORT_H
 #define HONE_TESTS_CUDA_DEVICE_SUPPORT_H
 
 #include "kernels/device.h"
-#include "tests/cuda/fake_cudart.h"
 #include "tests/model_support.h"
+
+#ifdef HONE_CUDA
+static inline void start(void) {
+    make_test_folder();
+}
+
+static inline void stop(void) {
+    remove_test_folder();
+}
+#else
+#include "tests/cuda/fake_cudart.h"
 
 static inline void start(void) {
     make_test_folder();
@@ -21,6 +31,7 @@ static inline void stop(void) {
     ck_assert_int_eq(left.bytes, 0);
     ck_assert_int_eq(left.streams, 0);
 }
+#endif
 
 static inline void open_cuda(hone_device *device) {
     ck_ok(hone_device_open_cuda(device, 0));

@@ -1,0 +1,26 @@
+"""The check of a GPU (tools/gpu_check.sh) goes through to its end, on an emulated one."""
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def test_every_line_of_the_check_runs_on_an_emulated_gpu(root, tmp_path):
+    program = Path(os.environ.get("HONE_EMULATED_BIN", root / "build/release/tests/hone_on_emulator"))
+    if not program.is_file():
+        assert "CI" not in os.environ or platform.machine() != "x86_64", f"no {program}"
+        pytest.skip("the tests were built without CUDA's headers")
+    found = tmp_path / "results.md"
+    command = ["tools/gpu_check.sh", "--emulate", "--out", found]
+    named = {"HONE_EMULATED_BIN": str(program), "HONE_PYTHON": sys.executable}
+    done = subprocess.run(command, cwd=root, env={**os.environ, **named}, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr[-4000:]
+    lines = found.read_text().splitlines()
+    assert len([line for line in lines if line.startswith("- ") and ": passed in " in line]) == 3
+    rows = [line for line in lines if line.startswith("| ") and not line.startswith(("| what", "| ---"))]
+    assert len(rows) == 5  # three modes against the processor, PyTorch, speed
+    assert all(row.endswith("| yes |") for row in rows[:4])
