@@ -4,6 +4,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/machine.h"
+
 enum { SMALL_PAGE = 4096, HUGE_PAGE = 2 << 20 };
 
 #ifndef MADV_POPULATE_WRITE
@@ -65,6 +67,10 @@ static hone_status host_look(int64_t *available, int64_t *all) {
     return HONE_OK;
 }
 
+static hone_device_use host_use(void) {
+    return (hone_device_use){hone_resident_now().all, hone_resident_peak()};
+}
+
 static void host_close(void) {
 }
 
@@ -78,6 +84,7 @@ static const hone_device_memory host_memory = {
     .zero = host_zero,
     .wait = host_wait,
     .look = host_look,
+    .use = host_use,
     .close = host_close,
 };
 
@@ -131,6 +138,10 @@ hone_status hone_device_wait(const hone_device *device) {
 
 void *hone_device_host_address(const hone_device *device, void *address) {
     return device->memory->is_host ? address : NULL;
+}
+
+hone_device_use hone_device_used(const hone_device *device) {
+    return device->memory->use();
 }
 
 hone_status hone_device_look(int64_t *available, int64_t *all, const hone_device *device) {

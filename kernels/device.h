@@ -20,6 +20,11 @@ typedef enum hone_device_kind {
 extern const char *const hone_device_words[]; /* "auto", "cpu", "cuda", NULL */
 extern const char hone_device_choices[];      /* "auto,cpu", and what else this build has */
 
+/* Bytes in use: of the process's memory, or of a GPU's by buffers. */
+typedef struct hone_device_use {
+    int64_t now, peak;
+} hone_device_use;
+
 /* What a kind of device does about its memory: the calls below, without the cases of no bytes. */
 typedef struct hone_device_memory {
     bool is_host;                                   /* the host reads and writes at its addresses */
@@ -31,6 +36,7 @@ typedef struct hone_device_memory {
     hone_status (*zero)(void *to, size_t bytes);
     hone_status (*wait)(void);
     hone_status (*look)(int64_t *available, int64_t *all);
+    hone_device_use (*use)(void);
     void (*close)(void);
 } hone_device_memory;
 
@@ -97,5 +103,7 @@ static inline bool hone_device_is_host(const hone_device *device) {
 /* Bytes of a device's own memory: those that can be had now, and all. Both are 0 where that is the host's. */
 HONE_MUST_USE hone_status hone_device_look(int64_t *available, int64_t *all,
                                            const hone_device *device);
+
+hone_device_use hone_device_used(const hone_device *device);
 
 #endif

@@ -23,6 +23,7 @@ struct hone_generator {
     hone_forward forward;
     hone_cache cache;
     pass prompt, single;
+    hone_buffer arena; /* of either pass; taken with the first token */
     hone_tokens tokens;
     hone_buffer memory; /* ids [CHUNK], positions [CHUNK], one segment, one row */
     int32_t *ids, *positions, *row;
@@ -40,8 +41,20 @@ static hone_status plan_pass(pass *p, hone_generator *g, int64_t most) {
     hone_tape_plan(p->tape, false);
     hone_tensor *logits;
     HONE_TRY(hone_transformer_logits(&logits, p->tape, &g->forward, g->row, 1));
-    HONE_TRY(hone_tape_plan_done(p->tape));
-    return hone_tape_reserve(p->tape);
+    return hone_tape_plan_done(p->tape);
+}
+
+static size_t arena_bytes(const hone_generator *g) {
+    size_t prompt = hone_tape_bytes(g->prompt.tape), single = hone_tape_bytes(g->single.tape);
+    return prompt > single ? prompt : single;
+}
+
+static hone_status take_arena(hone_generator *g) {
+    if (g->arena.base) return HONE_OK;
+    HONE_TRY(hone_buffer_new(&g->arena, g->forward.model->device, arena_bytes(g)));
+    hone_tape_share(g->prompt.tape, &g->arena);
+    hone_tape_share(g->single.tape, &g->arena);
+    return HONE_OK;
 }
 
 static hone_status prepare(hone_generator *g, int64_t capacity) {
@@ -86,6 +99,7 @@ void hone_generator_free(hone_generator *g) {
     hone_tape_free(g->prompt.tape);
     hone_tape_free(g->single.tape);
     hone_cache_free(&g->cache);
+    hone_buffer_free(&g->arena);
     hone_buffer_free(&g->memory);
     hone_free(g->logits);
     hone_free(g->candidates);
@@ -106,8 +120,8 @@ int64_t hone_generator_capacity(const hone_generator *g) {
 
 size_t hone_generator_bytes(const hone_generator *g) {
     size_t vocabulary = (size_t)g->forward.model->arch.vocabulary;
-    return g->cache.memory.bytes + g->memory.bytes + hone_tape_bytes(g->prompt.tape) +
-           hone_tape_bytes(g->single.tape) + vocabulary * sizeof *g->logits;
+    return g->cache.memory.bytes + g->memory.bytes + arena_bytes(g) +
+           vocabulary * sizeof *g->logits;
 }
 
 const float *hone_generator_logits(const hone_generator *g) {
@@ -130,6 +144,7 @@ static hone_status upload(hone_generator *g, const int32_t *ids, int64_t count) 
 static hone_status feed_chunk(hone_generator *g, const int32_t *ids, int64_t count) {
     const pass *p = count == 1 ? &g->single : &g->prompt;
     const hone_device *device = g->forward.model->device;
+    HONE_TRY(take_arena(g));
     HONE_TRY(upload(g, ids, count));
     g->tokens.count = count;
     g->tokens.longest_q = count;

@@ -24,10 +24,10 @@ int64_t hone_memory_weights(const hone_model *model) {
     return bytes;
 }
 
-int64_t hone_memory_program(const hone_model *model, const hone_params *params) {
-    if (!hone_device_is_host(model->device)) return 0;
+int64_t hone_memory_program(const hone_model *model, const hone_params *params, int64_t counted) {
     hone_alloc_trim(); /* what opening the data left free is no need of the run */
-    int64_t bytes = hone_resident_now().all;
+    int64_t bytes = hone_device_used(model->device).now;
+    if (!hone_device_is_host(model->device)) return bytes - hone_memory_weights(model) - counted;
     for (size_t i = 0; i < model->weight_count && model->params.count == 0; i++) {
         const hone_tensor *w = model->weights[i].tensor;
         bytes -= hone_resident_within(w->data, weight_bytes(w));
@@ -74,8 +74,10 @@ hone_status hone_memory_plan(hone_memory *out, hone_tape *tape, const hone_memor
     *out = *fixed;
     HONE_TRY(build(tape, forward, rows, seq_len));
     out->step = (int64_t)hone_tape_least_bytes(tape);
-    out->libraries = LIBRARY_BYTES + hone_threads() * packed_bytes(forward->model);
-    out->batches += 2 * (int64_t)hone_device_batch_bytes(rows * seq_len); /* host and device */
+    bool host = hone_device_is_host(forward->model->device);
+    out->libraries = host ? LIBRARY_BYTES + hone_threads() * packed_bytes(forward->model) : 0;
+    int64_t copies = host ? 2 : 1; /* what is loaded, and what is computed with */
+    out->batches += copies * (int64_t)hone_device_batch_bytes(rows * seq_len);
     add_up(out);
     if (out->total > limit) return HONE_OK;
     HONE_TRY(hone_tape_plan_done(tape));

@@ -34,7 +34,8 @@ HONE_MUST_USE hone_status hone_memory_plan(hone_memory *out, hone_tape *tape,
 /* Frozen weights of a model: those that are trained are no part of it. */
 int64_t hone_memory_weights(const hone_model *model);
 
-/* What the process holds now besides the weights and parameters; of a device's own memory nothing. */
-int64_t hone_memory_program(const hone_model *model, const hone_params *params);
+/* What the process holds now besides the weights and parameters. Of a GPU, what buffers hold besides the weights and the
+ * `counted` bytes, of those that were taken for the run before: there memory counts when it is taken, not when it is used. */
+int64_t hone_memory_program(const hone_model *model, const hone_params *params, int64_t counted);
 
 #endif

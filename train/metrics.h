@@ -21,7 +21,7 @@ typedef struct hone_step_metrics {
     int64_t supervised_tokens;
     double seconds; /* of this step */
     double tokens_per_second;
-    int64_t peak_bytes; /* resident, of the process so far */
+    int64_t peak_bytes; /* hone_device_used, so far */
 } hone_step_metrics;
 
 typedef struct hone_eval_metrics {

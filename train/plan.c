@@ -79,12 +79,12 @@ hone_status hone_plan_choose(hone_plan *out, hone_tape *tape, const hone_plan_sc
 /* --- For a run --- */
 
 /* What may be taken when nothing was promised: what there is, and what of it the run has already. */
-static hone_status find_limit(int64_t *out, const hone_run *run, const hone_memory *fixed) {
+static hone_status find_limit(int64_t *out, const hone_run *run) {
     const hone_device *device = &run->session.device;
     if (!hone_device_is_host(device)) {
         int64_t available, all;
         HONE_TRY(hone_device_look(&available, &all, device));
-        *out = fixed->weights + fixed->trained + available - all / 20;
+        *out = hone_device_used(device).now + available - all / 20;
         return HONE_OK;
     }
     hone_machine machine;
@@ -99,11 +99,13 @@ static hone_status find_limit(int64_t *out, const hone_run *run, const hone_memo
 static hone_status scope_of(hone_plan_scope *out, hone_run *run) {
     const hone_train_options *o = run->options;
     hone_evaluator *e = run->evaluator;
-    int64_t batches = e ? 2 * (int64_t)hone_evaluator_batch_bytes(e) : 0;
+    int64_t sides = hone_device_is_host(&run->session.device) ? 2 : 1;
+    int64_t batches = e ? sides * (int64_t)hone_evaluator_batch_bytes(e) : 0;
     if (e) HONE_TRY(hone_evaluator_fit(e, 0));
     int64_t copies = run->best.base ? 5 : 4; /* values, gradients, two moments; the best values */
     int64_t answers;
     HONE_TRY(hone_preview_bytes(&answers, &run->session, HONE_RUN_SHOWN_TOKENS));
+    int64_t trained = copies * run->params->elements * (int64_t)sizeof(hone_real);
     *out = (hone_plan_scope){
         .forward = run->forward,
         .seq_len = o->seq_len,
@@ -112,14 +114,15 @@ static hone_status scope_of(hone_plan_scope *out, hone_run *run) {
         .recompute = o->recompute,
         .activations = o->activations,
         .limit = o->memory,
-        .fixed = {.program = hone_memory_program(run->session.model, run->params),
+        .fixed = {.program =
+                      hone_memory_program(run->session.model, run->params, trained + batches),
                   .weights = hone_memory_weights(run->session.model),
-                  .trained = copies * run->params->elements * (int64_t)sizeof(hone_real),
+                  .trained = trained,
                   .evaluation = e ? (int64_t)hone_evaluator_arena_bytes(e) : 0,
                   .batches = batches,
                   .answers = answers},
     };
-    return o->memory > 0 ? HONE_OK : find_limit(&out->limit, run, &out->fixed);
+    return o->memory > 0 ? HONE_OK : find_limit(&out->limit, run);
 }
 
 /* "…, as this would fit: …", or what else can be done. */

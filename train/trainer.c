@@ -127,7 +127,7 @@ static hone_status run_step(hone_step_metrics *m, hone_run *run, int64_t step) {
     hone_profile_step_end(run->profile, end);
     m->seconds = end - start;
     m->tokens_per_second = (double)counts.tokens / m->seconds;
-    m->peak_bytes = hone_resident_peak();
+    m->peak_bytes = hone_device_used(&run->session.device).peak;
     return HONE_OK;
 }
 
@@ -383,7 +383,8 @@ hone_status hone_train(hone_train_result *out, const hone_train_options *options
     run->result.planned_steps = run->steps;
     run->result.planned_bytes = run->plan.memory.total;
     run->result.tokens = run->state.tokens;
-    run->result.peak_bytes = hone_resident_peak();
+    if (run->session.device.memory)
+        run->result.peak_bytes = hone_device_used(&run->session.device).peak;
     *out = run->result;
     hone_device_kind kind = run->session.device.kind;
     hone_profile *profile = run->profile;

@@ -17,6 +17,7 @@ static struct {
     cudaStream_t stream;
     int64_t resident_blocks;
     void *scratch; /* for products without a workspace */
+    hone_device_use use;
     hone_kernels kernels;
     char name[300]; /* of the table: on another GPU the same sums may have other bits */
 } gpu;
@@ -99,7 +100,7 @@ static hone_status zero(void *to, size_t bytes) {
 }
 
 static void give_back(void *base, size_t bytes) {
-    (void)bytes;
+    gpu.use.now -= (int64_t)bytes;
     (void)cudaStreamSynchronize(gpu.stream); /* what was queued may still use it */
     (void)cudaFree(base);
 }
@@ -108,6 +109,8 @@ static hone_status take(void **base, size_t bytes) {
     cudaError_t error = cudaMalloc(base, bytes);
     if (error == cudaErrorMemoryAllocation) return fail_memory(bytes);
     HONE_TRY(check(error, "cannot take memory"));
+    gpu.use.now += (int64_t)bytes;
+    if (gpu.use.now > gpu.use.peak) gpu.use.peak = gpu.use.now;
     hone_status status = zero(*base, bytes);
     if (status != HONE_OK) give_back(*base, bytes);
     return status;
@@ -141,6 +144,10 @@ static hone_status look(int64_t *available, int64_t *all) {
     return HONE_OK;
 }
 
+static hone_device_use use(void) {
+    return gpu.use;
+}
+
 static void close_device(void) {
     hone_cuda_products_close();
     if (gpu.scratch) give_back(gpu.scratch, hone_cuda_matmul_bytes());
@@ -159,6 +166,7 @@ static const hone_device_memory device_memory = {
     .zero = zero,
     .wait = wait,
     .look = look,
+    .use = use,
     .close = close_device,
 };
 
@@ -236,6 +244,7 @@ static hone_status prepare(int index) {
     hone_cublaslt library;
     HONE_TRY(hone_cuda_libraries(&library));
     HONE_TRY(take(&gpu.scratch, hone_cuda_matmul_bytes()));
+    gpu.use = (hone_device_use){0}; /* that is no buffer */
     return hone_cuda_products_open(&library);
 }
 
