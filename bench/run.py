@@ -117,7 +117,7 @@ def lora(table, all_variants):
     table.at_most("the same with recomputation: memory", peer["peak_bytes"], saving["peak_bytes"], 0.15)
     limit = table.keep("f32 GEMM limit, FLOP/s", measure.gemm_limit())
     part = own["tokens_per_second"] * shapes.flops_per_token(SHAPE, 512) / limit
-    peer_part = best * shapes.flops_per_token(SHAPE, 512) / limit
+    peer_part = peer["tokens_per_second"] * shapes.flops_per_token(SHAPE, 512) / limit
     table.add(f"part of the f32 GEMM limit ({limit / 1e9:.0f} GFLOP/s)", f"{peer_part:.2f}", f"{part:.2f}", "", "≥ 0.75", part >= 0.75)
 
 
