@@ -83,6 +83,7 @@ def hone_train(model, records, steps, batch, seq_len, uneven=False, **sets):
         "tokens_per_second": round(speed, 1),
         "tokens_per_step": sum(row["tokens"] for row in lines) / len(lines),
         "peak_bytes": peak,
+        "device_peak_bytes": every[-1]["peak_bytes"],
         "seconds": round(wall, 2),
         "seconds_to_step_1": round(stepped - every[0]["seconds"], 2),
         "losses": [row["loss"] for row in lines],

@@ -1,28 +1,45 @@
 #!/usr/bin/env bash
-# Checks hone on this machine's GPU, within ten minutes: the suites of steps, small runs under compute-sanitizer, runs against
-# the processor and PyTorch, and speed and memory against PEFT. Writes what it found to bench/results/ (or --out FILE).
+# Checks hone on this machine's GPU, within ten minutes: the suite of steps, small runs under compute-sanitizer, runs against
+# the processor and PyTorch, and speed and memory against PEFT. Writes what it found to bench/results/ (or --out FILE), and
+# beside it what a failed check said.
 #
-# Uses build/gpu where it was brought along, else builds it. tools/gpu_check.sh --prepare makes it on a machine without a GPU, with
-# the libraries that the other may lack beside it. --emulate goes through all of it on an emulated GPU: for the script's own
-# sake, so that its figures mean nothing. Needs Python with torch, transformers, peft, tokenizers and psutil (HONE_PYTHON).
+# Uses build/gpu where it was brought along, else builds it. tools/gpu_check.sh --prepare makes it on a machine without a GPU: to
+# bring are build/gpu/lib, build/gpu/data, build/gpu/cli/hone and build/gpu/tests/test_cuda_steps. --emulate goes through all of
+# it on an emulated GPU: for the script's own sake, so that its figures mean nothing. Needs Python with torch, transformers,
+# peft, tokenizers and psutil (HONE_PYTHON).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 build=build/gpu
 python=${HONE_PYTHON:-python3}
 emulate='' out='' failed=0
+export HF_HUB_OFFLINE=1
 
-# The program and the suite for Hopper alone, and every shared library but the system's own and CUDA's in a folder beside.
+# The program and the suite for Hopper alone; every shared library but the system's own and CUDA's in a folder beside; the
+# models of the suite, where the test data is at hand.
 prepare() {
-    local cuda
+    local cuda programs=("$build/cli/hone" "$build/tests/test_cuda_steps")
     cuda=$(tools/cuda_toolkit.sh)
     cmake --preset gpu -DCMAKE_CUDA_COMPILER="$cuda/bin/nvcc" -DCUDAToolkit_ROOT="$cuda" >/dev/null
     cmake --build --preset gpu -j "$(nproc)" --target hone test_cuda_steps
-    mkdir -p "$build/lib"
-    ldd "$build/cli/hone" "$build/tests/test_cuda_steps" | awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | sort -u |
-        grep -vE '/(libc|libm|libdl|libpthread|librt)\.so' | xargs cp -Lt "$build/lib"
-    strip --strip-unneeded "$build"/lib/* "$build/cli/hone" "$build/tests/test_cuda_steps"
-    du -shc "$build/lib" "$build/cli/hone" "$build/tests/test_cuda_steps"
+    rm -rf "${build:?}"/{lib,data}
+    mkdir -p "$build/lib" "$build/data"
+    ldd "${programs[@]}" | awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | sort -u |
+        grep -vE '/lib(c|m|mvec|dl|pthread|rt|resolv|util|anl|nsl|stdc\+\+|gcc_s)\.so' | xargs cp -Lt "$build/lib"
+    strip --strip-unneeded "$build"/lib/* "${programs[@]}"
+    [[ -d ${HONE_TEST_DATA:-} ]] && cp -r "$HONE_TEST_DATA/tiny-archs" "$build/data"
+    du -shc "$build/lib" "$build/data" "${programs[@]}"
+}
+
+# Where the program looks for its libraries: that of CUDA may lie in a Python package.
+link_cublaslt() {
+    local found
+    found=$("$python" -c 'import glob, importlib.util
+found = importlib.util.find_spec("nvidia")
+for folder in found.submodule_search_locations if found else []:
+    for path in glob.glob(folder + "/*/lib/libcublasLt.so.13"): print(path)' | head -n 1)
+    [[ $found ]] || found=$(find /usr/local/cuda/lib64 -name libcublasLt.so.13 2>/dev/null | head -n 1)
+    [[ ! $found ]] || ln -sf "$found" "$build/lib/libcublasLt.so.13"
 }
 
 usage() {
@@ -51,12 +68,16 @@ if [[ $emulate ]]; then
     hone=${HONE_EMULATED_BIN:-build/release/tests/hone_on_emulator}
     steps=$(dirname "$hone")/test_cuda_steps
     name="no GPU: emulated"
+    tools=("the emulator") # which looks for all of it at once
 else
     name=$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader --id=0)
     hone=$build/cli/hone
     steps=$build/tests/test_cuda_steps
+    tools=(memcheck racecheck synccheck initcheck)
     [[ -x $hone ]] || prepare
-    export LD_LIBRARY_PATH=$PWD/$build/lib:${LD_LIBRARY_PATH:-}
+    link_cublaslt
+    export PATH=$PATH:/usr/local/cuda/bin
+    [[ ! -d $build/data/tiny-archs ]] || export HONE_TEST_DATA=$PWD/$build/data
 fi
 out=${out:-bench/results/$(date +%F)-$(tr -cs 'A-Za-z0-9\n' '-' <<<"${name%%,*}").md}
 mkdir -p "$(dirname "$out")"
@@ -64,47 +85,49 @@ model=tests/fixtures/models/grouped-tied
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 records=$work/few.jsonl
-head -n 3 samples/shop.jsonl >"$records"
+for i in {1..12}; do # texts, which no answers are asked for after the run
+    echo "{\"text\": \"Loaf number $i is taken out of the oven at seven, and sold before noon.\"}"
+done >"$records"
 
-# check WHAT COMMAND ...: a line of the results, with how long it took; what a failed one said is shown.
+# check WHAT SECONDS COMMAND ...: a line of the results, with how long it took and how many tests were skipped.
 check() {
-    local what=$1 began=$SECONDS state=passed
-    shift
-    "$@" >"$work/said" 2>&1 || state=FAILED
+    local what=$1 limit=$2 began=$SECONDS state=passed skipped
+    shift 2
+    [[ $emulate ]] && limit=$((10 * limit))
+    timeout -k 5 "$limit" "$@" >"$work/said" 2>&1 || state=FAILED
     if [[ $state == FAILED ]]; then
         failed=1
         tail -n 40 "$work/said" >&2
+        cp "$work/said" "${out%.md}-${what//[^A-Za-z0-9]/-}.log"
     fi
-    echo "$what: $state in $((SECONDS - began)) s" | tee -a "$work/lines" >&2
+    skipped=$(grep -c '^SKIP' "$work/said" || true)
+    [[ $skipped == 0 ]] || state+=" ($skipped skipped)"
+    echo "- $what: $state in $((SECONDS - began)) s" | tee -a "$out" >&2
 }
 
-# A step of a small model, with a checkpoint and an evaluation, under a tool of compute-sanitizer.
-# shellcheck disable=SC2317 # called by check
 small_run() {
-    local command=("$hone" train --model "$model" --data "$records" --out "$work/run-$1" --device cuda --steps 1
-        --seq-len 96 --batch-size 1 --compute "$2")
-    [[ $emulate ]] || command=(compute-sanitizer --tool "$1" --error-exitcode 1 --target-processes application-only "${command[@]}")
-    "${command[@]}"
+    echo "$hone" train --model "$model" --data "$records" --out "$work/run-$1" --device cuda --steps 1 --seq-len 96 --batch-size 1 \
+        --compute "$2"
 }
 
-check "the program finds the GPU" "$hone" train --model "$model" --data "$records" --out "$work/first" --device cuda \
-    --steps 1 --seq-len 96 --batch-size 1
-# One process: a GPU takes a second to open.
-check "steps of every family and type of base" env CK_FORK="${emulate:+yes}" "$steps"
-tools=(memcheck racecheck initcheck synccheck)
-[[ $emulate ]] && tools=("the emulator") # which looks for all of that at once
-for tool in "${tools[@]}"; do
-    check "$tool on a small run" small_run "$tool" bf16
-done
+cat >"$out" <<END
+# $(date +%F): $name
 
-{
-    echo "# $(date +%F): $name"
-    echo
-    echo "\`tools/gpu_check.sh${emulate:+ --emulate}\` at $(git describe --always --dirty 2>/dev/null || echo 'no commit')${emulate:+; figures mean nothing}"
-    echo
-    sed 's/^/- /' "$work/lines"
-    echo
-} >"$out"
-HONE_BIN=$hone "$python" bench/gpu.py "$out" ${emulate:+--emulate} || failed=1
+\`tools/gpu_check.sh${emulate:+ --emulate}\` at $(git describe --always --dirty 2>/dev/null || echo 'no commit')${emulate:+; figures mean nothing}
+
+END
+# shellcheck disable=SC2046 # words are what small_run gives
+check "the program finds the GPU" 30 $(small_run first f32)
+# A process for each, so that one that fails leaves the others.
+check "steps of every family and type of base" 150 env CK_FORK=yes "$steps"
+for tool in "${tools[@]}"; do
+    sanitizer=(compute-sanitizer --tool "$tool" --error-exitcode 1 --target-processes application-only)
+    [[ $tool == memcheck ]] && sanitizer+=(--report-api-errors no) # hone looks at them itself
+    [[ $emulate ]] && sanitizer=()
+    # shellcheck disable=SC2046
+    check "$tool on a small run" 75 "${sanitizer[@]}" $(small_run "${tool// /-}" int8)
+done
+echo >>"$out"
+HONE_BIN=$hone "$python" bench/gpu.py "$out" ${emulate:+--emulate "$records"} || failed=1
 echo "$out" >&2
 exit "$failed"

@@ -7,8 +7,8 @@
 
 #include "kernels/kernels.h"
 
-/* Blocks of 256 threads or fewer that the device can hold at once: as many as loops over any number of items take. No
- * result depends on it. */
+/* Blocks of 256 threads that the device could hold at once if threads alone counted: as many as loops over any number of
+ * items take. No result depends on it. */
 int64_t hone_cuda_resident_blocks(void);
 
 /* Fills in what has a kernel of hone's own. */

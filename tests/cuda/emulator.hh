@@ -9,7 +9,8 @@
  *     warp functions  a mask without the caller or with lanes that never come, that come elsewhere, or that do not exist;
  *                     a value asked of a lane outside of the mask
  *
- * The order of blocks, and of threads between two barriers, is shuffled by a seed: what depends on it shows.
+ * The order of blocks, and of threads between two barriers, is shuffled by a seed: what depends on it shows. What is not
+ * looked for: kernels that read the host's memory, and the rounding of products and sums that nvcc fuses.
  *
  * The dialect, beside CUDA's own words (kernels/cuda/device.cuh has the same for nvcc): HONE_SHARED declares an array of
  * shared memory, HONE_SHARED_POINTER the type of a pointer into one, HONE_LAUNCH starts a grid and here also ends it.
