@@ -114,8 +114,7 @@ START_TEST(device_that_cannot_be_used_is_refused_with_the_cause) {
 END_TEST
 
 START_TEST(table_without_an_operation_is_refused_with_its_name) {
-    hone_kernels table;
-    hone_cuda_table(&table);
+    hone_kernels table = *hone_kernels_cuda();
     ck_ok(hone_cuda_check_table(&table));
     table.gemm = NULL;
     ck_fails(hone_cuda_check_table(&table), HONE_ERR_UNSUPPORTED,

@@ -19,6 +19,8 @@ enum {
     PIECE = 64,
     PER_LANE = PIECE / WARP,
     PITCH = PIECE + 1, /* of a streamed tile's rows: lanes read down a column */
+    STREAMED = WARP * PITCH,
+    WEIGHTS = ROWS * WARP,
     MOST_PIECES = 4,
 };
 
@@ -197,9 +199,10 @@ fwd_tile(float *o, float *lse, const inputs &in, const tile &at, HONE_SHARED_POI
 }
 
 template <int PIECES> __global__ void attention_fwd(float *o, float *lse, inputs in) {
-    HONE_SHARED(float, queries, ROWS *PIECES *PIECE);
-    HONE_SHARED(float, streamed, WARP *PITCH);
-    HONE_SHARED(float, weights, ROWS *WARP);
+    enum { HELD = ROWS * PIECES * PIECE };
+    HONE_SHARED(float, queries, HELD);
+    HONE_SHARED(float, streamed, STREAMED);
+    HONE_SHARED(float, weights, WEIGHTS);
     tile_walk walk = {in.segments, in.shape.segments, 0, 0};
     tile at;
     for (int64_t i = blockIdx.x; walk.seek(&at, i, in.shape.heads); i += gridDim.x)
@@ -272,10 +275,11 @@ query_tile(float *dq, const inputs &in, const tile &at, HONE_SHARED_POINTER(floa
 }
 
 template <int PIECES> __global__ void attention_bwd_queries(float *dq, inputs in) {
-    HONE_SHARED(float, queries, ROWS *PIECES *PIECE);
-    HONE_SHARED(float, grads, ROWS *PIECES *PIECE);
-    HONE_SHARED(float, streamed, WARP *PITCH);
-    HONE_SHARED(float, weights, ROWS *WARP);
+    enum { HELD = ROWS * PIECES * PIECE };
+    HONE_SHARED(float, queries, HELD);
+    HONE_SHARED(float, grads, HELD);
+    HONE_SHARED(float, streamed, STREAMED);
+    HONE_SHARED(float, weights, WEIGHTS);
     tile_walk walk = {in.segments, in.shape.segments, 0, 0};
     tile at;
     for (int64_t i = blockIdx.x; walk.seek(&at, i, in.shape.heads); i += gridDim.x)
@@ -361,11 +365,12 @@ __device__ static void key_tile(float *dk, float *dv, const inputs &in, const ti
 }
 
 template <int PIECES> __global__ void attention_bwd_keys(float *dk, float *dv, inputs in) {
-    HONE_SHARED(float, keys, ROWS *PIECES *PIECE);
-    HONE_SHARED(float, values, ROWS *PIECES *PIECE);
-    HONE_SHARED(float, streamed, WARP *PITCH);
-    HONE_SHARED(float, weights, ROWS *WARP);
-    HONE_SHARED(float, slopes, ROWS *WARP);
+    enum { HELD = ROWS * PIECES * PIECE };
+    HONE_SHARED(float, keys, HELD);
+    HONE_SHARED(float, values, HELD);
+    HONE_SHARED(float, streamed, STREAMED);
+    HONE_SHARED(float, weights, WEIGHTS);
+    HONE_SHARED(float, slopes, WEIGHTS);
     key_space space = {keys, values, streamed, weights, slopes};
     tile_walk walk = {in.segments, in.shape.segments, 0, 0};
     tile at;

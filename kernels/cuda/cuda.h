@@ -11,14 +11,8 @@
  * items take. No result depends on it. */
 int64_t hone_cuda_resident_blocks(void);
 
-/* Fills in what has a kernel of hone's own. */
-void hone_cuda_fill(hone_kernels *table);
-
-/* Fills in the products: gemm, and all of linear, bf16, lora and int8. */
-void hone_cuda_fill_products(hone_kernels *table);
-
 /* The whole table. */
-void hone_cuda_table(hone_kernels *out);
+const hone_kernels *hone_kernels_cuda(void);
 
 /* What has no CUDA kernel is an error that names it: nothing is computed on the host in its place. */
 HONE_MUST_USE hone_status hone_cuda_check_table(const hone_kernels *table);

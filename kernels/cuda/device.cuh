@@ -62,12 +62,7 @@ template <typename Row> static void launch_each_row(int64_t n, Row row) {
 
 /* --- Sums and maxima: every thread gets the result --- */
 
-__device__ static inline float warp_sum(float x) {
-    for (int bits = WARP / 2; bits > 0; bits /= 2) x += __shfl_xor_sync(FULL, x, bits);
-    return x;
-}
-
-__device__ static inline double warp_sum(double x) {
+template <typename T> __device__ static inline T warp_sum(T x) {
     for (int bits = WARP / 2; bits > 0; bits /= 2) x += __shfl_xor_sync(FULL, x, bits);
     return x;
 }

@@ -251,7 +251,7 @@ static hone_status prepare(int index) {
 hone_status hone_device_open_cuda(hone_device *out, int index) {
     *out = (hone_device){0};
     if (gpu.open) return hone_fail(HONE_ERR_UNSUPPORTED, "a GPU is open in this process already");
-    hone_cuda_table(&gpu.kernels);
+    gpu.kernels = *hone_kernels_cuda();
     HONE_TRY(hone_cuda_check_table(&gpu.kernels));
     hone_status status = prepare(index);
     if (status != HONE_OK) {

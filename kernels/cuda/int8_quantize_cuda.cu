@@ -14,11 +14,6 @@ __device__ static inline int8_t step_of(float x) {
     return (int8_t)fminf(fmaxf(rintf(x), -127.0f), 127.0f);
 }
 
-__device__ static inline int warp_total(int x) {
-    for (int bits = WARP / 2; bits > 0; bits /= 2) x += __shfl_xor_sync(FULL, x, bits);
-    return x;
-}
-
 /* --- Activations: a warp takes a tile's block, a lane two elements of each of its tokens --- */
 
 typedef struct activations {
@@ -54,7 +49,7 @@ typedef struct row_sums {
 } row_sums;
 
 __device__ static inline row_sums warp_sums(row_sums own) {
-    int both = warp_total(own.steps + own.rests * 65536);
+    int both = warp_sum(own.steps + own.rests * 65536);
     int steps = (int16_t)(both & 0xffff);
     return {steps, (both - steps) / 65536};
 }

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "kernels/cuda/cuda.h"
+#include "kernels/cuda/products.h"
 #include "kernels/cuda/stream.h"
 
 /* --- Pairs of attention: bookkeeping of segments that lie on the device --- */
@@ -93,17 +94,17 @@ enum { COUNT = sizeof operations / sizeof *operations };
 _Static_assert(sizeof(hone_kernels) == (COUNT + 2) * sizeof(operation),
                "OPERATIONS lists every operation of hone_kernels");
 
-void hone_cuda_table(hone_kernels *out) {
-    *out = (hone_kernels){.name = "cuda"};
-    hone_cuda_fill(out);
-    hone_cuda_fill_products(out);
-    out->attention_pairs = hone_attention_pairs_cuda;
+#define ENTRY(member) .member = hone_##member##_cuda,
+static const hone_kernels table = {.name = "cuda", .bf16_is_native = true, OPERATIONS(ENTRY)};
+
+const hone_kernels *hone_kernels_cuda(void) {
+    return &table;
 }
 
-hone_status hone_cuda_check_table(const hone_kernels *table) {
+hone_status hone_cuda_check_table(const hone_kernels *of) {
     for (size_t i = 0; i < COUNT; i++) {
         operation found;
-        memcpy(&found, (const char *)table + operations[i].offset, sizeof found);
+        memcpy(&found, (const char *)of + operations[i].offset, sizeof found);
         if (found) continue;
         return hone_fail(HONE_ERR_UNSUPPORTED,
                          "this build of hone has no CUDA kernel for %s; use --device cpu",
