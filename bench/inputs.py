@@ -67,8 +67,11 @@ def make_model(folder, name):
     config = shapes.config_of(name)
     write_json(os.path.join(folder, "config.json"), config)
     torch.manual_seed(1)
-    model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), dtype=torch.float32)
-    tensors = {key: value for key, value in model.state_dict().items() if key != "lm_head.weight"}
+    with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), dtype=getattr(torch, config["dtype"]))
+    tensors = {key: value.cpu() for key, value in model.state_dict().items()}
+    if config["tie_word_embeddings"]:
+        del tensors["lm_head.weight"]
     save_file(tensors, os.path.join(folder, "model.safetensors"), metadata={"format": "pt"})
 
 

@@ -79,6 +79,8 @@ def matrices(config):
             ("ffn_down", width, ffn, fine),
         ]:
             yield f"blk.{layer}.{name}.weight", rows, columns, six
+    if not config["tie_word_embeddings"]:
+        yield "output.weight", config["vocab_size"], width, True
 
 
 def write_random(cache, name, target):
@@ -155,7 +157,7 @@ def main():
     cache, name = sys.argv[1:3]
     target = os.path.join(cache, name + "-q4_k_m.gguf")
     if not os.path.exists(target):
-        (write_random if name in shapes.GENERATED else export_and_quantise)(cache, name, target)
+        (write_random if name in shapes.RANDOM_BLOCKS else export_and_quantise)(cache, name, target)
     print(target)
 
 

@@ -34,8 +34,22 @@ SHAPES = {
         "head_dim": 128,
         "vocab_size": 151936,
     },
+    # The sizes of Llama 3 8B.
+    "llama-8b": {
+        "model_type": "llama",
+        "architectures": ["LlamaForCausalLM"],
+        "hidden_size": 4096,
+        "intermediate_size": 14336,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+        "vocab_size": 128256,
+        "tie_word_embeddings": False,
+        "dtype": "bfloat16",
+    },
 }
-# For scripts that run where speed means nothing.
+# For scripts that run where speed means nothing; the second has rows that k-quants can hold.
 SHAPES["tiny"] = {
     "model_type": "llama",
     "architectures": ["LlamaForCausalLM"],
@@ -47,7 +61,9 @@ SHAPES["tiny"] = {
     "head_dim": 16,
     "vocab_size": 512,
 }
-GENERATED = {"llama-1.5b"}  # too large to be made in f32: written as random blocks (q4_k_m.py)
+SHAPES["tiny-8b"] = {**SHAPES["llama-8b"], **SHAPES["tiny"], "hidden_size": 256, "intermediate_size": 256, "head_dim": 64}
+RANDOM_BLOCKS = {"llama-1.5b", "llama-8b", "tiny-8b"}  # in Q4_K_M: too large to be quantised (q4_k_m.py)
+GENERATED = {"llama-1.5b"}  # of which there is nothing else
 COMMON = {
     "hidden_act": "silu",
     "rms_norm_eps": 1e-5,

@@ -3,16 +3,18 @@
 # the processor and PyTorch, and speed and memory against PEFT. Writes what it found to bench/results/ (or --out FILE), and
 # beside it what a failed check said.
 #
+# With --large, instead, speed and memory with a model of 8 billion parameters, in another ten minutes and 64 GB of disk.
+#
 # Uses build/gpu where it was brought along, else builds it. tools/gpu_check.sh --prepare makes it on a machine without a GPU: to
 # bring are build/gpu/lib, build/gpu/data, build/gpu/cli/hone and build/gpu/tests/test_cuda_steps. --emulate goes through all of
 # it on an emulated GPU: for the script's own sake, so that its figures mean nothing. Needs Python with torch, transformers,
-# peft, tokenizers and psutil (HONE_PYTHON).
+# peft, tokenizers and psutil, for --large gguf as well, which --prepare brings along (HONE_PYTHON).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 build=build/gpu
 python=${HONE_PYTHON:-python3}
-emulate='' out='' failed=0
+emulate='' large='' out='' failed=0
 export HF_HUB_OFFLINE=1
 
 # The program and the suite for Hopper alone; every shared library but the system's own and CUDA's in a folder beside; the
@@ -28,6 +30,9 @@ prepare() {
         grep -vE '/lib(c|m|mvec|dl|pthread|rt|resolv|util|anl|nsl|stdc\+\+|gcc_s)\.so' | xargs cp -Lt "$build/lib"
     strip --strip-unneeded "$build"/lib/* "${programs[@]}"
     [[ -d ${HONE_TEST_DATA:-} ]] && cp -r "$HONE_TEST_DATA/tiny-archs" "$build/data"
+    local package
+    package=$("$python" -c 'import importlib.util as u; print(u.find_spec("gguf").submodule_search_locations[0])') &&
+        cp -r "$package" "$build/data"
     du -shc "$build/lib" "$build/data" "${programs[@]}"
 }
 
@@ -43,7 +48,7 @@ for folder in found.submodule_search_locations if found else []:
 }
 
 usage() {
-    echo "usage: tools/gpu_check.sh [--prepare | --emulate] [--out FILE]" >&2
+    echo "usage: tools/gpu_check.sh [--prepare | [--emulate] [--large] [--out FILE]]" >&2
     exit 2
 }
 
@@ -54,6 +59,7 @@ while [[ $# -gt 0 ]]; do
         exit
         ;;
     --emulate) emulate=yes ;;
+    --large) large=yes ;;
     --out)
         [[ $# -gt 1 ]] || usage
         out=$2
@@ -77,9 +83,10 @@ else
     [[ -x $hone ]] || prepare
     link_cublaslt
     export PATH=$PATH:/usr/local/cuda/bin
+    [[ ! -d $build/data/gguf ]] || export PYTHONPATH=$PWD/$build/data
     [[ ! -d $build/data/tiny-archs ]] || export HONE_TEST_DATA=$PWD/$build/data
 fi
-out=${out:-bench/results/$(date +%F)-$(tr -cs 'A-Za-z0-9\n' '-' <<<"${name%%,*}").md}
+out=${out:-bench/results/$(date +%F)-$(tr -cs 'A-Za-z0-9\n' '-' <<<"${name%%,*}")${large:+-large}.md}
 mkdir -p "$(dirname "$out")"
 model=tests/fixtures/models/grouped-tied
 work=$(mktemp -d)
@@ -110,24 +117,28 @@ small_run() {
         --compute "$2"
 }
 
+checks() {
+    # shellcheck disable=SC2046 # words are what small_run gives
+    check "the program finds the GPU" 30 $(small_run first f32)
+    # A process for each, so that one that fails leaves the others.
+    check "steps of every family and type of base" 150 env CK_FORK=yes "$steps"
+    for tool in "${tools[@]}"; do
+        sanitizer=(compute-sanitizer --tool "$tool" --error-exitcode 1 --target-processes application-only)
+        [[ $tool == memcheck ]] && sanitizer+=(--report-api-errors no) # hone looks at them itself
+        [[ $emulate ]] && sanitizer=()
+        # shellcheck disable=SC2046
+        check "$tool on a small run" 75 "${sanitizer[@]}" $(small_run "${tool// /-}" int8)
+    done
+    echo >>"$out"
+}
+
 cat >"$out" <<END
 # $(date +%F): $name
 
-\`tools/gpu_check.sh${emulate:+ --emulate}\` at $(git describe --always --dirty 2>/dev/null || echo 'no commit')${emulate:+; figures mean nothing}
+\`tools/gpu_check.sh${large:+ --large}${emulate:+ --emulate}\` at $(git describe --always --dirty 2>/dev/null || echo 'no commit')${emulate:+; figures mean nothing}
 
 END
-# shellcheck disable=SC2046 # words are what small_run gives
-check "the program finds the GPU" 30 $(small_run first f32)
-# A process for each, so that one that fails leaves the others.
-check "steps of every family and type of base" 150 env CK_FORK=yes "$steps"
-for tool in "${tools[@]}"; do
-    sanitizer=(compute-sanitizer --tool "$tool" --error-exitcode 1 --target-processes application-only)
-    [[ $tool == memcheck ]] && sanitizer+=(--report-api-errors no) # hone looks at them itself
-    [[ $emulate ]] && sanitizer=()
-    # shellcheck disable=SC2046
-    check "$tool on a small run" 75 "${sanitizer[@]}" $(small_run "${tool// /-}" int8)
-done
-echo >>"$out"
-HONE_BIN=$hone "$python" bench/gpu.py "$out" ${emulate:+--emulate "$records"} || failed=1
+[[ $large ]] || checks
+HONE_BIN=$hone "$python" bench/gpu.py "$out" ${large:+--large} ${emulate:+--emulate "$records"} || failed=1
 echo "$out" >&2
 exit "$failed"
