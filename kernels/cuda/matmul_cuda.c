@@ -55,7 +55,7 @@ static void keep_library_failure(const char *function, cublasStatus_t status,
              "%s: %s, for a product in %s of [%lld,%lld] and [%lld,%lld]%s%s with strides %lld, "
              "%lld, %lld; "
              "train with --device cpu, or report this with the version of cuBLAS, %zu",
-             function, products.library.get_status_name(status), hone_dtype_name(s->type),
+             function, products.library.get_status_name(status), hone_precision_name(s->precision),
              (long long)s->m, (long long)s->k, (long long)s->k, (long long)s->n,
              s->trans_a ? ", a transposed," : "", s->trans_b ? ", b transposed," : "",
              (long long)s->lda, (long long)s->ldb, (long long)s->ldc,
@@ -85,7 +85,7 @@ static plan_key key_of(const float *c, const void *a, const void *b, const hone_
         s->lda,
         s->ldb,
         s->ldc,
-        s->type,
+        s->precision,
         s->trans_a,
         s->trans_b,
         alignment_of(a),
@@ -126,11 +126,13 @@ static void plan_free(plan *p) {
 
 static cublasStatus_t describe(plan *p, const hone_matmul *s) {
     const hone_cublaslt *l = &products.library;
-    cudaDataType_t type = s->type == HONE_BF16 ? CUDA_R_16BF : CUDA_R_32F;
+    cudaDataType_t type = s->precision == HONE_PRODUCTS_BF16 ? CUDA_R_16BF : CUDA_R_32F;
+    cublasComputeType_t compute =
+        s->precision == HONE_PRODUCTS_TF32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
     int32_t op_a = s->trans_b ? CUBLAS_OP_T : CUBLAS_OP_N;
     int32_t op_b = s->trans_a ? CUBLAS_OP_T : CUBLAS_OP_N;
     uint64_t m = (uint64_t)s->m, n = (uint64_t)s->n, k = (uint64_t)s->k;
-    TRY(l->desc_create(&p->operation, CUBLAS_COMPUTE_32F, CUDA_R_32F));
+    TRY(l->desc_create(&p->operation, compute, CUDA_R_32F));
     TRY(l->desc_set(p->operation, CUBLASLT_MATMUL_DESC_TRANSA, &op_a, sizeof op_a));
     TRY(l->desc_set(p->operation, CUBLASLT_MATMUL_DESC_TRANSB, &op_b, sizeof op_b));
     TRY(l->layout_create(&p->a, type, s->trans_b ? k : n, s->trans_b ? n : k, s->ldb));

@@ -1,5 +1,5 @@
 /*
- * Products of matrices on a GPU: those in f32 and bf16 by cuBLASLt, those in int8 by hone's own kernels. What each computes
+ * Products of matrices on a GPU: those in f32, TF32 and bf16 by cuBLASLt, those in int8 by hone's own kernels. What each computes
  * stands at its member of hone_kernels.
  *
  * In f32 nothing is rounded below f32. A frozen weight is used where it lies when it has the dtype of the product and
@@ -58,14 +58,14 @@ void hone_linear_bwd_cuda(float *dx, const float *dy, const void *w, hone_dtype 
                           float beta, void *workspace);
 size_t hone_linear_workspace_cuda(hone_dtype type, int64_t in, int64_t out, int64_t rank);
 
-void hone_bf16_fwd_cuda(float *y, const float *x, const void *w, hone_dtype type,
-                        const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out,
-                        float beta, void *workspace);
-void hone_bf16_bwd_cuda(float *dx, const float *dy, const void *w, hone_dtype type,
-                        const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out,
-                        float beta, void *workspace);
-size_t hone_bf16_workspace_cuda(hone_dtype type, int64_t tokens, int64_t in, int64_t out,
-                                int64_t rank, bool backward);
+void hone_reduced_fwd_cuda(float *y, const float *x, const void *w, hone_dtype type,
+                           hone_precision precision, const hone_low_rank *low, int64_t tokens,
+                           int64_t in, int64_t out, float beta, void *workspace);
+void hone_reduced_bwd_cuda(float *dx, const float *dy, const void *w, hone_dtype type,
+                           hone_precision precision, const hone_low_rank *low, int64_t tokens,
+                           int64_t in, int64_t out, float beta, void *workspace);
+size_t hone_reduced_workspace_cuda(hone_dtype type, hone_precision precision, int64_t tokens,
+                                   int64_t in, int64_t out, int64_t rank, bool backward);
 
 void hone_lora_fwd_cuda(float *t, const float *x, const float *a, hone_lora_shape shape,
                         void *workspace);
