@@ -435,6 +435,38 @@ START_TEST(products_repeated_create_nothing) {
 }
 END_TEST
 
+/* One row by one column of `terms`. */
+static void dot(const hone_kernels *k, int64_t terms) {
+    static float y, ones[2 * HONE_CUDA_MOST_PLANS];
+    for (int64_t i = 0; i < terms; i++) ones[i] = 1;
+    k->gemm(&y, ones, ones, 1, 1, terms, false, true, terms, terms, 1, 1, 0);
+    ck_assert(y == (float)terms);
+}
+
+START_TEST(plans_unused_for_longest_are_let_go) {
+    const hone_kernels *k = hone_kernels_emulated();
+    const fake_cublaslt *state = fake_cublaslt_state();
+    enum { MOST = HONE_CUDA_MOST_PLANS };
+    for (int64_t n = 1; n <= MOST; n++) dot(k, n);
+    int64_t live = state->live, created = state->created;
+    dot(k, 1); /* now that of 2 is the oldest */
+    ck_assert_int_eq(state->created, created);
+    for (int64_t n = MOST + 1; n <= MOST + 10; n++) dot(k, n);
+    ck_assert_int_eq(state->live, live);
+    created = state->created;
+    dot(k, 1);
+    dot(k, MOST + 10);
+    dot(k, 12);
+    ck_assert_int_eq(state->created, created);
+    dot(k, 11);
+    ck_assert_int_gt(state->created, created);
+    ck_assert_int_eq(state->live, live);
+    ck_ok(hone_emulated_status());
+    hone_cuda_products_close();
+    ck_assert_int_eq(state->live, 0);
+}
+END_TEST
+
 /* Algorithms are chosen for the alignment that there is, however odd. */
 START_TEST(gemm_any_alignment_gives_the_same) {
     const hone_kernels *k = hone_kernels_emulated();
@@ -619,6 +651,7 @@ int main(void) {
     tcase_add_loop_test(values, fake_multiplies_by_columns, 0, 2);
     tcase_add_test(values, fake_transposes_operands);
     tcase_add_loop_test(values, products_repeated_create_nothing, 0, DTYPES);
+    tcase_add_test(values, plans_unused_for_longest_are_let_go);
     tcase_add_test(values, gemm_any_alignment_gives_the_same);
     tcase_add_test(values, gemm_without_terms_scales_the_output);
     tcase_add_test(values, passes_without_anything_leave_what_beta_says);

@@ -18,6 +18,9 @@ typedef struct hone_matmul {
     int64_t m, n, k, lda, ldb, ldc;
 } hone_matmul;
 
+/* Plans that are kept at most: many times those of a step. */
+enum { HONE_CUDA_MOST_PLANS = 1024 };
+
 /* `workspace` has `bytes` bytes and is aligned to HONE_CUDA_ALIGNMENT. A failure of cuBLASLt is kept for
  * hone_cuda_products_status(). */
 void hone_cuda_matmul(float *c, const void *a, const void *b, const hone_matmul *shape, float alpha,

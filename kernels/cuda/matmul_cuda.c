@@ -24,6 +24,7 @@ typedef struct plan_key {
 /* What a call needs and is made once. The output is C and D of cuBLASLt, with one layout. */
 typedef struct plan {
     struct plan *next; /* of its bucket */
+    uint64_t used;     /* the number of the last call by it */
     plan_key key;
     cublasLtMatmulDesc_t operation;
     cublasLtMatrixLayout_t a, b, c;
@@ -36,6 +37,8 @@ static struct {
     hone_cublaslt library;
     cublasLtHandle_t handle;
     plan *plans[BUCKETS];
+    int count; /* of plans */
+    uint64_t calls;
     hone_status status;
     char message[512];
 } products;
@@ -189,6 +192,23 @@ static cublasStatus_t plan_make(plan *p, const hone_matmul *s) {
     return status;
 }
 
+/* Where the pointer to the plan is that was not used for longest. */
+static plan **oldest_plan(void) {
+    plan **oldest = NULL;
+    for (int i = 0; i < BUCKETS; i++) {
+        for (plan **at = &products.plans[i]; *at; at = &(*at)->next)
+            if (!oldest || (*at)->used < (*oldest)->used) oldest = at;
+    }
+    return oldest;
+}
+
+static void drop_plan(plan **at) {
+    plan *gone = *at;
+    *at = gone->next;
+    plan_free(gone);
+    products.count--;
+}
+
 /* NULL after keeping the failure. */
 static plan *plan_new(const plan_key *key, const hone_matmul *s) {
     plan *p = hone_alloc(1, sizeof *p);
@@ -203,6 +223,8 @@ static plan *plan_new(const plan_key *key, const hone_matmul *s) {
         plan_free(p);
         return NULL;
     }
+    if (products.count == HONE_CUDA_MOST_PLANS) drop_plan(oldest_plan());
+    products.count++;
     plan **bucket = &products.plans[bucket_of(key)];
     p->next = *bucket;
     *bucket = p;
@@ -223,6 +245,7 @@ void hone_cuda_matmul(float *c, const void *a, const void *b, const hone_matmul 
     plan *p = plan_find(&key);
     if (!p) p = plan_new(&key, s);
     if (!p) return;
+    p->used = ++products.calls;
     cublasStatus_t status =
         products.library.matmul(products.handle, p->operation, &alpha, b, p->a, a, p->b, &beta, c,
                                 p->c, c, p->c, &p->algo, workspace, bytes, hone_cuda_stream());
@@ -249,11 +272,7 @@ hone_status hone_cuda_products_open(const hone_cublaslt *library) {
 void hone_cuda_products_close(void) {
     if (!products.open) return;
     for (int i = 0; i < BUCKETS; i++) {
-        while (products.plans[i]) {
-            plan *first = products.plans[i];
-            products.plans[i] = first->next;
-            plan_free(first);
-        }
+        while (products.plans[i]) drop_plan(&products.plans[i]);
     }
     (void)products.library.destroy(products.handle);
     memset(&products, 0, sizeof products);

@@ -7,7 +7,8 @@
  * slab after the other.
  *
  * Descriptors and algorithms are kept by shape, alignment of the operands and size of the workspace: a call that was made
- * before with the same ones creates nothing, and may be captured in a CUDA graph.
+ * before with the same ones creates nothing, and may be captured in a CUDA graph. Where texts of every length come by, those
+ * that were not used for longest are let go.
  */
 #ifndef HONE_KERNELS_CUDA_PRODUCTS_H
 #define HONE_KERNELS_CUDA_PRODUCTS_H
