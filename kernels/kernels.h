@@ -89,6 +89,7 @@ typedef struct hone_low_rank {
 typedef struct hone_lora_shape {
     int64_t tokens, in, out, rank;
     double scale; /* alpha / R */
+    bool rounded; /* a GPU reads both sides of products in TF32; a processor never rounds them */
 } hone_lora_shape;
 
 typedef struct hone_kernels {

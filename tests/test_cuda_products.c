@@ -400,7 +400,7 @@ static void operands_free(operands *o) {
 /* A step: every kind of product by cuBLASLt, forward and backward. What LoRA's come to does not matter: both factors and
  * their gradients share memory. */
 static void run_step(const hone_kernels *k, const operands *o, hone_dtype type) {
-    hone_lora_shape lora = {TOKENS, IN, OUT, RANK, 0.5};
+    hone_lora_shape lora = {TOKENS, IN, OUT, RANK, 0.5, true};
     void *space = o->space.base;
     k->gemm(o->y, o->x, o->x, TOKENS, TOKENS, IN, false, true, IN, IN, TOKENS, 1, 0);
     k->linear_fwd(o->y, o->x, o->w, type, &o->low, TOKENS, IN, OUT, 0, space);
@@ -510,16 +510,17 @@ END_TEST
 
 /* A pass in any precision, with a weight in f32. */
 static void pass(const hone_kernels *k, float *y, const float *x, const float *w,
-                 hone_precision precision, bool backward, linear_case l, float beta) {
+                 const hone_low_rank *low, hone_precision precision, bool backward, linear_case l,
+                 float beta) {
     bool exact = precision == HONE_PRODUCTS_F32;
     hone_buffer space = workspace_new(
         exact ? k->linear_workspace(HONE_F32, l.in, l.out, 0)
               : k->reduced_workspace(HONE_F32, precision, l.tokens, l.in, l.out, 0, backward));
     if (exact)
-        (backward ? k->linear_bwd : k->linear_fwd)(y, x, w, HONE_F32, NULL, l.tokens, l.in, l.out,
+        (backward ? k->linear_bwd : k->linear_fwd)(y, x, w, HONE_F32, low, l.tokens, l.in, l.out,
                                                    beta, space.base);
     else
-        (backward ? k->reduced_bwd : k->reduced_fwd)(y, x, w, HONE_F32, precision, NULL, l.tokens,
+        (backward ? k->reduced_bwd : k->reduced_fwd)(y, x, w, HONE_F32, precision, low, l.tokens,
                                                      l.in, l.out, beta, space.base);
     hone_buffer_free(&space);
 }
@@ -533,10 +534,10 @@ START_TEST(passes_without_anything_leave_what_beta_says) {
         bool backward = i % 2;
         int64_t in = backward ? 3 : 0, out = backward ? 0 : 3;
         for (int e = 0; e < 6; e++) y[e] = 2;
-        pass(k, y, x, w, precision, backward, (linear_case){0, 3, 3}, 0);
-        pass(k, y, x, w, precision, backward, (linear_case){2, in, out}, 1);
+        pass(k, y, x, w, NULL, precision, backward, (linear_case){0, 3, 3}, 0);
+        pass(k, y, x, w, NULL, precision, backward, (linear_case){2, in, out}, 1);
         for (int e = 0; e < 6; e++) ck_assert(y[e] == 2);
-        pass(k, y, x, w, precision, backward, (linear_case){2, in, out}, 0);
+        pass(k, y, x, w, NULL, precision, backward, (linear_case){2, in, out}, 0);
         for (int e = 0; e < 6; e++) ck_assert(y[e] == 0);
     }
     ck_ok(hone_emulated_status());
@@ -568,6 +569,29 @@ START_TEST(weight_at_any_address_gives_the_same) {
     hone_free(expected);
     hone_buffer_free(&room);
     operands_free(&o);
+}
+END_TEST
+
+/* One element of each factor, a quarter of a step of TF32 above 1. */
+START_TEST(factors_are_rounded_where_that_is_said) {
+    const hone_kernels *k = hone_kernels_emulated();
+    const float above = 1 + 0x1p-12f, zero = 0;
+    hone_lora_shape shape = {1, 1, 1, 1, 1, _i == 1};
+    hone_buffer space = workspace_new(k->lora_workspace(shape));
+    float t, dt, da = 0, db = 0, one = _i == 1 ? 1 : above;
+    k->lora_fwd(&t, &above, &(float){1}, shape, space.base);
+    k->lora_bwd(&dt, &da, &db, &above, &above, &(float){1}, &(float){1}, shape, space.base);
+    ck_assert(t == one && dt == one && db == one && da == one * one);
+    hone_low_rank low = {&above, &(float){1}, 1, 1};
+    for (hone_precision p = HONE_PRODUCTS_F32; p < HONE_PRECISIONS; p++) {
+        for (int backward = 0; backward < 2; backward++) {
+            float y = 0;
+            pass(k, &y, &zero, &zero, &low, p, backward, (linear_case){1, 1, 1}, 0);
+            ck_assert(y == (p == HONE_PRODUCTS_F32 ? above : 1));
+        }
+    }
+    ck_ok(hone_emulated_status());
+    hone_buffer_free(&space);
 }
 END_TEST
 
@@ -656,6 +680,7 @@ int main(void) {
     tcase_add_test(values, gemm_without_terms_scales_the_output);
     tcase_add_test(values, passes_without_anything_leave_what_beta_says);
     tcase_add_loop_test(values, weight_at_any_address_gives_the_same, 0, 12);
+    tcase_add_loop_test(values, factors_are_rounded_where_that_is_said, 0, 2);
     tcase_add_test(values, slab_holds_whole_blocks);
     suite_add_tcase(suite, values);
     TCase *errors = tcase_create("errors");

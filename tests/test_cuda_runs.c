@@ -113,7 +113,7 @@ static const struct {
 } kinds[] = {
     {"full=true", "full=true", 1e-4, 1e-3},
     {"compute=int8", "compute=int8", 1e-4, 1e-3},
-    {"compute=bf16", "compute=bf16", 1e-4, 1e-3},
+    {"compute=bf16", "compute=bf16", 1e-4, 4e-2}, /* LoRA's factors are in TF32 on one side */
     {"activations=bf16", "activations=bf16", 1e-4, 1e-3},
     {"compute=tf32", "compute=f32", 5e-3, 5e-3},
 };

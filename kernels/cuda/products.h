@@ -2,7 +2,7 @@
  * Products of matrices on a GPU: those in f32, TF32 and bf16 by cuBLASLt, those in int8 by hone's own kernels. What each computes
  * stands at its member of hone_kernels.
  *
- * In f32 nothing is rounded below f32. A frozen weight is used where it lies when it has the dtype of the product and
+ * In f32 nothing is rounded below f32. In the other precisions and in int8 tensor cores take LoRA's factors as well, in TF32. A frozen weight is used where it lies when it has the dtype of the product and
  * begins at a multiple of 16 bytes; otherwise rows of it, as many as a slab holds, are converted into the workspace, one
  * slab after the other.
  *
@@ -73,6 +73,11 @@ void hone_lora_fwd_cuda(float *t, const float *x, const float *a, hone_lora_shap
 void hone_lora_bwd_cuda(float *dt, float *da, float *db, const float *dy, const float *x,
                         const float *t, const float *b, hone_lora_shape shape, void *workspace);
 size_t hone_lora_workspace_cuda(hone_lora_shape shape);
+
+/* y[tokens,width] += low, of a forward pass or a backward one, its sides in TF32 where they are rounded. `space` has
+ * hone_cuda_matmul_bytes(), aligned to HONE_CUDA_ALIGNMENT. */
+void hone_cuda_add_low(float *y, const hone_low_rank *low, int64_t tokens, int64_t width,
+                       bool backward, bool rounded, void *space);
 
 void hone_int8_quantize_cuda(void *rows, hone_int8_counts *counts, const float *x,
                              const float *column_factor, int64_t tokens, int64_t width);

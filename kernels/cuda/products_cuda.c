@@ -67,10 +67,15 @@ size_t hone_lora_workspace_cuda(hone_lora_shape shape) {
     return workspace_of(0);
 }
 
+static hone_precision factors_precision(bool rounded) {
+    return rounded ? HONE_PRODUCTS_TF32 : HONE_PRODUCTS_F32;
+}
+
 void hone_lora_fwd_cuda(float *t, const float *x, const float *a, hone_lora_shape shape,
                         void *workspace) {
     int64_t in = shape.in, rank = shape.rank;
-    hone_matmul xa = {HONE_PRODUCTS_F32, false, true, shape.tokens, rank, in, in, in, rank};
+    hone_precision precision = factors_precision(shape.rounded);
+    hone_matmul xa = {precision, false, true, shape.tokens, rank, in, in, in, rank};
     hone_cuda_matmul(t, x, a, &xa, 1, 0, parts_of(workspace), bytes_of.matmul);
 }
 
@@ -79,9 +84,10 @@ void hone_lora_bwd_cuda(float *dt, float *da, float *db, const float *dy, const 
     int64_t tokens = shape.tokens, in = shape.in, out = shape.out, rank = shape.rank;
     float scale = (float)shape.scale;
     void *space = parts_of(workspace);
-    hone_matmul of_t = {HONE_PRODUCTS_F32, false, false, tokens, rank, out, out, rank, rank};
-    hone_matmul of_b = {HONE_PRODUCTS_F32, true, false, out, rank, tokens, out, rank, rank};
-    hone_matmul of_a = {HONE_PRODUCTS_F32, true, false, rank, in, tokens, rank, in, in};
+    hone_precision precision = factors_precision(shape.rounded);
+    hone_matmul of_t = {precision, false, false, tokens, rank, out, out, rank, rank};
+    hone_matmul of_b = {precision, true, false, out, rank, tokens, out, rank, rank};
+    hone_matmul of_a = {precision, true, false, rank, in, tokens, rank, in, in};
     hone_cuda_matmul(dt, dy, b, &of_t, scale, 0, space, bytes_of.matmul);
     if (db) hone_cuda_matmul(db, dy, t, &of_b, scale, 1, space, bytes_of.matmul);
     if (da) hone_cuda_matmul(da, dt, x, &of_a, 1, 1, space, bytes_of.matmul);
@@ -159,14 +165,12 @@ static void multiply_weight(const pass *p, void *room, void *space) {
     } while (begin < p->out);
 }
 
-/* y[T,out] += scale t b^T, or backward y[T,in] += scale t a. */
-static void add_low(const pass *p, const hone_low_rank *low, void *space) {
-    int64_t rank = low->rank;
-    hone_matmul s = {HONE_PRODUCTS_F32, false, true, p->tokens, p->out, rank, rank, rank, p->out};
-    if (p->backward)
-        s = (hone_matmul){
-            HONE_PRODUCTS_F32, false, false, p->tokens, p->in, rank, rank, p->in, p->in};
-    hone_cuda_matmul(p->y, low->t, low->factor, &s, (float)low->scale, 1, space, bytes_of.matmul);
+void hone_cuda_add_low(float *y, const hone_low_rank *low, int64_t tokens, int64_t width,
+                       bool backward, bool rounded, void *space) {
+    int64_t rank = low->rank, stride = backward ? width : rank;
+    hone_matmul s = {
+        factors_precision(rounded), false, !backward, tokens, width, rank, rank, stride, width};
+    hone_cuda_matmul(y, low->t, low->factor, &s, (float)low->scale, 1, space, bytes_of.matmul);
 }
 
 static size_t rounded_room(int64_t tokens, int64_t width) {
@@ -183,7 +187,9 @@ static void multiply(pass p, const hone_low_rank *low, void *workspace) {
     }
     void *room = take(&left, slab_room(p.precision, p.in, p.out));
     multiply_weight(&p, room, left);
-    if (low) add_low(&p, low, left);
+    if (!low) return;
+    hone_cuda_add_low(p.y, low, p.tokens, p.backward ? p.in : p.out, p.backward,
+                      p.precision != HONE_PRODUCTS_F32, left);
 }
 
 void hone_linear_fwd_cuda(float *y, const float *x, const void *w, hone_dtype type,
