@@ -18,9 +18,10 @@ typedef struct hone_work {
     int part;                       /* of the pass, from 0 */
     int64_t shape[HONE_WORK_SHAPE]; /* tells apart what is tuned apart; 0 past its end */
     hone_dtype weights;             /* of the matrix in it */
-    const char *mode; /* "bf16" or "int8" when the product with it is taken so; else NULL; static */
-    double flops;     /* of products, two for a multiply-add; pointwise arithmetic is not counted */
-    double bytes;     /* that must at least be moved: what is read and what is written, once each */
+    const char *
+        mode; /* "bf16", "int8" and so on when the product with it is taken so; else NULL; static */
+    double flops; /* of products, two for a multiply-add; pointwise arithmetic is not counted */
+    double bytes; /* that must at least be moved: what is read and what is written, once each */
     double start, end; /* hone_seconds() */
 } hone_work;
 

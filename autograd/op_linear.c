@@ -54,8 +54,12 @@ static void *cut(scratch *s, void *workspace, size_t bytes) {
 static hone_lora_shape lora_shape(const hone_node *node) {
     const linear_attributes *at = (const void *)node->attributes;
     const hone_tensor *a = node->in[IN_A], *b = node->in[IN_B];
-    return (hone_lora_shape){node->in[IN_X]->shape[0], a->shape[1], b->shape[0], a->shape[0],
-                             at->scale};
+    return (hone_lora_shape){node->in[IN_X]->shape[0],
+                             a->shape[1],
+                             b->shape[0],
+                             a->shape[0],
+                             at->scale,
+                             hone_product_mode(node->in[IN_W]) != NULL};
 }
 
 static scratch divide(const hone_node *node, const hone_kernels *kernels, bool backward,

@@ -14,9 +14,10 @@ size_t hone_product_workspace(const hone_kernels *kernels, const hone_tensor *w,
         return rows_bytes(w, tokens, backward) +
                hone_whole_lines(kernels->int8_workspace(w->int8, rank));
     }
-    return hone_whole_lines(w->bf16
-                                ? kernels->bf16_workspace(w->dtype, tokens, in, out, rank, backward)
-                                : kernels->linear_workspace(w->dtype, in, out, rank));
+    if (w->precision == HONE_PRODUCTS_F32)
+        return hone_whole_lines(kernels->linear_workspace(w->dtype, in, out, rank));
+    return hone_whole_lines(
+        kernels->reduced_workspace(w->dtype, w->precision, tokens, in, out, rank, backward));
 }
 
 bool hone_product_quantize(const hone_kernels *kernels, void *workspace, const hone_real *x,
@@ -37,10 +38,11 @@ void hone_product_fwd(const hone_kernels *kernels, hone_real *y, const hone_real
     if (int8) {
         void *after = (unsigned char *)workspace + rows_bytes(w, tokens, false);
         kernels->int8_fwd(y, workspace, int8, low, tokens, 0, after);
-    } else if (w->bf16) {
-        kernels->bf16_fwd(y, x, w->data, w->dtype, low, tokens, in, out, 0, workspace);
-    } else {
+    } else if (w->precision == HONE_PRODUCTS_F32) {
         kernels->linear_fwd(y, x, w->data, w->dtype, low, tokens, in, out, 0, workspace);
+    } else {
+        kernels->reduced_fwd(y, x, w->data, w->dtype, w->precision, low, tokens, in, out, 0,
+                             workspace);
     }
 }
 
@@ -52,15 +54,17 @@ void hone_product_bwd(const hone_kernels *kernels, hone_real *dx, const hone_rea
     if (int8) {
         void *after = (unsigned char *)workspace + rows_bytes(w, tokens, true);
         kernels->int8_bwd(dx, workspace, int8, low, tokens, beta, after);
-    } else if (w->bf16) {
-        kernels->bf16_bwd(dx, dy, w->data, w->dtype, low, tokens, in, out, beta, workspace);
-    } else {
+    } else if (w->precision == HONE_PRODUCTS_F32) {
         kernels->linear_bwd(dx, dy, w->data, w->dtype, low, tokens, in, out, beta, workspace);
+    } else {
+        kernels->reduced_bwd(dx, dy, w->data, w->dtype, w->precision, low, tokens, in, out, beta,
+                             workspace);
     }
 }
 
 const char *hone_product_mode(const hone_tensor *w) {
-    return w->int8 ? "int8" : w->bf16 ? "bf16" : NULL;
+    if (w->int8) return "int8";
+    return w->precision == HONE_PRODUCTS_F32 ? NULL : hone_precision_name(w->precision);
 }
 
 double hone_product_weight_bytes(const hone_tensor *w) {

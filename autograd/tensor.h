@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "kernels/int8.h"
+#include "kernels/precision.h"
 #include "kernels/real.h"
 
 enum { HONE_DIMS = 4 };
@@ -22,7 +23,7 @@ typedef struct hone_tensor {
     struct hone_tensor *grad; /* same shape, dtype HONE_REAL; NULL until something flows into it */
     bool needs_grad;
     const hone_int8_weight *int8; /* of a frozen weight whose products are taken in int8 */
-    bool bf16;                    /* of one whose products are taken in bf16 */
+    hone_precision precision;     /* of the products with any other one */
     int32_t block; /* the tape's memory it lies in; -1: memory from outside the tape */
     bool halved;   /* for backward it is kept in bf16, at `half` in memory of the tape's */
     int32_t half_block;

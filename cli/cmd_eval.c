@@ -5,8 +5,8 @@
 #include "cli/flags.h"
 #include "cli/open_adapter.h"
 #include "cli/output.h"
+#include "train/compute.h"
 #include "train/evaluate.h"
-#include "train/options.h"
 #include "train/session.h"
 
 typedef struct settings {
@@ -19,10 +19,6 @@ typedef struct settings {
 
 static const char *const splits[] = {"all", "train", "eval", NULL};
 static const char *const train_ons[] = {"assistant", "all", NULL};
-static const char *const computes[] = {"f32", "bf16", "int8", NULL};
-
-enum { COMPUTE_BF16 = 1, COMPUTE_INT8 };
-
 static hone_status require(const char *value, const char *flag) {
     if (value) return HONE_OK;
     return hone_fail(HONE_ERR_USAGE, "--%s is missing", flag);
@@ -70,9 +66,8 @@ static hone_status evaluate(hone_session *session, const settings *s) {
         .eval_fraction = s->eval_fraction,
     };
     HONE_TRY(hone_session_open_data(session, s->data, NULL, &how));
-    hone_model_bf16(session->model, s->compute == COMPUTE_BF16);
-    if (s->compute == COMPUTE_INT8)
-        HONE_TRY(hone_model_int8(session->model, session->model->arch.layers));
+    HONE_TRY(hone_compute_prepare(session->model, (hone_compute)(s->compute + HONE_COMPUTE_F32),
+                                  session->model->arch.layers));
     hone_evaluator *evaluator;
     HONE_TRY(hone_evaluator_new(&evaluator, session->model, session->adapter, session->samples,
                                 (hone_split)s->split));
@@ -103,8 +98,9 @@ static hone_status run(int argc, char **argv) {
          .text = "variables of the template, as in {\"enable_thinking\": false}"},
         {"device", HONE_FLAG_CHOICE, &s.device, .words = hone_device_words,
          .unit = hone_device_choices, .shown = "auto", .text = "where the numbers are computed"},
-        {"compute", HONE_FLAG_CHOICE, &s.compute, .words = computes, .shown = "f32",
-         .text = "f32, bf16 or int8: precision of the products with frozen weights"},
+        {"compute", HONE_FLAG_CHOICE, &s.compute, .words = hone_compute_names + HONE_COMPUTE_F32,
+         .shown = "f32",
+         .text = "f32, tf32, bf16 or int8: precision of the products with frozen weights"},
         {"threads", HONE_FLAG_INT, &s.threads, .unit = "N", .maximum = 4096,
          .text = "threads; 0: OMP_NUM_THREADS, else every core"},
         {"json", HONE_FLAG_SWITCH, &s.json, .text = "print one JSON object"},

@@ -23,6 +23,7 @@
 #include "base/dtype.h"
 #include "base/status.h"
 #include "kernels/int8.h"
+#include "kernels/precision.h"
 #include "kernels/real.h"
 
 /* A run of queries that attends, causally, to a run of keys: one packed document in training (both runs the same), the
@@ -88,6 +89,7 @@ typedef struct hone_low_rank {
 typedef struct hone_lora_shape {
     int64_t tokens, in, out, rank;
     double scale; /* alpha / R */
+    bool rounded; /* a GPU reads both sides of products in TF32; a processor never rounds them */
 } hone_lora_shape;
 
 typedef struct hone_kernels {
@@ -110,17 +112,19 @@ typedef struct hone_kernels {
                        hone_real beta, void *workspace);
     size_t (*linear_workspace)(hone_dtype type, int64_t in, int64_t out, int64_t rank);
 
-    /* As linear_fwd and linear_bwd, of w and the other side rounded to bf16, to nearest even; `low` is not. Elements below the
-     * smallest normal number may count as zero; a NaN stays one. `workspace` has bf16_workspace() bytes for that pass. */
-    void (*bf16_fwd)(hone_real *y, const hone_real *x, const void *w, hone_dtype type,
-                     const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out,
-                     hone_real beta, void *workspace);
-    void (*bf16_bwd)(hone_real *dx, const hone_real *dy, const void *w, hone_dtype type,
-                     const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out,
-                     hone_real beta, void *workspace);
-    size_t (*bf16_workspace)(hone_dtype type, int64_t tokens, int64_t in, int64_t out, int64_t rank,
-                             bool backward);
-    bool bf16_is_native; /* the processor multiplies in bf16; else the mode is no faster than f32 */
+    /* As linear_fwd and linear_bwd, of w and the other side rounded to a precision below f32, to nearest even. Elements below the
+     * smallest normal number may count as zero; a NaN stays one. `low` is not rounded by a processor, and as in TF32 by a GPU.
+     * `workspace` has reduced_workspace() bytes for that pass. */
+    void (*reduced_fwd)(hone_real *y, const hone_real *x, const void *w, hone_dtype type,
+                        hone_precision precision, const hone_low_rank *low, int64_t tokens,
+                        int64_t in, int64_t out, hone_real beta, void *workspace);
+    void (*reduced_bwd)(hone_real *dx, const hone_real *dy, const void *w, hone_dtype type,
+                        hone_precision precision, const hone_low_rank *low, int64_t tokens,
+                        int64_t in, int64_t out, hone_real beta, void *workspace);
+    size_t (*reduced_workspace)(hone_dtype type, hone_precision precision, int64_t tokens,
+                                int64_t in, int64_t out, int64_t rank, bool backward);
+    /* Sets of precisions: f32 and those that the two take; and those of them that the device has instructions for. */
+    uint32_t precisions, native;
 
     /* The products of LoRA's factors alone.
      * fwd: t[T,R] = x[T,in] a^T.

@@ -307,12 +307,23 @@ void hone_model_close(hone_model *model) {
     hone_free(model);
 }
 
-void hone_model_bf16(hone_model *model, bool on) {
+static hone_status check_precision(const hone_device *device, hone_precision precision) {
+    if (hone_precisions_have(device->kernels->precisions, precision)) return HONE_OK;
+    return hone_fail(
+        HONE_ERR_UNSUPPORTED,
+        "the processor takes no products in %s, which GPUs do: use --device cuda where "
+        "there is one, or --compute bf16 or int8",
+        hone_precision_name(precision));
+}
+
+hone_status hone_model_precision(hone_model *model, hone_precision precision) {
+    HONE_TRY(check_precision(model->device, precision));
     for (int64_t l = 0; l < model->arch.layers; l++) {
         for (int role = HONE_ROLE_LINEAR; role < HONE_ROLES; role++)
-            model->layers[l].weight[role].bf16 = on;
+            model->layers[l].weight[role].precision = precision;
     }
-    hone_model_head(model)->bf16 = on;
+    hone_model_head(model)->precision = precision;
+    return HONE_OK;
 }
 
 hone_status hone_model_tokenizer(hone_tokenizer **out, const char *path) {

@@ -103,8 +103,9 @@ void hone_model_int8_free(hone_model *model); /* products are in f32 again */
 double hone_model_int8_outliers(const hone_model *model);
 void hone_int8_outliers_text(char out[96], double part);
 
-/* Whether products with the frozen matrices of the blocks and the head are taken in bf16. */
-void hone_model_bf16(hone_model *model, bool on);
+/* The precision of products with the frozen matrices of the blocks and the head, where they are not taken in int8. Errors:
+ * UNSUPPORTED where the device does not take them so; then nothing changes. */
+HONE_MUST_USE hone_status hone_model_precision(hone_model *model, hone_precision precision);
 
 /* Whether an int8 copy is read in a weight's place; the embedding is read as well. What was copied to a device stays. */
 bool hone_model_int8_replaces(const hone_model *model, const hone_weight *weight);

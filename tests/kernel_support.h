@@ -117,6 +117,13 @@ static inline float *floats_new(int64_t n, uint32_t seed) {
     return x;
 }
 
+/* What a GPU does not round where it reads it in TF32. */
+static inline float *tf32_floats_new(int64_t n, uint32_t seed) {
+    float *x = floats_new(n, seed);
+    for (int64_t i = 0; i < n; i++) x[i] = hone_tf32(x[i]);
+    return x;
+}
+
 static inline float *floats_copy(const float *from, int64_t n) {
     float *x = hone_alloc((size_t)n + 1, sizeof *x);
     ck_assert_ptr_nonnull(x);

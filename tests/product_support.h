@@ -67,8 +67,8 @@ static inline product product_new(linear_case l, int64_t inputs, int64_t outputs
                  NULL,
                  NULL,
                  l.tokens * outputs,
-                 floats_new(l.tokens * rank, 8),
-                 floats_new(outputs * rank, 9),
+                 tf32_floats_new(l.tokens * rank, 8),
+                 tf32_floats_new(outputs * rank, 9),
                  {0}};
     if (beta == 0.0f) fill_nan(p.output, p.n);
     p.expected = floats_copy(p.output, p.n);

@@ -160,6 +160,17 @@ START_TEST(auto_what_does_not_fit_gives_way_to_f32) {
 }
 END_TEST
 
+START_TEST(asked_for_what_the_processor_lacks_is_refused) {
+    hone_train_options o = options_for(in_folder("run"));
+    hone_train_result result;
+    write_records(in_folder("records.jsonl"), 20);
+    set(&o, "compute=tf32");
+    ck_fails(hone_train(&result, &o, false, &silent), HONE_ERR_UNSUPPORTED,
+             "no products in tf32, which GPUs do: use --device cuda");
+    hone_train_options_free(&o);
+}
+END_TEST
+
 START_TEST(asked_for_what_does_not_fit_is_refused) {
     settled s;
     settle(&s, "compute=int8", 0, HONE_COMPUTE_SECONDS);
@@ -184,6 +195,7 @@ int main(void) {
     TCase *errors = tcase_create("errors");
     tcase_add_checked_fixture(errors, setup, teardown);
     tcase_add_test(errors, remember_without_a_folder_is_harmless);
+    tcase_add_test(errors, asked_for_what_the_processor_lacks_is_refused);
     tcase_add_test(errors, asked_for_what_does_not_fit_is_refused);
     suite_add_tcase(suite, errors);
     return hone_test_run(suite);

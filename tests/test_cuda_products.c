@@ -184,7 +184,15 @@ static void one_side_bf16(call *c) {
 static void bf16_output(call *c) {
     c->c_layout = c->d_layout = layout_of(CUDA_R_16BF, M, N, M);
 }
-static void tf32(call *c) {
+static void fast_bf16(call *c) {
+    set_types(c, CUBLAS_COMPUTE_32F_FAST_16BF, CUDA_R_32F);
+}
+static void tf32_of_bf16(call *c) {
+    set_types(c, CUBLAS_COMPUTE_32F_FAST_TF32, CUDA_R_32F);
+    c->a_layout = layout_of(CUDA_R_16BF, M, K, A_STRIDE);
+    c->b_layout = layout_of(CUDA_R_16BF, K, N, K);
+}
+static void other_compute(call *c) {
     set_types(c, CUBLAS_COMPUTE_32F_FAST_TF32, CUDA_R_32F);
 }
 static void double_scale(call *c) {
@@ -278,7 +286,9 @@ static const mistake mistakes[] = {
     {too_many_rows, false, CUBLAS_STATUS_NOT_SUPPORTED, "A has 2147483648 rows"},
     {one_side_bf16, false, CUBLAS_STATUS_NOT_SUPPORTED, "operands of types"},
     {bf16_output, false, CUBLAS_STATUS_NOT_SUPPORTED, "operands of types"},
-    {tf32, false, CUBLAS_STATUS_NOT_SUPPORTED, "compute type"},
+    {fast_bf16, false, CUBLAS_STATUS_NOT_SUPPORTED, "compute type"},
+    {tf32_of_bf16, false, CUBLAS_STATUS_NOT_SUPPORTED, "operands of types"},
+    {other_compute, true, CUBLAS_STATUS_INVALID_VALUE, "chosen for another product"},
     {double_scale, false, CUBLAS_STATUS_NOT_SUPPORTED, "compute type"},
     {half_an_element, false, CUBLAS_STATUS_NOT_SUPPORTED, "elements of A that are not aligned"},
     {none_asked_for, false, CUBLAS_STATUS_INVALID_VALUE, "no algorithms asked for"},
@@ -373,7 +383,8 @@ static operands operands_new(hone_dtype type) {
         .dx = floats_new(TOKENS * IN, 5),
         .w = weights_new(type, IN * OUT, 6),
     };
-    size_t bytes = hone_bf16_workspace_cuda(type, TOKENS, IN, OUT, RANK, true);
+    size_t bytes =
+        hone_reduced_workspace_cuda(type, HONE_PRODUCTS_BF16, TOKENS, IN, OUT, RANK, true);
     size_t others = hone_linear_workspace_cuda(type, IN, OUT, RANK);
     o.space = workspace_new(bytes > others ? bytes : others);
     o.low = (hone_low_rank){o.t, o.factor, RANK, 0.5};
@@ -389,13 +400,15 @@ static void operands_free(operands *o) {
 /* A step: every kind of product by cuBLASLt, forward and backward. What LoRA's come to does not matter: both factors and
  * their gradients share memory. */
 static void run_step(const hone_kernels *k, const operands *o, hone_dtype type) {
-    hone_lora_shape lora = {TOKENS, IN, OUT, RANK, 0.5};
+    hone_lora_shape lora = {TOKENS, IN, OUT, RANK, 0.5, true};
     void *space = o->space.base;
     k->gemm(o->y, o->x, o->x, TOKENS, TOKENS, IN, false, true, IN, IN, TOKENS, 1, 0);
     k->linear_fwd(o->y, o->x, o->w, type, &o->low, TOKENS, IN, OUT, 0, space);
     k->linear_bwd(o->dx, o->y, o->w, type, &o->low, TOKENS, IN, OUT, 1, space);
-    k->bf16_fwd(o->y, o->x, o->w, type, &o->low, TOKENS, IN, OUT, 0, space);
-    k->bf16_bwd(o->dx, o->y, o->w, type, &o->low, TOKENS, IN, OUT, 1, space);
+    for (hone_precision p = HONE_PRODUCTS_TF32; p < HONE_PRECISIONS; p++) {
+        k->reduced_fwd(o->y, o->x, o->w, type, p, &o->low, TOKENS, IN, OUT, 0, space);
+        k->reduced_bwd(o->dx, o->y, o->w, type, p, &o->low, TOKENS, IN, OUT, 1, space);
+    }
     k->lora_fwd(o->t, o->x, o->factor, lora, space);
     k->lora_bwd(o->t, o->factor, o->factor, o->y, o->x, o->t, o->factor, lora, space);
 }
@@ -417,6 +430,38 @@ START_TEST(products_repeated_create_nothing) {
     ck_assert_int_gt(state->matmuls, matmuls);
     ck_assert_ptr_eq(state->stream, hone_cuda_stream());
     operands_free(&o);
+    hone_cuda_products_close();
+    ck_assert_int_eq(state->live, 0);
+}
+END_TEST
+
+/* One row by one column of `terms`. */
+static void dot(const hone_kernels *k, int64_t terms) {
+    static float y, ones[2 * HONE_CUDA_MOST_PLANS];
+    for (int64_t i = 0; i < terms; i++) ones[i] = 1;
+    k->gemm(&y, ones, ones, 1, 1, terms, false, true, terms, terms, 1, 1, 0);
+    ck_assert(y == (float)terms);
+}
+
+START_TEST(plans_unused_for_longest_are_let_go) {
+    const hone_kernels *k = hone_kernels_emulated();
+    const fake_cublaslt *state = fake_cublaslt_state();
+    enum { MOST = HONE_CUDA_MOST_PLANS };
+    for (int64_t n = 1; n <= MOST; n++) dot(k, n);
+    int64_t live = state->live, created = state->created;
+    dot(k, 1); /* now that of 2 is the oldest */
+    ck_assert_int_eq(state->created, created);
+    for (int64_t n = MOST + 1; n <= MOST + 10; n++) dot(k, n);
+    ck_assert_int_eq(state->live, live);
+    created = state->created;
+    dot(k, 1);
+    dot(k, MOST + 10);
+    dot(k, 12);
+    ck_assert_int_eq(state->created, created);
+    dot(k, 11);
+    ck_assert_int_gt(state->created, created);
+    ck_assert_int_eq(state->live, live);
+    ck_ok(hone_emulated_status());
     hone_cuda_products_close();
     ck_assert_int_eq(state->live, 0);
 }
@@ -463,25 +508,39 @@ START_TEST(gemm_without_terms_scales_the_output) {
 }
 END_TEST
 
+/* A pass in any precision, with a weight in f32. */
+static void pass(const hone_kernels *k, float *y, const float *x, const float *w,
+                 const hone_low_rank *low, hone_precision precision, bool backward, linear_case l,
+                 float beta) {
+    bool exact = precision == HONE_PRODUCTS_F32;
+    hone_buffer space = workspace_new(
+        exact ? k->linear_workspace(HONE_F32, l.in, l.out, 0)
+              : k->reduced_workspace(HONE_F32, precision, l.tokens, l.in, l.out, 0, backward));
+    if (exact)
+        (backward ? k->linear_bwd : k->linear_fwd)(y, x, w, HONE_F32, low, l.tokens, l.in, l.out,
+                                                   beta, space.base);
+    else
+        (backward ? k->reduced_bwd : k->reduced_fwd)(y, x, w, HONE_F32, precision, low, l.tokens,
+                                                     l.in, l.out, beta, space.base);
+    hone_buffer_free(&space);
+}
+
 /* Passes over no tokens, and over a weight without rows. */
 START_TEST(passes_without_anything_leave_what_beta_says) {
     const hone_kernels *k = hone_kernels_emulated();
-    hone_buffer space = workspace_new(k->bf16_workspace(HONE_F32, 2, 3, 3, 0, true));
     float y[6], x[6] = {0}, w[9] = {0};
-    void (*const passes[])(float *, const float *, const void *, hone_dtype, const hone_low_rank *,
-                           int64_t, int64_t, int64_t, float,
-                           void *) = {k->linear_fwd, k->bf16_fwd, k->linear_bwd, k->bf16_bwd};
-    for (int i = 0; i < 4; i++) {
-        int64_t in = i < 2 ? 0 : 3, out = i < 2 ? 3 : 0;
+    for (int i = 0; i < 2 * HONE_PRECISIONS; i++) {
+        hone_precision precision = (hone_precision)(i / 2);
+        bool backward = i % 2;
+        int64_t in = backward ? 3 : 0, out = backward ? 0 : 3;
         for (int e = 0; e < 6; e++) y[e] = 2;
-        passes[i](y, x, w, HONE_F32, NULL, 0, 3, 3, 0, space.base);
-        passes[i](y, x, w, HONE_F32, NULL, 2, in, out, 1, space.base);
+        pass(k, y, x, w, NULL, precision, backward, (linear_case){0, 3, 3}, 0);
+        pass(k, y, x, w, NULL, precision, backward, (linear_case){2, in, out}, 1);
         for (int e = 0; e < 6; e++) ck_assert(y[e] == 2);
-        passes[i](y, x, w, HONE_F32, NULL, 2, in, out, 0, space.base);
+        pass(k, y, x, w, NULL, precision, backward, (linear_case){2, in, out}, 0);
         for (int e = 0; e < 6; e++) ck_assert(y[e] == 0);
     }
     ck_ok(hone_emulated_status());
-    hone_buffer_free(&space);
 }
 END_TEST
 
@@ -500,14 +559,39 @@ START_TEST(weight_at_any_address_gives_the_same) {
     k->linear_fwd(found, o.x, w, type, NULL, TOKENS, IN, OUT, 0, o.space.base);
     ref->linear_fwd(expected, o.x, w, type, NULL, TOKENS, IN, OUT, 0, NULL);
     expect_close(found, expected, TOKENS * OUT, 1e-6, 1.0, "linear_fwd");
-    k->bf16_fwd(found, o.x, w, type, NULL, TOKENS, IN, OUT, 0, o.space.base);
-    ref->bf16_fwd(expected, o.x, w, type, NULL, TOKENS, IN, OUT, 0, NULL);
-    expect_close(found, expected, TOKENS * OUT, 1e-6, 1.0, "bf16_fwd");
+    for (hone_precision p = HONE_PRODUCTS_TF32; p < HONE_PRECISIONS; p++) {
+        k->reduced_fwd(found, o.x, w, type, p, NULL, TOKENS, IN, OUT, 0, o.space.base);
+        ref->reduced_fwd(expected, o.x, w, type, p, NULL, TOKENS, IN, OUT, 0, NULL);
+        expect_close(found, expected, TOKENS * OUT, 1e-6, 1.0, hone_precision_name(p));
+    }
     ck_ok(hone_emulated_status());
     hone_free(found);
     hone_free(expected);
     hone_buffer_free(&room);
     operands_free(&o);
+}
+END_TEST
+
+/* One element of each factor, a quarter of a step of TF32 above 1. */
+START_TEST(factors_are_rounded_where_that_is_said) {
+    const hone_kernels *k = hone_kernels_emulated();
+    const float above = 1 + 0x1p-12f, zero = 0;
+    hone_lora_shape shape = {1, 1, 1, 1, 1, _i == 1};
+    hone_buffer space = workspace_new(k->lora_workspace(shape));
+    float t, dt, da = 0, db = 0, one = _i == 1 ? 1 : above;
+    k->lora_fwd(&t, &above, &(float){1}, shape, space.base);
+    k->lora_bwd(&dt, &da, &db, &above, &above, &(float){1}, &(float){1}, shape, space.base);
+    ck_assert(t == one && dt == one && db == one && da == one * one);
+    hone_low_rank low = {&above, &(float){1}, 1, 1};
+    for (hone_precision p = HONE_PRODUCTS_F32; p < HONE_PRECISIONS; p++) {
+        for (int backward = 0; backward < 2; backward++) {
+            float y = 0;
+            pass(k, &y, &zero, &zero, &low, p, backward, (linear_case){1, 1, 1}, 0);
+            ck_assert(y == (p == HONE_PRODUCTS_F32 ? above : 1));
+        }
+    }
+    ck_ok(hone_emulated_status());
+    hone_buffer_free(&space);
 }
 END_TEST
 
@@ -591,10 +675,12 @@ int main(void) {
     tcase_add_loop_test(values, fake_multiplies_by_columns, 0, 2);
     tcase_add_test(values, fake_transposes_operands);
     tcase_add_loop_test(values, products_repeated_create_nothing, 0, DTYPES);
+    tcase_add_test(values, plans_unused_for_longest_are_let_go);
     tcase_add_test(values, gemm_any_alignment_gives_the_same);
     tcase_add_test(values, gemm_without_terms_scales_the_output);
     tcase_add_test(values, passes_without_anything_leave_what_beta_says);
     tcase_add_loop_test(values, weight_at_any_address_gives_the_same, 0, 12);
+    tcase_add_loop_test(values, factors_are_rounded_where_that_is_said, 0, 2);
     tcase_add_test(values, slab_holds_whole_blocks);
     suite_add_tcase(suite, values);
     TCase *errors = tcase_create("errors");

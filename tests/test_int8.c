@@ -97,7 +97,7 @@ static void check_near_f32(const char *path, double least) {
     check_step(model, adapter, &exact, least);
     ck_assert_int_gt(model->int8_counts->blocks, 0);
     hone_model_int8_free(model);
-    hone_model_bf16(model, true);
+    ck_ok(hone_model_precision(model, HONE_PRODUCTS_BF16));
     check_step(model, adapter, &exact, least);
     hone_free(exact.grads);
     hone_adapter_free(adapter);

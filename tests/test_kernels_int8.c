@@ -255,7 +255,8 @@ static void check_pass(int8_case c, bool forward, float beta) {
     one o = one_new(hone_kernels_ref(), c.out, c.in);
     int64_t width = forward ? c.in : c.out, columns = forward ? c.out : c.in;
     float *x = activations_new(c.tokens, width, 4), *start = floats_new(c.tokens * columns, 6);
-    float *t = floats_new(c.tokens * c.rank, 7), *factor = floats_new(columns * c.rank, 8);
+    float *t = tf32_floats_new(c.tokens * c.rank, 7);
+    float *factor = tf32_floats_new(columns * c.rank, 8);
     hone_low_rank low = {t, factor, c.rank, 0.25};
     const hone_low_rank *used = c.rank ? &low : NULL;
     quantised q = quantised_new(hone_kernels_ref(), x, forward ? o.column_factor : o.row_factor,

@@ -68,10 +68,17 @@ void hone_compute_remember(const char *key, hone_compute_found found) {
 
 /* --- Measuring --- */
 
-/* Makes so many blocks ready for a way; f32 is how all of them were. */
-static hone_status prepare(hone_model *model, hone_compute way, int64_t blocks) {
+hone_precision hone_compute_precision(hone_compute way) {
+    static const hone_precision precisions[HONE_COMPUTES] = {
+        [HONE_COMPUTE_TF32] = HONE_PRODUCTS_TF32,
+        [HONE_COMPUTE_BF16] = HONE_PRODUCTS_BF16,
+    };
+    return precisions[way];
+}
+
+hone_status hone_compute_prepare(hone_model *model, hone_compute way, int64_t blocks) {
     hone_model_int8_free(model);
-    hone_model_bf16(model, way == HONE_COMPUTE_BF16);
+    HONE_TRY(hone_model_precision(model, hone_compute_precision(way)));
     return way == HONE_COMPUTE_INT8 ? hone_model_int8(model, blocks) : HONE_OK;
 }
 
@@ -101,18 +108,22 @@ static hone_status time_one_way(double *seconds, const hone_run *run, double mos
     return HONE_OK;
 }
 
+/* Whether `auto` may take a way: not where the device has no instructions for it. */
+static bool is_open(const hone_run *run, hone_compute way) {
+    return hone_precisions_have(run->session.device.kernels->native, hone_compute_precision(way));
+}
+
 /* All ways, each in its part of the time that is left, the making of its weights included; 0 for those that there was no time
  * for, or no instructions. */
 static hone_status time_ways(double seconds[HONE_COMPUTES], hone_run *run, double end) {
-    bool bf16 = run->session.device.kernels->bf16_is_native;
-    int left = bf16 ? 3 : 2;
+    int left = 0;
+    for (hone_compute way = HONE_COMPUTE_F32; way < HONE_COMPUTES; way++) left += is_open(run, way);
     for (hone_compute way = HONE_COMPUTE_F32; way < HONE_COMPUTES; way++) {
         seconds[way] = 0;
         double now = hone_seconds();
-        if ((way == HONE_COMPUTE_BF16 && !bf16) || (way != HONE_COMPUTE_F32 && now >= end))
-            continue;
+        if (!is_open(run, way) || (way != HONE_COMPUTE_F32 && now >= end)) continue;
         double part = (end - now) / left--;
-        HONE_TRY(prepare(run->session.model, way, BLOCKS));
+        HONE_TRY(hone_compute_prepare(run->session.model, way, BLOCKS));
         HONE_TRY(time_one_way(&seconds[way], run, now + part - hone_seconds()));
     }
     return HONE_OK;
@@ -121,7 +132,7 @@ static hone_status time_ways(double seconds[HONE_COMPUTES], hone_run *run, doubl
 /* "int8 takes 0.71 and bf16 1.20 of the time of f32 here" */
 static void compare(char why[HONE_COMPUTE_WHY], const double seconds[HONE_COMPUTES]) {
     size_t used = 0;
-    for (hone_compute way = HONE_COMPUTE_BF16; way < HONE_COMPUTES; way++) {
+    for (hone_compute way = HONE_COMPUTE_F32 + 1; way < HONE_COMPUTES; way++) {
         if (seconds[way] == 0) continue;
         used += (size_t)snprintf(why + used, HONE_COMPUTE_WHY - used,
                                  used ? " and %s %.2f" : "%s takes %.2f", hone_compute_names[way],
@@ -136,11 +147,11 @@ static hone_status measure(hone_run *run, const char *key, double end) {
     double seconds[HONE_COMPUTES];
     hone_status status = hone_model_rope(run->session.model, run->options->seq_len);
     if (status == HONE_OK) status = time_ways(seconds, run, end);
-    (void)!prepare(run->session.model, HONE_COMPUTE_F32, 0);
+    (void)!hone_compute_prepare(run->session.model, HONE_COMPUTE_F32, 0);
     HONE_TRY(status);
     hone_compute_found found = {HONE_COMPUTE_F32, 0};
     bool compared = false;
-    for (hone_compute way = HONE_COMPUTE_BF16; way < HONE_COMPUTES; way++) {
+    for (hone_compute way = HONE_COMPUTE_F32 + 1; way < HONE_COMPUTES; way++) {
         if (seconds[way] == 0) continue;
         compared = true;
         if (seconds[way] < seconds[found.compute]) found.compute = way;
@@ -209,7 +220,7 @@ hone_status hone_run_settle_compute(hone_run *run) {
             HONE_TRY(choose(run));
         }
     }
-    return prepare(run->session.model, run->compute, run->session.model->arch.layers);
+    return hone_compute_prepare(run->session.model, run->compute, run->session.model->arch.layers);
 }
 
 bool hone_run_may_compute_in_f32(const hone_run *run) {
@@ -225,7 +236,7 @@ hone_status hone_run_compute_in_f32(hone_run *run) {
              hone_compute_names[run->compute]);
     take(run, HONE_COMPUTE_F32, why);
     run->token_seconds = 0; /* that was the other way's */
-    HONE_TRY(prepare(s->model, HONE_COMPUTE_F32, 0));
+    HONE_TRY(hone_compute_prepare(s->model, HONE_COMPUTE_F32, 0));
     if (!run->evaluator) return HONE_OK;
     hone_evaluator_free(run->evaluator);
     run->evaluator = NULL;

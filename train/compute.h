@@ -1,7 +1,7 @@
 /*
  * How products with frozen weights are taken in a run: as the options say, or, with `auto`, the way that is fastest here.
  *
- * `auto` runs two blocks of the model and its head each way (bf16 only where the processor multiplies in it), for two seconds in
+ * `auto` runs two blocks of the model and its head each way (below f32 only in what the device multiplies in), for two seconds in
  * all, and remembers the outcome by processor, shape of the model and shape of the pass in a file of the user's cache folder. Models of
  * fewer than 20 million weights are not measured: f32. What is fastest but does not fit the memory gives way to f32. A resumed
  * run goes on as its checkpoint says.
@@ -21,6 +21,12 @@ HONE_MUST_USE hone_status hone_run_settle_compute(hone_run *run);
 /* Whether f32 may be taken where what was settled on does not fit; and takes it, as the data are open. */
 bool hone_run_may_compute_in_f32(const hone_run *run);
 HONE_MUST_USE hone_status hone_run_compute_in_f32(hone_run *run);
+
+/* Of products that are not taken in int8. */
+hone_precision hone_compute_precision(hone_compute way);
+
+/* Makes the model ready for a way, in int8 so many blocks of it. Errors: UNSUPPORTED where the device does not compute so. */
+HONE_MUST_USE hone_status hone_compute_prepare(hone_model *model, hone_compute way, int64_t blocks);
 
 /* Whether `auto` would not measure the model. */
 bool hone_run_is_small(const hone_run *run);

@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/size.h"
+#include "train/compute.h"
 
 enum { SIDE = 1024, MOST = 128 << 20, LEAST = 8 << 20 }; /* of a matrix; bytes that are copied */
 
@@ -16,7 +17,10 @@ typedef struct trial {
     const hone_device *device;
     void (*run)(const struct trial *trial);
     hone_int8_weight int8;
-    void *rows, *half, *workspace; /* a in int8; b in bf16 */
+    void *rows, *workspace; /* a in int8 */
+    hone_precision precision;
+    const void *w; /* b as a weight of `type` */
+    hone_dtype type;
 } trial;
 
 static void run_f32(const trial *t) {
@@ -27,8 +31,9 @@ static void run_int8(const trial *t) {
     t->kernels->int8_fwd(t->c, t->rows, &t->int8, NULL, SIDE, 0, t->workspace);
 }
 
-static void run_bf16(const trial *t) {
-    t->kernels->bf16_fwd(t->c, t->a, t->half, HONE_BF16, NULL, SIDE, SIDE, SIDE, 0, t->workspace);
+static void run_reduced(const trial *t) {
+    t->kernels->reduced_fwd(t->c, t->a, t->w, t->type, t->precision, NULL, SIDE, SIDE, SIDE, 0,
+                            t->workspace);
 }
 
 static void run_copy(const trial *t) {
@@ -70,12 +75,19 @@ static void *cut(unsigned char **at, size_t bytes) {
     return part;
 }
 
+/* Of weights in which nothing is left to round, and no bit is too many. */
+static hone_dtype weight_type(hone_precision precision) {
+    return precision == HONE_PRODUCTS_TF32 ? HONE_F32 : HONE_BF16;
+}
+
 /* Bytes of what the product in a mode needs besides its matrices. */
 static size_t mode_bytes(const hone_kernels *kernels, hone_compute compute) {
     const size_t line = 64, parts = 5, blocks = SIDE / HONE_INT8_BLOCK;
-    if (compute == HONE_COMPUTE_BF16) {
+    hone_precision precision = hone_compute_precision(compute);
+    if (precision != HONE_PRODUCTS_F32) {
         return SIDE * SIDE * sizeof(uint16_t) + line +
-               kernels->bf16_workspace(HONE_BF16, SIDE, SIDE, SIDE, 0, false);
+               kernels->reduced_workspace(weight_type(precision), precision, SIDE, SIDE, SIDE, 0,
+                                          false);
     }
     if (compute != HONE_COMPUTE_INT8) return 0;
     return 2 * SIDE * sizeof(float) + blocks * blocks * sizeof(float) + SIDE * SIDE +
@@ -104,9 +116,12 @@ static void make_int8(trial *t, unsigned char *at) {
     t->workspace = at;
 }
 
-static void make_bf16(trial *t, unsigned char *at) {
-    t->half = cut(&at, SIDE * SIDE * sizeof(uint16_t));
-    t->kernels->to_bf16(t->half, t->b, SIDE * SIDE);
+static void make_reduced(trial *t, unsigned char *at, hone_precision precision) {
+    void *half = cut(&at, SIDE * SIDE * sizeof(uint16_t));
+    t->precision = precision;
+    t->type = weight_type(precision);
+    t->w = t->type == HONE_BF16 ? half : t->b;
+    if (t->type == HONE_BF16) t->kernels->to_bf16(half, t->b, SIDE * SIDE);
     t->workspace = at;
 }
 
@@ -126,9 +141,9 @@ static hone_status measure_products(hone_limits *out, trial t, const hone_device
     if (status == HONE_OK && compute == HONE_COMPUTE_INT8) {
         make_int8(&t, (unsigned char *)memory.base + matrices);
         out->mode_flops = product_rate(&t, run_int8);
-    } else if (status == HONE_OK && compute == HONE_COMPUTE_BF16) {
-        make_bf16(&t, (unsigned char *)memory.base + matrices);
-        out->mode_flops = product_rate(&t, run_bf16);
+    } else if (status == HONE_OK && compute != HONE_COMPUTE_F32) {
+        make_reduced(&t, (unsigned char *)memory.base + matrices, hone_compute_precision(compute));
+        out->mode_flops = product_rate(&t, run_reduced);
     }
     if (out->mode_flops > 0) out->mode = hone_compute_names[compute];
     hone_buffer_free(&memory);

@@ -120,6 +120,7 @@ hone_status hone_kernels_cpu(const hone_kernels **out) {
     HONE_TRY(level_asked(&level));
     hone_kernels table = *hone_kernels_ref();
     table.name = names[level];
+    table.precisions = HONE_TAKES_F32 | HONE_TAKES_BF16; /* others are the oracle of GPUs' */
     fill_level(&table, level);
     tables[level] = table;
     *out = &tables[level];

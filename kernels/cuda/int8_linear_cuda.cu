@@ -224,9 +224,8 @@ static void multiply(float *y, const void *memory, const hone_int8_weight *w,
         launch_job(j, backward);
         begin += most;
     } while (begin < w->out);
-    if (!low) return;
-    hone_gemm_cuda(y, low->t, low->factor, tokens, columns, low->rank, false, !backward, low->rank,
-                   backward ? columns : low->rank, columns, (float)low->scale, 1);
+    size_t bytes;
+    if (low) hone_cuda_add_low(y, low, tokens, columns, backward, true, hone_cuda_scratch(&bytes));
 }
 
 void hone_int8_fwd_cuda(float *y, const void *rows, const hone_int8_weight *w,

@@ -8,15 +8,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/dtype.h"
+#include "kernels/precision.h"
 
-/* c[m,n] = alpha op(a) op(b) + beta c as gemm of hone_kernels, with a and b of `type` (HONE_F32 or HONE_BF16) and c and the
- * sums in f32. Strides are in elements. */
+/* c[m,n] = alpha op(a) op(b) + beta c as gemm of hone_kernels, with c and the sums in f32. Strides are in elements. a and b
+ * are in bf16 for products in bf16, else in f32; for those in TF32 tensor cores round them as they read them. */
 typedef struct hone_matmul {
-    hone_dtype type;
+    hone_precision precision;
     bool trans_a, trans_b;
     int64_t m, n, k, lda, ldb, ldc;
 } hone_matmul;
+
+/* Plans that are kept at most: many times those of a step. */
+enum { HONE_CUDA_MOST_PLANS = 1024 };
 
 /* `workspace` has `bytes` bytes and is aligned to HONE_CUDA_ALIGNMENT. A failure of cuBLASLt is kept for
  * hone_cuda_products_status(). */

@@ -24,6 +24,7 @@ typedef struct plan_key {
 /* What a call needs and is made once. The output is C and D of cuBLASLt, with one layout. */
 typedef struct plan {
     struct plan *next; /* of its bucket */
+    uint64_t used;     /* the number of the last call by it */
     plan_key key;
     cublasLtMatmulDesc_t operation;
     cublasLtMatrixLayout_t a, b, c;
@@ -36,6 +37,8 @@ static struct {
     hone_cublaslt library;
     cublasLtHandle_t handle;
     plan *plans[BUCKETS];
+    int count; /* of plans */
+    uint64_t calls;
     hone_status status;
     char message[512];
 } products;
@@ -55,7 +58,7 @@ static void keep_library_failure(const char *function, cublasStatus_t status,
              "%s: %s, for a product in %s of [%lld,%lld] and [%lld,%lld]%s%s with strides %lld, "
              "%lld, %lld; "
              "train with --device cpu, or report this with the version of cuBLAS, %zu",
-             function, products.library.get_status_name(status), hone_dtype_name(s->type),
+             function, products.library.get_status_name(status), hone_precision_name(s->precision),
              (long long)s->m, (long long)s->k, (long long)s->k, (long long)s->n,
              s->trans_a ? ", a transposed," : "", s->trans_b ? ", b transposed," : "",
              (long long)s->lda, (long long)s->ldb, (long long)s->ldc,
@@ -85,7 +88,7 @@ static plan_key key_of(const float *c, const void *a, const void *b, const hone_
         s->lda,
         s->ldb,
         s->ldc,
-        s->type,
+        s->precision,
         s->trans_a,
         s->trans_b,
         alignment_of(a),
@@ -126,11 +129,13 @@ static void plan_free(plan *p) {
 
 static cublasStatus_t describe(plan *p, const hone_matmul *s) {
     const hone_cublaslt *l = &products.library;
-    cudaDataType_t type = s->type == HONE_BF16 ? CUDA_R_16BF : CUDA_R_32F;
+    cudaDataType_t type = s->precision == HONE_PRODUCTS_BF16 ? CUDA_R_16BF : CUDA_R_32F;
+    cublasComputeType_t compute =
+        s->precision == HONE_PRODUCTS_TF32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
     int32_t op_a = s->trans_b ? CUBLAS_OP_T : CUBLAS_OP_N;
     int32_t op_b = s->trans_a ? CUBLAS_OP_T : CUBLAS_OP_N;
     uint64_t m = (uint64_t)s->m, n = (uint64_t)s->n, k = (uint64_t)s->k;
-    TRY(l->desc_create(&p->operation, CUBLAS_COMPUTE_32F, CUDA_R_32F));
+    TRY(l->desc_create(&p->operation, compute, CUDA_R_32F));
     TRY(l->desc_set(p->operation, CUBLASLT_MATMUL_DESC_TRANSA, &op_a, sizeof op_a));
     TRY(l->desc_set(p->operation, CUBLASLT_MATMUL_DESC_TRANSB, &op_b, sizeof op_b));
     TRY(l->layout_create(&p->a, type, s->trans_b ? k : n, s->trans_b ? n : k, s->ldb));
@@ -187,6 +192,23 @@ static cublasStatus_t plan_make(plan *p, const hone_matmul *s) {
     return status;
 }
 
+/* Where the pointer to the plan is that was not used for longest. */
+static plan **oldest_plan(void) {
+    plan **oldest = NULL;
+    for (int i = 0; i < BUCKETS; i++) {
+        for (plan **at = &products.plans[i]; *at; at = &(*at)->next)
+            if (!oldest || (*at)->used < (*oldest)->used) oldest = at;
+    }
+    return oldest;
+}
+
+static void drop_plan(plan **at) {
+    plan *gone = *at;
+    *at = gone->next;
+    plan_free(gone);
+    products.count--;
+}
+
 /* NULL after keeping the failure. */
 static plan *plan_new(const plan_key *key, const hone_matmul *s) {
     plan *p = hone_alloc(1, sizeof *p);
@@ -201,6 +223,8 @@ static plan *plan_new(const plan_key *key, const hone_matmul *s) {
         plan_free(p);
         return NULL;
     }
+    if (products.count == HONE_CUDA_MOST_PLANS) drop_plan(oldest_plan());
+    products.count++;
     plan **bucket = &products.plans[bucket_of(key)];
     p->next = *bucket;
     *bucket = p;
@@ -221,6 +245,7 @@ void hone_cuda_matmul(float *c, const void *a, const void *b, const hone_matmul 
     plan *p = plan_find(&key);
     if (!p) p = plan_new(&key, s);
     if (!p) return;
+    p->used = ++products.calls;
     cublasStatus_t status =
         products.library.matmul(products.handle, p->operation, &alpha, b, p->a, a, p->b, &beta, c,
                                 p->c, c, p->c, &p->algo, workspace, bytes, hone_cuda_stream());
@@ -247,11 +272,7 @@ hone_status hone_cuda_products_open(const hone_cublaslt *library) {
 void hone_cuda_products_close(void) {
     if (!products.open) return;
     for (int i = 0; i < BUCKETS; i++) {
-        while (products.plans[i]) {
-            plan *first = products.plans[i];
-            products.plans[i] = first->next;
-            plan_free(first);
-        }
+        while (products.plans[i]) drop_plan(&products.plans[i]);
     }
     (void)products.library.destroy(products.handle);
     memset(&products, 0, sizeof products);

@@ -1,13 +1,14 @@
 /*
- * Products of matrices on a GPU: those in f32 and bf16 by cuBLASLt, those in int8 by hone's own kernels. What each computes
+ * Products of matrices on a GPU: those in f32, TF32 and bf16 by cuBLASLt, those in int8 by hone's own kernels. What each computes
  * stands at its member of hone_kernels.
  *
- * In f32 nothing is rounded below f32. A frozen weight is used where it lies when it has the dtype of the product and
+ * In f32 nothing is rounded below f32. In the other precisions and in int8 tensor cores take LoRA's factors as well, in TF32. A frozen weight is used where it lies when it has the dtype of the product and
  * begins at a multiple of 16 bytes; otherwise rows of it, as many as a slab holds, are converted into the workspace, one
  * slab after the other.
  *
  * Descriptors and algorithms are kept by shape, alignment of the operands and size of the workspace: a call that was made
- * before with the same ones creates nothing, and may be captured in a CUDA graph.
+ * before with the same ones creates nothing, and may be captured in a CUDA graph. Where texts of every length come by, those
+ * that were not used for longest are let go.
  */
 #ifndef HONE_KERNELS_CUDA_PRODUCTS_H
 #define HONE_KERNELS_CUDA_PRODUCTS_H
@@ -58,20 +59,25 @@ void hone_linear_bwd_cuda(float *dx, const float *dy, const void *w, hone_dtype 
                           float beta, void *workspace);
 size_t hone_linear_workspace_cuda(hone_dtype type, int64_t in, int64_t out, int64_t rank);
 
-void hone_bf16_fwd_cuda(float *y, const float *x, const void *w, hone_dtype type,
-                        const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out,
-                        float beta, void *workspace);
-void hone_bf16_bwd_cuda(float *dx, const float *dy, const void *w, hone_dtype type,
-                        const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out,
-                        float beta, void *workspace);
-size_t hone_bf16_workspace_cuda(hone_dtype type, int64_t tokens, int64_t in, int64_t out,
-                                int64_t rank, bool backward);
+void hone_reduced_fwd_cuda(float *y, const float *x, const void *w, hone_dtype type,
+                           hone_precision precision, const hone_low_rank *low, int64_t tokens,
+                           int64_t in, int64_t out, float beta, void *workspace);
+void hone_reduced_bwd_cuda(float *dx, const float *dy, const void *w, hone_dtype type,
+                           hone_precision precision, const hone_low_rank *low, int64_t tokens,
+                           int64_t in, int64_t out, float beta, void *workspace);
+size_t hone_reduced_workspace_cuda(hone_dtype type, hone_precision precision, int64_t tokens,
+                                   int64_t in, int64_t out, int64_t rank, bool backward);
 
 void hone_lora_fwd_cuda(float *t, const float *x, const float *a, hone_lora_shape shape,
                         void *workspace);
 void hone_lora_bwd_cuda(float *dt, float *da, float *db, const float *dy, const float *x,
                         const float *t, const float *b, hone_lora_shape shape, void *workspace);
 size_t hone_lora_workspace_cuda(hone_lora_shape shape);
+
+/* y[tokens,width] += low, of a forward pass or a backward one, its sides in TF32 where they are rounded. `space` has
+ * hone_cuda_matmul_bytes(), aligned to HONE_CUDA_ALIGNMENT. */
+void hone_cuda_add_low(float *y, const hone_low_rank *low, int64_t tokens, int64_t width,
+                       bool backward, bool rounded, void *space);
 
 void hone_int8_quantize_cuda(void *rows, hone_int8_counts *counts, const float *x,
                              const float *column_factor, int64_t tokens, int64_t width);

@@ -1,5 +1,5 @@
 /*
- * Products in f32 and bf16, put together from single ones. A workspace is cut into parts that begin on
+ * Products in f32, TF32 and bf16, put together from single ones. A workspace is cut into parts that begin on
  * HONE_CUDA_ALIGNMENT: the input rounded to bf16 (in that mode), a slab of the weight, and what cuBLASLt takes for itself.
  */
 #include "kernels/cuda/products.h"
@@ -58,7 +58,7 @@ void hone_gemm_cuda(float *c, const float *a, const float *b, int64_t m, int64_t
                     float beta) {
     size_t bytes = 0;
     void *scratch = hone_cuda_scratch(&bytes);
-    hone_matmul shape = {HONE_F32, trans_a, trans_b, m, n, k, lda, ldb, ldc};
+    hone_matmul shape = {HONE_PRODUCTS_F32, trans_a, trans_b, m, n, k, lda, ldb, ldc};
     hone_cuda_matmul(c, a, b, &shape, alpha, beta, scratch, bytes);
 }
 
@@ -67,10 +67,15 @@ size_t hone_lora_workspace_cuda(hone_lora_shape shape) {
     return workspace_of(0);
 }
 
+static hone_precision factors_precision(bool rounded) {
+    return rounded ? HONE_PRODUCTS_TF32 : HONE_PRODUCTS_F32;
+}
+
 void hone_lora_fwd_cuda(float *t, const float *x, const float *a, hone_lora_shape shape,
                         void *workspace) {
     int64_t in = shape.in, rank = shape.rank;
-    hone_matmul xa = {HONE_F32, false, true, shape.tokens, rank, in, in, in, rank};
+    hone_precision precision = factors_precision(shape.rounded);
+    hone_matmul xa = {precision, false, true, shape.tokens, rank, in, in, in, rank};
     hone_cuda_matmul(t, x, a, &xa, 1, 0, parts_of(workspace), bytes_of.matmul);
 }
 
@@ -79,9 +84,10 @@ void hone_lora_bwd_cuda(float *dt, float *da, float *db, const float *dy, const 
     int64_t tokens = shape.tokens, in = shape.in, out = shape.out, rank = shape.rank;
     float scale = (float)shape.scale;
     void *space = parts_of(workspace);
-    hone_matmul of_t = {HONE_F32, false, false, tokens, rank, out, out, rank, rank};
-    hone_matmul of_b = {HONE_F32, true, false, out, rank, tokens, out, rank, rank};
-    hone_matmul of_a = {HONE_F32, true, false, rank, in, tokens, rank, in, in};
+    hone_precision precision = factors_precision(shape.rounded);
+    hone_matmul of_t = {precision, false, false, tokens, rank, out, out, rank, rank};
+    hone_matmul of_b = {precision, true, false, out, rank, tokens, out, rank, rank};
+    hone_matmul of_a = {precision, true, false, rank, in, tokens, rank, in, in};
     hone_cuda_matmul(dt, dy, b, &of_t, scale, 0, space, bytes_of.matmul);
     if (db) hone_cuda_matmul(db, dy, t, &of_b, scale, 1, space, bytes_of.matmul);
     if (da) hone_cuda_matmul(da, dt, x, &of_a, 1, 1, space, bytes_of.matmul);
@@ -93,25 +99,29 @@ void hone_lora_bwd_cuda(float *dt, float *da, float *db, const float *dy, const 
 typedef struct pass {
     bool backward;
     float *y;
-    const void *x;      /* of `operand` */
-    hone_dtype operand; /* HONE_F32 or HONE_BF16 */
-    const void *w;      /* [out,in] of `type` */
+    const void *x; /* as operand_type() of the precision */
+    hone_precision precision;
+    const void *w; /* [out,in] of `type` */
     hone_dtype type;
     int64_t tokens, in, out;
     float beta;
 } pass;
 
-static size_t operand_bytes(hone_dtype operand) {
-    return operand == HONE_BF16 ? sizeof(uint16_t) : sizeof(float);
+static hone_dtype operand_type(hone_precision precision) {
+    return precision == HONE_PRODUCTS_BF16 ? HONE_BF16 : HONE_F32;
+}
+
+static size_t operand_bytes(hone_precision precision) {
+    return precision == HONE_PRODUCTS_BF16 ? sizeof(uint16_t) : sizeof(float);
 }
 
 static bool lies_ready(const pass *p) {
-    return p->type == p->operand && (uintptr_t)p->w % LEAST_ALIGNMENT == 0;
+    return p->type == operand_type(p->precision) && (uintptr_t)p->w % LEAST_ALIGNMENT == 0;
 }
 
 /* Of the part of a workspace for a slab. A weight that would lie ready may be one that is not aligned. */
-static size_t slab_room(hone_dtype operand, int64_t in, int64_t out) {
-    size_t row = (size_t)in * operand_bytes(operand);
+static size_t slab_room(hone_precision precision, int64_t in, int64_t out) {
+    size_t row = (size_t)in * operand_bytes(precision);
     return whole((size_t)hone_cuda_slab_rows(out, row) * row);
 }
 
@@ -119,7 +129,7 @@ static size_t slab_room(hone_dtype operand, int64_t in, int64_t out) {
 static const void *slab_of(const pass *p, int64_t begin, int64_t rows, void *room) {
     if (lies_ready(p)) return p->w;
     const char *from = (const char *)p->w + hone_dtype_row_bytes(p->type, begin * p->in);
-    if (p->operand == HONE_BF16) {
+    if (p->precision == HONE_PRODUCTS_BF16) {
         hone_dequantize_bf16_cuda(room, from, p->type, rows * p->in);
     } else {
         hone_dequantize_cuda(room, from, p->type, rows * p->in);
@@ -132,11 +142,11 @@ static void multiply_slab(const pass *p, const void *slab, int64_t begin, int64_
                           void *space) {
     const void *x = p->x;
     float *y = p->y;
-    hone_matmul s = {p->operand, false, true, p->tokens, rows, p->in, p->in, p->in, p->out};
+    hone_matmul s = {p->precision, false, true, p->tokens, rows, p->in, p->in, p->in, p->out};
     float beta = p->beta;
     if (p->backward) {
-        s = (hone_matmul){p->operand, false, false, p->tokens, p->in, rows, p->out, p->in, p->in};
-        x = (const char *)x + (size_t)begin * operand_bytes(p->operand);
+        s = (hone_matmul){p->precision, false, false, p->tokens, p->in, rows, p->out, p->in, p->in};
+        x = (const char *)x + (size_t)begin * operand_bytes(p->precision);
         if (begin > 0) beta = 1;
     } else {
         y += begin;
@@ -145,7 +155,7 @@ static void multiply_slab(const pass *p, const void *slab, int64_t begin, int64_
 }
 
 static void multiply_weight(const pass *p, void *room, void *space) {
-    size_t row = (size_t)p->in * operand_bytes(p->operand);
+    size_t row = (size_t)p->in * operand_bytes(p->precision);
     int64_t most = lies_ready(p) ? p->out : hone_cuda_slab_rows(p->out, row);
     int64_t begin = 0;
     do { /* once also for a weight without rows: beta counts */
@@ -155,13 +165,12 @@ static void multiply_weight(const pass *p, void *room, void *space) {
     } while (begin < p->out);
 }
 
-/* y[T,out] += scale t b^T, or backward y[T,in] += scale t a. */
-static void add_low(const pass *p, const hone_low_rank *low, void *space) {
-    int64_t rank = low->rank;
-    hone_matmul s = {HONE_F32, false, true, p->tokens, p->out, rank, rank, rank, p->out};
-    if (p->backward)
-        s = (hone_matmul){HONE_F32, false, false, p->tokens, p->in, rank, rank, p->in, p->in};
-    hone_cuda_matmul(p->y, low->t, low->factor, &s, (float)low->scale, 1, space, bytes_of.matmul);
+void hone_cuda_add_low(float *y, const hone_low_rank *low, int64_t tokens, int64_t width,
+                       bool backward, bool rounded, void *space) {
+    int64_t rank = low->rank, stride = backward ? width : rank;
+    hone_matmul s = {
+        factors_precision(rounded), false, !backward, tokens, width, rank, rank, stride, width};
+    hone_cuda_matmul(y, low->t, low->factor, &s, (float)low->scale, 1, space, bytes_of.matmul);
 }
 
 static size_t rounded_room(int64_t tokens, int64_t width) {
@@ -170,48 +179,54 @@ static size_t rounded_room(int64_t tokens, int64_t width) {
 
 static void multiply(pass p, const hone_low_rank *low, void *workspace) {
     char *left = parts_of(workspace);
-    if (p.operand == HONE_BF16) {
+    if (p.precision == HONE_PRODUCTS_BF16) {
         int64_t width = p.backward ? p.out : p.in;
         uint16_t *rounded = take(&left, rounded_room(p.tokens, width));
         hone_to_bf16_cuda(rounded, p.x, p.tokens * width);
         p.x = rounded;
     }
-    void *room = take(&left, slab_room(p.operand, p.in, p.out));
+    void *room = take(&left, slab_room(p.precision, p.in, p.out));
     multiply_weight(&p, room, left);
-    if (low) add_low(&p, low, left);
+    if (!low) return;
+    hone_cuda_add_low(p.y, low, p.tokens, p.backward ? p.in : p.out, p.backward,
+                      p.precision != HONE_PRODUCTS_F32, left);
 }
 
 void hone_linear_fwd_cuda(float *y, const float *x, const void *w, hone_dtype type,
                           const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out,
                           float beta, void *workspace) {
-    multiply((pass){false, y, x, HONE_F32, w, type, tokens, in, out, beta}, low, workspace);
+    multiply((pass){false, y, x, HONE_PRODUCTS_F32, w, type, tokens, in, out, beta}, low,
+             workspace);
 }
 
 void hone_linear_bwd_cuda(float *dx, const float *dy, const void *w, hone_dtype type,
                           const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out,
                           float beta, void *workspace) {
-    multiply((pass){true, dx, dy, HONE_F32, w, type, tokens, in, out, beta}, low, workspace);
+    multiply((pass){true, dx, dy, HONE_PRODUCTS_F32, w, type, tokens, in, out, beta}, low,
+             workspace);
 }
 
 size_t hone_linear_workspace_cuda(hone_dtype type, int64_t in, int64_t out, int64_t rank) {
     (void)type, (void)rank;
-    return workspace_of(slab_room(HONE_F32, in, out));
+    return workspace_of(slab_room(HONE_PRODUCTS_F32, in, out));
 }
 
-void hone_bf16_fwd_cuda(float *y, const float *x, const void *w, hone_dtype type,
-                        const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out,
-                        float beta, void *workspace) {
-    multiply((pass){false, y, x, HONE_BF16, w, type, tokens, in, out, beta}, low, workspace);
+void hone_reduced_fwd_cuda(float *y, const float *x, const void *w, hone_dtype type,
+                           hone_precision precision, const hone_low_rank *low, int64_t tokens,
+                           int64_t in, int64_t out, float beta, void *workspace) {
+    multiply((pass){false, y, x, precision, w, type, tokens, in, out, beta}, low, workspace);
 }
 
-void hone_bf16_bwd_cuda(float *dx, const float *dy, const void *w, hone_dtype type,
-                        const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out,
-                        float beta, void *workspace) {
-    multiply((pass){true, dx, dy, HONE_BF16, w, type, tokens, in, out, beta}, low, workspace);
+void hone_reduced_bwd_cuda(float *dx, const float *dy, const void *w, hone_dtype type,
+                           hone_precision precision, const hone_low_rank *low, int64_t tokens,
+                           int64_t in, int64_t out, float beta, void *workspace) {
+    multiply((pass){true, dx, dy, precision, w, type, tokens, in, out, beta}, low, workspace);
 }
 
-size_t hone_bf16_workspace_cuda(hone_dtype type, int64_t tokens, int64_t in, int64_t out,
-                                int64_t rank, bool backward) {
+size_t hone_reduced_workspace_cuda(hone_dtype type, hone_precision precision, int64_t tokens,
+                                   int64_t in, int64_t out, int64_t rank, bool backward) {
     (void)type, (void)rank;
-    return workspace_of(rounded_room(tokens, backward ? out : in) + slab_room(HONE_BF16, in, out));
+    size_t rounded =
+        precision == HONE_PRODUCTS_BF16 ? rounded_room(tokens, backward ? out : in) : 0;
+    return workspace_of(rounded + slab_room(precision, in, out));
 }

@@ -32,9 +32,9 @@ double hone_attention_pairs_cuda(const hone_segment *segments, hone_attention_sh
     X(linear_fwd)                                                                                  \
     X(linear_bwd)                                                                                  \
     X(linear_workspace)                                                                            \
-    X(bf16_fwd)                                                                                    \
-    X(bf16_bwd)                                                                                    \
-    X(bf16_workspace)                                                                              \
+    X(reduced_fwd)                                                                                 \
+    X(reduced_bwd)                                                                                 \
+    X(reduced_workspace)                                                                           \
     X(lora_fwd)                                                                                    \
     X(lora_bwd)                                                                                    \
     X(lora_workspace)                                                                              \
@@ -95,7 +95,9 @@ _Static_assert(sizeof(hone_kernels) == (COUNT + 2) * sizeof(operation),
                "OPERATIONS lists every operation of hone_kernels");
 
 #define ENTRY(member) .member = hone_##member##_cuda,
-static const hone_kernels table = {.name = "cuda", .bf16_is_native = true, OPERATIONS(ENTRY)};
+enum { PRECISIONS = HONE_TAKES_F32 | HONE_TAKES_TF32 | HONE_TAKES_BF16 };
+static const hone_kernels table = {
+    .name = "cuda", .precisions = PRECISIONS, .native = PRECISIONS, OPERATIONS(ENTRY)};
 
 const hone_kernels *hone_kernels_cuda(void) {
     return &table;

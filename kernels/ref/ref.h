@@ -31,14 +31,14 @@ void hone_linear_bwd_ref(hone_real *dx, const hone_real *dy, const void *w, hone
                          hone_real beta, void *workspace);
 size_t hone_linear_workspace_ref(hone_dtype type, int64_t in, int64_t out, int64_t rank);
 
-void hone_bf16_fwd_ref(hone_real *y, const hone_real *x, const void *w, hone_dtype type,
-                       const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out,
-                       hone_real beta, void *workspace);
-void hone_bf16_bwd_ref(hone_real *dx, const hone_real *dy, const void *w, hone_dtype type,
-                       const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out,
-                       hone_real beta, void *workspace);
-size_t hone_bf16_workspace_ref(hone_dtype type, int64_t tokens, int64_t in, int64_t out,
-                               int64_t rank, bool backward);
+void hone_reduced_fwd_ref(hone_real *y, const hone_real *x, const void *w, hone_dtype type,
+                          hone_precision precision, const hone_low_rank *low, int64_t tokens,
+                          int64_t in, int64_t out, hone_real beta, void *workspace);
+void hone_reduced_bwd_ref(hone_real *dx, const hone_real *dy, const void *w, hone_dtype type,
+                          hone_precision precision, const hone_low_rank *low, int64_t tokens,
+                          int64_t in, int64_t out, hone_real beta, void *workspace);
+size_t hone_reduced_workspace_ref(hone_dtype type, hone_precision precision, int64_t tokens,
+                                  int64_t in, int64_t out, int64_t rank, bool backward);
 
 /* One element of a low-rank part: of token t and a column of the result, which has so many; 0 where there is none. */
 double hone_low_rank_ref(const hone_low_rank *low, int64_t t, int64_t column, int64_t columns,

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/dtype.h"
+#include "kernels/precision.h"
 #include "tests/cuda/fake_cudart.h"
 
 enum { DEFAULT_ALIGNMENT = 256, WORKSPACE_ALIGNMENT = 256, SCRATCHED = 4096 };
@@ -20,7 +20,7 @@ typedef struct layout {
 
 /* What an operation and its layouts come to. */
 typedef struct problem {
-    int64_t m, n, k;
+    int64_t compute, m, n, k;
     int64_t trans_a, trans_b;
     layout of[OPERANDS];
 } problem;
@@ -233,14 +233,14 @@ static size_t element_bytes(int64_t type) {
     return type == CUDA_R_16BF ? 2 : 4;
 }
 
-/* hone has a use for two rows of the table: exact f32, and bf16 into f32. */
+/* hone has a use for three rows of the table: exact f32, f32 by TF32, and bf16 into f32. */
 static cublasStatus_t check_types(const object *operation, const problem *p) {
     int64_t ab = p->of[A].type;
-    if (operation->operation.compute != CUBLAS_COMPUTE_32F ||
-        operation->operation.scale != CUDA_R_32F)
-        return UNSUPPORTED("compute type %d with scale type %d", (int)operation->operation.compute,
+    bool tf32 = p->compute == CUBLAS_COMPUTE_32F_FAST_TF32;
+    if ((p->compute != CUBLAS_COMPUTE_32F && !tf32) || operation->operation.scale != CUDA_R_32F)
+        return UNSUPPORTED("compute type %d with scale type %d", (int)p->compute,
                            (int)operation->operation.scale);
-    if (ab != p->of[B].type || (ab != CUDA_R_32F && ab != CUDA_R_16BF) ||
+    if (ab != p->of[B].type || (ab != CUDA_R_32F && (ab != CUDA_R_16BF || tf32)) ||
         p->of[C].type != CUDA_R_32F || p->of[D].type != CUDA_R_32F)
         return UNSUPPORTED("operands of types %d, %d, %d, %d", (int)ab, (int)p->of[B].type,
                            (int)p->of[C].type, (int)p->of[D].type);
@@ -284,6 +284,7 @@ static cublasStatus_t problem_of(problem *p, cublasLtMatmulDesc_t desc,
         if (!is_one(layouts[i], LAYOUT)) return INVALID("no layout of %c", "ABCD"[i]);
         p->of[i] = ((const object *)(const void *)layouts[i])->layout;
     }
+    p->compute = operation->operation.compute;
     TRY(check_types(operation, p));
     for (int i = 0; i < OPERANDS; i++) TRY(check_layout(&p->of[i], "ABCD"[i]));
     p->trans_a = operation->operation.op[A] == CUBLAS_OP_T;
@@ -414,12 +415,15 @@ static double element(const void *x, const layout *l, int64_t row, int64_t colum
 
 /* The vectors that are multiplied with each other, `count` of k elements: rows of op(A), or columns of op(B). */
 static double *vectors_new(const void *x, const layout *l, bool are_columns, int64_t count,
-                           int64_t k) {
+                           int64_t k, bool tf32) {
     double *v = hone_alloc((size_t)(count * k), sizeof *v);
     if (!v) return NULL;
-    for (int64_t i = 0; i < count; i++)
-        for (int64_t j = 0; j < k; j++)
-            v[i * k + j] = are_columns ? element(x, l, j, i) : element(x, l, i, j);
+    for (int64_t i = 0; i < count; i++) {
+        for (int64_t j = 0; j < k; j++) {
+            double e = are_columns ? element(x, l, j, i) : element(x, l, i, j);
+            v[i * k + j] = tf32 ? (double)hone_tf32((float)e) : e;
+        }
+    }
     return v;
 }
 
@@ -431,8 +435,9 @@ static double dot(const double *a, const double *b, int64_t k) {
 
 static cublasStatus_t multiply(const problem *p, const void *const at[OPERANDS], float *d,
                                double alpha, double beta) {
-    double *a = vectors_new(at[A], &p->of[A], p->trans_a, p->m, p->k);
-    double *b = vectors_new(at[B], &p->of[B], !p->trans_b, p->n, p->k);
+    bool tf32 = p->compute == CUBLAS_COMPUTE_32F_FAST_TF32;
+    double *a = vectors_new(at[A], &p->of[A], p->trans_a, p->m, p->k, tf32);
+    double *b = vectors_new(at[B], &p->of[B], !p->trans_b, p->n, p->k, tf32);
     for (int64_t j = 0; a && b && j < p->n; j++) {
         for (int64_t i = 0; i < p->m; i++) {
             double sum = alpha * dot(a + i * p->k, b + j * p->k, p->k);

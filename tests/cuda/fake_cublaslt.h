@@ -1,6 +1,6 @@
 /*
  * cuBLASLt on the host, for tests: the functions that hone calls, with the library's own types. Addresses are the host's,
- * sums are in double precision, and what the library does not promise to do is refused:
+ * operands of products in TF32 are rounded to it, sums are in double precision, and what the library does not promise to do is refused:
  *
  *     handles       NULL, destroyed, or of another kind; destroying one twice
  *     attributes    of a wrong size, or values that do not exist

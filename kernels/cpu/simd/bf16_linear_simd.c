@@ -8,6 +8,8 @@
  * The other side is rounded once, into rows of whole pairs and whole tiles of tokens, zeros past the end, that all parts
  * read; with it go the low-rank part's rows. A tile's sums stay in registers over the whole contraction.
  */
+#include <assert.h>
+
 #include "base/parallel.h"
 #include "kernels/cpu/simd/levels.h"
 #include "kernels/cpu/simd/product_cut.h"
@@ -275,8 +277,9 @@ static void run_parts(void *context, int64_t begin, int64_t end, int thread) {
 }
 
 /* Cuts the product and sizes what it needs. */
-static product_call prepare(hone_dtype type, bool forward, int64_t tokens, int64_t in, int64_t out,
-                            int64_t rank) {
+static product_call prepare(hone_dtype type, hone_precision precision, bool forward, int64_t tokens,
+                            int64_t in, int64_t out, int64_t rank) {
+    assert(precision == HONE_PRODUCTS_BF16);
     product_call call = {.type = type, .forward = forward, .tokens = tokens, .in = in};
     call.cut = cut_product(type, forward, in, out);
     int64_t pairs = pairs_of(call.cut.depth), rows = tiles_of(tokens) * ROWS;
@@ -298,36 +301,36 @@ static void run(product_call *call, void *workspace) {
     hone_parallel_each(call->cut.parts * call->cut.token_parts, run_parts, call);
 }
 
-static size_t bf16_workspace(hone_dtype type, int64_t tokens, int64_t in, int64_t out, int64_t rank,
-                             bool backward) {
-    product_call call = prepare(type, !backward, tokens, in, out, rank);
+static size_t bf16_workspace(hone_dtype type, hone_precision precision, int64_t tokens, int64_t in,
+                             int64_t out, int64_t rank, bool backward) {
+    product_call call = prepare(type, precision, !backward, tokens, in, out, rank);
     int64_t words = call.left_size + call.t_size + call.scratch_size * hone_threads();
     return (size_t)words * sizeof(uint32_t);
 }
 
 static void bf16_fwd(float *y, const float *x, const void *w, hone_dtype type,
-                     const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out, float beta,
-                     void *workspace) {
-    product_call call = prepare(type, true, tokens, in, out, rank_of(low));
+                     hone_precision precision, const hone_low_rank *low, int64_t tokens, int64_t in,
+                     int64_t out, float beta, void *workspace) {
+    product_call call = prepare(type, precision, true, tokens, in, out, rank_of(low));
     call.result = y, call.from = x, call.w = w;
     call.low = low, call.beta = beta;
     run(&call, workspace);
 }
 
 static void bf16_bwd(float *dx, const float *dy, const void *w, hone_dtype type,
-                     const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out, float beta,
-                     void *workspace) {
-    product_call call = prepare(type, false, tokens, in, out, rank_of(low));
+                     hone_precision precision, const hone_low_rank *low, int64_t tokens, int64_t in,
+                     int64_t out, float beta, void *workspace) {
+    product_call call = prepare(type, precision, false, tokens, in, out, rank_of(low));
     call.result = dx, call.from = dy, call.w = w;
     call.low = low, call.beta = beta;
     run(&call, workspace);
 }
 
 void HONE_SIMD(hone_cpu_fill_bf16)(hone_kernels *table) {
-    table->bf16_fwd = bf16_fwd;
-    table->bf16_bwd = bf16_bwd;
-    table->bf16_workspace = bf16_workspace;
+    table->reduced_fwd = bf16_fwd;
+    table->reduced_bwd = bf16_bwd;
+    table->reduced_workspace = bf16_workspace;
 #if defined(__AVX512BF16__)
-    table->bf16_is_native = true;
+    table->native |= HONE_TAKES_BF16;
 #endif
 }
