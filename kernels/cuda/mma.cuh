@@ -14,6 +14,8 @@
 #include "kernels/cuda/device.cuh"
 
 #ifdef __CUDACC__
+#define HONE_UNROLL _Pragma("unroll")
+
 __device__ static inline void mma_bf16(float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1) {
     asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
         "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
@@ -46,10 +48,23 @@ __device__ static inline uint32_t bf16_pair(float low, float high) {
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
     return pair;
 }
+
+/* 2^x, to 2 in the last place; 0 below the smallest normal number. */
+__device__ static inline float exp2_of(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
 #else
+#define HONE_UNROLL
+
 #define mma_bf16(d, a, b0, b1)       emulator::multiply_bf16(HONE_SITE, d, a, b0, b1)
 #define load_squares(out, row)       emulator::squares_of(HONE_SITE, out, row, false)
 #define load_squares_aside(out, row) emulator::squares_of(HONE_SITE, out, row, true)
+
+static inline float exp2_of(float x) {
+    return exp2f(x);
+}
 
 static inline uint32_t bf16_pair(float low, float high) {
     return hone_bf16_from_f32(low) | (uint32_t)hone_bf16_from_f32(high) << 16;
