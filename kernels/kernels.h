@@ -34,6 +34,17 @@ typedef struct hone_segment {
     int32_t k_begin, k_len;
 } hone_segment;
 
+/* Which kernel takes an attention. The CPU has one, for which all are the same. */
+typedef enum hone_attention_kind {
+    HONE_ATTENTION_EXACT, /* in f32; every table has it */
+    HONE_ATTENTION_OWN,   /* hone's own, of operands rounded to bf16, with sums in f32 */
+    HONE_ATTENTION_CUDNN, /* cuDNN's, likewise */
+    HONE_ATTENTIONS,
+} hone_attention_kind;
+
+/* Elements of a head that every table's attention serves. */
+enum { HONE_ATTENTION_MOST_HEAD = 256 };
+
 /* Shape of an attention call. Rows of q, k, v, o are tokens; a row holds the heads one after the other. */
 typedef struct hone_attention_shape {
     int64_t segments;  /* number of hone_segment; no two share a query */
@@ -44,6 +55,9 @@ typedef struct hone_attention_shape {
     int64_t
         window; /* keys that a query sees at most: itself and the window - 1 before it; 0: all */
     double softcap; /* scaled scores s become softcap tanh(s / softcap); 0: they stay */
+    hone_attention_kind kind;
+    int64_t tokens;  /* rows of q; 0: not known, which only forward does without */
+    int64_t longest; /* most queries or keys of a segment that may come; 0: not known */
 } hone_attention_shape;
 
 /* sigma(x) = 1 / (1 + exp(-x)). */
@@ -188,6 +202,8 @@ typedef struct hone_kernels {
     void (*rope)(hone_real *x, const hone_real *cosine, const hone_real *sine,
                  const int32_t *positions, hone_rope_shape shape, bool inverse);
 
+    /* Whether the table has attention of that kind for that shape, whose own kind does not count. */
+    bool (*attention_has)(hone_attention_kind kind, hone_attention_shape shape);
     /* o = softmax(scale q k^T, capped, causal and within the window of each segment) v; lse [T,H] = log-sum-exp of those scores, kept for
      * backward (may be NULL). q, o [Tq,H*D]; k, v [Tk,K*D]. Overwrites. (arXiv 2205.14135, section 3) */
     void (*attention_fwd)(hone_real *o, hone_real *lse, const hone_real *q, const hone_real *k,

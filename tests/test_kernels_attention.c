@@ -68,6 +68,8 @@ static problem problem_new(attention_case c) {
         p.shape.segments++;
     }
     p.tokens = at;
+    p.shape.tokens = at;
+    p.shape.longest = p.longest;
     p.q_size = at * c.heads * c.head_size;
     p.kv_size = at * c.kv_heads * c.head_size;
     p.lse_size = at * c.heads;
@@ -185,21 +187,29 @@ START_TEST(attention_fwd_cache_gives_last_rows) {
 }
 END_TEST
 
+/* Key 40 of a document is seen by the queries from there to before `end`. */
+static void check_nan(const hone_kernels *table, hone_attention_kind kind, int32_t length,
+                      int64_t window, int64_t end) {
+    problem p = problem_new((attention_case){2, 1, 8, 0, {length}, window, 0});
+    p.shape.kind = kind;
+    p.k[40 * 8] = NAN;
+    hone_buffer workspace = workspace_for(table, &p, false);
+    table->attention_fwd(p.o, p.lse, p.q, p.k, p.v, p.segments, p.shape, workspace.base);
+    for (int64_t i = 0; i < length; i++) {
+        bool seen = i >= 40 && i < end;
+        ck_assert_int_eq(isnan(p.o[i * 16]) != 0, seen);
+        ck_assert_int_eq(isnan(p.lse[i * 2 + 1]) != 0, seen);
+    }
+    hone_buffer_free(&workspace);
+    problem_free(&p);
+}
+
 START_TEST(attention_fwd_nan_key_reaches_its_window_only) {
     for (int level = 0; level < LEVELS; level++) {
         const hone_kernels *table = f32_level_table(level);
         if (!table) continue;
-        problem p = problem_new((attention_case){2, 1, 8, 0, {190}, 30, 0});
-        p.k[40 * 8] = NAN;
-        hone_buffer workspace = workspace_for(table, &p, false);
-        table->attention_fwd(p.o, p.lse, p.q, p.k, p.v, p.segments, p.shape, workspace.base);
-        for (int64_t i = 0; i < 190; i++) {
-            bool seen = i >= 40 && i < 70;
-            ck_assert_int_eq(isnan(p.o[i * 16]) != 0, seen);
-            ck_assert_int_eq(isnan(p.lse[i * 2 + 1]) != 0, seen);
-        }
-        hone_buffer_free(&workspace);
-        problem_free(&p);
+        check_nan(table, HONE_ATTENTION_EXACT, 190, 30, 70);
+        check_nan(table, HONE_ATTENTION_OWN, 190, 30, 70);
     }
 }
 END_TEST
@@ -208,17 +218,190 @@ START_TEST(attention_fwd_nan_key_reaches_later_queries_only) {
     for (int level = 0; level < LEVELS; level++) {
         const hone_kernels *table = f32_level_table(level);
         if (!table) continue;
-        problem p = problem_new((attention_case){2, 1, 8, 0, {90}, 0, 0});
-        p.k[40 * 8] = NAN;
-        hone_buffer workspace = workspace_for(table, &p, false);
-        table->attention_fwd(p.o, p.lse, p.q, p.k, p.v, p.segments, p.shape, workspace.base);
-        for (int64_t i = 0; i < 90; i++) ck_assert_int_eq(isnan(p.o[i * 16]) != 0, i >= 40);
-        for (int64_t i = 0; i < 90; i++) ck_assert_int_eq(isnan(p.lse[i * 2 + 1]) != 0, i >= 40);
-        hone_buffer_free(&workspace);
-        problem_free(&p);
+        check_nan(table, HONE_ATTENTION_EXACT, 90, 0, 90);
+        check_nan(table, HONE_ATTENTION_OWN, 90, 0, 90);
     }
 }
 END_TEST
+
+#ifdef HONE_EMULATED_CUDA
+/* --- With operands rounded to bf16 --- */
+
+/* Of o, dq, dk and dv the sums of what their terms are in size: what a product errs by, in parts of it. */
+typedef struct sizes {
+    float *o, *dq, *dk, *dv;
+} sizes;
+
+static void round_to_bf16(float *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++) x[i] = hone_bf16_to_f32(hone_bf16_from_f32(x[i]));
+}
+
+static double dot(const float *a, const float *b, int64_t n) {
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) sum += (double)a[i] * (double)b[i];
+    return sum;
+}
+
+static void add_size(float *sum, double weight, const float *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++) sum[i] += (float)(fabs(weight) * fabs((double)x[i]));
+}
+
+/* What a query, `at` as a row of its head, and a key add. */
+static void add_pair(sizes *out, const problem *p, int64_t query, int64_t kv, double lse) {
+    int64_t n = p->shape.head_size;
+    const float *q = p->q + query * n, *k = p->k + kv * n, *v = p->v + kv * n;
+    const float *grad = p->do_ + query * n;
+    double cap = p->shape.softcap, score = p->shape.scale * dot(q, k, n), slope = 1;
+    if (cap > 0) {
+        score = cap * tanh(score / cap);
+        slope = 1 - score / cap * (score / cap);
+    }
+    double weight = exp(score - lse);
+    double ds = weight * (dot(grad, v, n) - dot(grad, p->o + query * n, n)) * slope;
+    add_size(out->o + query * n, weight, v, n);
+    add_size(out->dv + kv * n, weight, grad, n);
+    add_size(out->dq + query * n, ds * p->shape.scale, k, n);
+    add_size(out->dk + kv * n, ds * p->shape.scale, q, n);
+}
+
+/* Of a problem that was computed. */
+static sizes sizes_new(const problem *p) {
+    int64_t q_size = p->q_size, kv_size = p->kv_size, heads = p->shape.heads;
+    sizes out = {hone_alloc((size_t)q_size, 4), hone_alloc((size_t)q_size, 4),
+                 hone_alloc((size_t)kv_size, 4), hone_alloc((size_t)kv_size, 4)};
+    for (int64_t s = 0; s < p->shape.segments; s++) {
+        hone_segment run = p->segments[s];
+        for (int64_t i = 0; i < run.q_len; i++) {
+            int64_t window = p->shape.window;
+            for (int64_t j = window > 0 && i >= window ? i - window + 1 : 0; j <= i; j++) {
+                for (int64_t h = 0; h < heads; h++) {
+                    int64_t query = (run.q_begin + i) * heads + h;
+                    int64_t kv = (run.k_begin + j) * p->shape.kv_heads;
+                    kv += h / (heads / p->shape.kv_heads);
+                    add_pair(&out, p, query, kv, (double)p->lse[query]);
+                }
+            }
+        }
+    }
+    return out;
+}
+
+static void sizes_free(sizes *s) {
+    float *all[] = {s->o, s->dq, s->dk, s->dv};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) hone_free(all[i]);
+}
+
+/* Operands are held exactly, so that only weights and their gradients are rounded, each by at most 2^-8 of itself. */
+static void expect_rounded(const float *found, const float *expected, const float *size, int64_t n,
+                           const char *what) {
+    for (int64_t i = 0; i < n; i++) {
+        double apart = fabs((double)found[i] - (double)expected[i]);
+        double room = 1.02 / 256 * (double)size[i] + 2e-5;
+        ck_each(apart <= room, "%s: element %lld of %lld: %.9g, expected %.9g within %.3g", what,
+                (long long)i, (long long)n, (double)found[i], (double)expected[i], room);
+    }
+}
+
+static problem rounded_problem(attention_case c) {
+    problem p = problem_new(c);
+    round_to_bf16(p.q, p.q_size);
+    round_to_bf16(p.k, p.kv_size);
+    round_to_bf16(p.v, p.kv_size);
+    round_to_bf16(p.do_, p.q_size);
+    return p;
+}
+
+/* Backward is given what the reference's forward found. */
+static void run_own(const hone_kernels *table, problem *p, const problem *of) {
+    p->shape.kind = HONE_ATTENTION_OWN;
+    ck_assert(table->attention_has(HONE_ATTENTION_OWN, p->shape));
+    hone_buffer workspace = workspace_for(table, p, true);
+    table->attention_fwd(p->o, p->lse, p->q, p->k, p->v, p->segments, p->shape, NULL);
+    table->attention_bwd(p->dq, p->dk, p->dv, p->do_, p->q, p->k, p->v, of->o, of->lse, p->segments,
+                         p->shape, workspace.base);
+    hone_buffer_free(&workspace);
+}
+
+/* More that are beside its tiles: sizes of heads up to each that it has, and lengths about 32 and 64. */
+static const attention_case own_cases[] = {{1, 1, 16, 0, {63, 64, 65, 1}, 0, 0},
+                                           {1, 1, 31, 0, {31, 32, 33}, 0, 0},
+                                           {3, 1, 48, 1, {129, 1}, 20, 0},
+                                           {2, 1, 112, 0, {65}, 64, 0},
+                                           {4, 2, 128, 3, {63, 64, 65}, 32, 30},
+                                           {2, 1, 130, 0, {65, 33}, 0, 0},
+                                           {4, 2, 192, 0, {31, 32, 33}, 0, 0},
+                                           {1, 1, 176, 0, {64, 97}, 31, 4},
+                                           {2, 1, 255, 0, {34}, 0, 0},
+                                           {2, 2, 256, 0, {32, 33, 63}, 33, 0},
+                                           {1, 1, 8, 0, {2, 3, 1, 1, 1, 2}, 2, 0}};
+enum { OWN_CASES = sizeof own_cases / sizeof own_cases[0] };
+
+static void compare_own(const hone_kernels *table, attention_case c) {
+    problem expected = rounded_problem(c), found = rounded_problem(c);
+    run(hone_kernels_ref(), &expected);
+    run_own(table, &found, &expected);
+    sizes of = sizes_new(&expected);
+    expect_rounded(found.o, expected.o, of.o, found.q_size, "o");
+    expect_close(found.lse, expected.lse, found.lse_size, 1e-5, 1.0, "lse");
+    expect_rounded(found.dq, expected.dq, of.dq, found.q_size, "dq");
+    expect_rounded(found.dk, expected.dk, of.dk, found.kv_size, "dk");
+    expect_rounded(found.dv, expected.dv, of.dv, found.kv_size, "dv");
+    sizes_free(&of);
+    problem_free(&found);
+    problem_free(&expected);
+}
+
+START_TEST(attention_own_matches_reference) {
+    const hone_kernels *table = level_table(CPU_LEVELS);
+    if (table) compare_own(table, _i < CASES ? cases[_i] : own_cases[_i - CASES]);
+}
+END_TEST
+
+static void expect_same(const float *a, const float *b, int64_t n) {
+    ck_assert_mem_eq(a, b, (size_t)n * sizeof *a);
+}
+
+/* The order of threads is another one each time. Operands are rounded to nearest: rounded before, they are the same. */
+START_TEST(attention_own_gives_same_bits_in_any_order_of_threads) {
+    const hone_kernels *table = level_table(CPU_LEVELS);
+    if (!table) return;
+    attention_case c = {6, 2, 40, 0, {100, 40}, 50, 5};
+    problem first = problem_new(c), second = problem_new(c), rounded = rounded_problem(c);
+    run_own(table, &first, &first);
+    run_own(table, &second, &second);
+    run_own(table, &rounded, &rounded);
+    expect_same(first.o, second.o, first.q_size);
+    expect_same(first.o, rounded.o, first.q_size);
+    expect_same(first.lse, rounded.lse, first.lse_size);
+    expect_same(first.dq, second.dq, first.q_size);
+    expect_same(first.dk, second.dk, first.kv_size);
+    expect_same(first.dv, second.dv, first.kv_size);
+    problem_free(&first);
+    problem_free(&second);
+    problem_free(&rounded);
+}
+END_TEST
+
+START_TEST(attention_own_fwd_cache_gives_last_rows) {
+    static const int32_t fresh[] = {1, 2, 70};
+    static const int64_t windows[] = {0, 20, 129};
+    const hone_kernels *table = level_table(CPU_LEVELS);
+    if (!table) return;
+    attention_case c = {6, 2, 20, 0, {150}, windows[_i / 3], _i % 2 ? 3.0 : 0.0};
+    problem p = rounded_problem(c);
+    run(hone_kernels_ref(), &p);
+    sizes of = sizes_new(&p);
+    int64_t start = (c.lengths[0] - fresh[_i % 3]) * p.shape.heads * p.shape.head_size;
+    hone_segment last = {0, fresh[_i % 3], 0, c.lengths[0]};
+    p.shape.kind = HONE_ATTENTION_OWN;
+    p.shape.tokens = p.shape.longest = 0;
+    table->attention_fwd(p.dq, NULL, p.q + start, p.k, p.v, &last, p.shape, NULL);
+    expect_rounded(p.dq, p.o + start, of.o + start, p.q_size - start, "o");
+    sizes_free(&of);
+    problem_free(&p);
+}
+END_TEST
+#endif
 
 int main(void) {
     Suite *suite = suite_create("attention");
@@ -230,6 +413,11 @@ int main(void) {
     tcase_add_loop_test(backends, attention_fwd_cache_gives_last_rows, 0, 18);
     tcase_add_test(backends, attention_fwd_nan_key_reaches_its_window_only);
     tcase_add_test(backends, attention_fwd_nan_key_reaches_later_queries_only);
+#ifdef HONE_EMULATED_CUDA
+    tcase_add_loop_test(backends, attention_own_matches_reference, 0, CASES + OWN_CASES);
+    tcase_add_test(backends, attention_own_gives_same_bits_in_any_order_of_threads);
+    tcase_add_loop_test(backends, attention_own_fwd_cache_gives_last_rows, 0, 9);
+#endif
     suite_add_tcase(suite, backends);
     return hone_test_run(suite);
 }

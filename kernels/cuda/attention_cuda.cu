@@ -9,7 +9,7 @@
  */
 #include <assert.h>
 
-#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/attention.cuh"
 
 enum {
     WARPS = 4,
@@ -23,43 +23,6 @@ enum {
     WEIGHTS = ROWS * WARP,
     MOST_PIECES = 4,
 };
-
-/* Which 16 rows of which segment, of which head. */
-struct tile {
-    hone_segment run;
-    int64_t first;
-    int64_t head;
-};
-
-/* Walks over tiles in ascending order. */
-struct tile_walk {
-    const hone_segment *segments;
-    int64_t count, segment, before;
-
-    /* Tile `number` of all heads; false past the last. */
-    __device__ bool seek(tile *out, int64_t number, int64_t heads) {
-        for (; segment < count; segment++) {
-            int64_t tiles = (segments[segment].q_len + ROWS - 1) / ROWS;
-            if (number / heads < before + tiles) {
-                out->run = segments[segment];
-                out->first = (number / heads - before) * ROWS;
-                out->head = number % heads;
-                return true;
-            }
-            before += tiles;
-        }
-        return false;
-    }
-};
-
-/* First key that the query sees whose own key is `last`. */
-__device__ static int64_t first_key(const hone_attention_shape &shape, int64_t last) {
-    return shape.window > 0 && last >= shape.window ? last - shape.window + 1 : 0;
-}
-
-__device__ static bool sees(const hone_attention_shape &shape, int64_t last, int64_t key) {
-    return key <= last && key >= first_key(shape, last);
-}
 
 /* The rows from `first` on, of `rows` that there are, zeros after them: their pieces, one after the other. */
 template <int PIECES>
@@ -127,17 +90,6 @@ __device__ static void store_rows(float *to, int64_t stride, int64_t rows, int64
     }
 }
 
-/* What backward reads. */
-struct inputs {
-    const float *do_, *q, *k, *v, *o, *lse;
-    const hone_segment *segments;
-    hone_attention_shape shape;
-};
-
-__device__ static int64_t smaller(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
 /* --- Forward --- */
 
 /* Takes the scores of a tile into a row's largest and sum; gives their weights and what the old sums shrink by. */
@@ -203,7 +155,7 @@ template <int PIECES> __global__ void attention_fwd(float *o, float *lse, inputs
     HONE_SHARED(float, queries, HELD);
     HONE_SHARED(float, streamed, STREAMED);
     HONE_SHARED(float, weights, WEIGHTS);
-    tile_walk walk = {in.segments, in.shape.segments, 0, 0};
+    tile_walk<ROWS> walk = {in.segments, in.shape.segments, 0, 0};
     tile at;
     for (int64_t i = blockIdx.x; walk.seek(&at, i, in.shape.heads); i += gridDim.x)
         fwd_tile<PIECES>(o, lse, in, at, queries, streamed, weights);
@@ -280,7 +232,7 @@ template <int PIECES> __global__ void attention_bwd_queries(float *dq, inputs in
     HONE_SHARED(float, grads, HELD);
     HONE_SHARED(float, streamed, STREAMED);
     HONE_SHARED(float, weights, WEIGHTS);
-    tile_walk walk = {in.segments, in.shape.segments, 0, 0};
+    tile_walk<ROWS> walk = {in.segments, in.shape.segments, 0, 0};
     tile at;
     for (int64_t i = blockIdx.x; walk.seek(&at, i, in.shape.heads); i += gridDim.x)
         query_tile<PIECES>(dq, in, at, queries, grads, streamed, weights);
@@ -372,7 +324,7 @@ template <int PIECES> __global__ void attention_bwd_keys(float *dk, float *dv, i
     HONE_SHARED(float, weights, WEIGHTS);
     HONE_SHARED(float, slopes, WEIGHTS);
     key_space space = {keys, values, streamed, weights, slopes};
-    tile_walk walk = {in.segments, in.shape.segments, 0, 0};
+    tile_walk<ROWS> walk = {in.segments, in.shape.segments, 0, 0};
     tile at;
     for (int64_t i = blockIdx.x; walk.seek(&at, i, in.shape.kv_heads); i += gridDim.x)
         key_tile<PIECES>(dk, dv, in, at, space);
@@ -395,10 +347,8 @@ template <int PIECES> static void launch_bwd(float *dq, float *dk, float *dv, co
     HONE_LAUNCH(attention_bwd_keys<PIECES>, blocks, THREADS, dk, dv, in);
 }
 
-void hone_attention_fwd_cuda(float *o, float *lse, const float *q, const float *k, const float *v,
-                             const hone_segment *segments, hone_attention_shape shape,
-                             void *workspace) {
-    (void)workspace;
+void hone_attention_fwd_exact(float *o, float *lse, const float *q, const float *k, const float *v,
+                              const hone_segment *segments, hone_attention_shape shape) {
     inputs in = {NULL, q, k, v, NULL, NULL, segments, shape};
     switch (pieces(shape)) {
     case 1:
@@ -412,11 +362,9 @@ void hone_attention_fwd_cuda(float *o, float *lse, const float *q, const float *
     }
 }
 
-void hone_attention_bwd_cuda(float *dq, float *dk, float *dv, const float *do_, const float *q,
-                             const float *k, const float *v, const float *o, const float *lse,
-                             const hone_segment *segments, hone_attention_shape shape,
-                             void *workspace) {
-    (void)workspace;
+void hone_attention_bwd_exact(float *dq, float *dk, float *dv, const float *do_, const float *q,
+                              const float *k, const float *v, const float *o, const float *lse,
+                              const hone_segment *segments, hone_attention_shape shape) {
     inputs in = {do_, q, k, v, o, lse, segments, shape};
     switch (pieces(shape)) {
     case 1:
@@ -428,10 +376,4 @@ void hone_attention_bwd_cuda(float *dq, float *dk, float *dv, const float *do_, 
     default:
         return launch_bwd<4>(dq, dk, dv, in);
     }
-}
-
-size_t hone_attention_workspace_cuda(hone_attention_shape shape, int64_t max_q, int64_t max_k,
-                                     bool backward) {
-    (void)shape, (void)max_q, (void)max_k, (void)backward;
-    return 0;
 }

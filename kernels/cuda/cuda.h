@@ -39,7 +39,8 @@ void hone_layernorm_bwd_cuda(float *dx, float *dw, float *db, const float *dy, c
 void hone_rope_cuda(float *x, const float *cosine, const float *sine, const int32_t *positions,
                     hone_rope_shape shape, bool inverse);
 
-/* For heads of up to 256 elements. */
+/* For heads of up to 256 elements, by the shape's kind (kernels/cuda/attention.h). */
+bool hone_attention_has_cuda(hone_attention_kind kind, hone_attention_shape shape);
 void hone_attention_fwd_cuda(float *o, float *lse, const float *q, const float *k, const float *v,
                              const hone_segment *segments, hone_attention_shape shape,
                              void *workspace);

@@ -28,6 +28,7 @@ static const hone_kernels table = {
     .layernorm_fwd = hone_layernorm_fwd_ref,
     .layernorm_bwd = hone_layernorm_bwd_ref,
     .rope = hone_rope_ref,
+    .attention_has = hone_attention_has_ref,
     .attention_fwd = hone_attention_fwd_ref,
     .attention_bwd = hone_attention_bwd_ref,
     .attention_workspace = hone_attention_workspace_ref,
