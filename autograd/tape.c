@@ -32,6 +32,9 @@ struct hone_tape {
     void *base;        /* of the arena */
     hone_buffer arena; /* the tape's own; none when it is shared */
     hone_observer observer;
+    const void *unsettled; /* where gradients from outside, of the nodes so far, end */
+    hone_tape_settled_fn follow;
+    void *follower;
 };
 
 static hone_status pool_take(void **out, pool *p) {
@@ -84,6 +87,7 @@ static void restart(hone_tape *tape, tape_mode mode) {
     tape->bf16 = false;
     tape->next_block = 0;
     tape->clock = 0;
+    tape->unsettled = NULL;
 }
 
 void hone_tape_plan(hone_tape *tape, bool grad) {
@@ -113,6 +117,11 @@ void hone_tape_share(hone_tape *tape, const hone_buffer *arena) {
 
 void hone_tape_begin(hone_tape *tape) {
     restart(tape, TAPE_RUN);
+}
+
+void hone_tape_follow(hone_tape *tape, hone_tape_settled_fn settled, void *context) {
+    tape->follow = settled;
+    tape->follower = context;
 }
 
 void hone_tape_observe(hone_tape *tape, hone_observer observer) {
@@ -308,6 +317,17 @@ static bool is_dropped(const hone_tape *tape, const hone_node *node) {
     return tape->keep == HONE_KEEP_NOTHING || (tape->keep == HONE_KEEP_PRODUCTS && node->op->cheap);
 }
 
+/* Backward of this node and of those before it adds to gradients up to tape->unsettled, from here on. */
+static void note_outside(hone_tape *tape, hone_node *node) {
+    node->settled = tape->unsettled;
+    for (int i = 0; i < HONE_NODE_INPUTS; i++) {
+        const hone_tensor *in = node->in[i];
+        if (!hone_node_wants_grad(node, i) || in->maker || !in->grad) continue;
+        const void *end = (const hone_real *)in->grad->data + hone_tensor_count(in);
+        if ((uintptr_t)end > (uintptr_t)tape->unsettled) tape->unsettled = end;
+    }
+}
+
 hone_status hone_tape_record(hone_node **out, hone_tape *tape, const hone_op *op,
                              hone_tensor *const in[HONE_NODE_INPUTS], const void *attributes,
                              size_t attribute_bytes) {
@@ -320,6 +340,7 @@ hone_status hone_tape_record(hone_node **out, hone_tape *tape, const hone_op *op
     if (attribute_bytes) memcpy(node->attributes, attributes, attribute_bytes);
     HONE_TRY(op->shape(tape, node));
     node->dropped = is_dropped(tape, node);
+    note_outside(tape, node);
     HONE_TRY(halve_inputs(tape, node));
     HONE_TRY(run_forward(tape, node, HONE_FORWARD));
     *out = node;
@@ -396,6 +417,8 @@ hone_status hone_tape_backward(hone_tape *tape) {
         const hone_tensor *out = node->out[0];
         if (out && out->needs_grad && (out->grad || node->op->is_loss))
             HONE_TRY(run_backward(tape, node));
+        if (tape->follow && tape->mode == TAPE_RUN)
+            HONE_TRY(tape->follow(tape->follower, node->settled));
     }
     return HONE_OK;
 }

@@ -92,6 +92,9 @@ struct hone_node {
     uint32_t saved_in, saved_out; /* bit i: backward reads the data of in[i], out[i] */
     bool in_place;                /* out[0] lies where in[0] does */
     bool dropped;                 /* backward finds no values of the outputs */
+    const void *
+        settled; /* gradients from outside the tape at this address and above are complete once backward is past
+                            the node */
     _Alignas(16) unsigned char attributes[HONE_NODE_ATTRIBUTES];
 };
 
@@ -116,6 +119,11 @@ void hone_tape_begin(hone_tape *tape);
 /* Walks the nodes from the end, starting at losses. Gradients of tensors from outside the tape (parameters) must be
  * there and are added to. */
 HONE_MUST_USE hone_status hone_tape_backward(hone_tape *tape);
+
+/* In the backward passes that run from now on, after each node: gradients of tensors from outside the tape are complete at
+ * the address `from` and above; NULL at the end. A NULL function ends it. */
+typedef hone_status (*hone_tape_settled_fn)(void *context, const void *from);
+void hone_tape_follow(hone_tape *tape, hone_tape_settled_fn settled, void *context);
 
 /* From now on tells `observer` of every pass that runs (not of planned ones). */
 void hone_tape_observe(hone_tape *tape, hone_observer observer);

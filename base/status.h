@@ -19,6 +19,7 @@ typedef enum hone_status_code {
     HONE_ERR_DATA,        /* records that cannot be trained on */
     HONE_ERR_MEMORY,      /* an allocation failed, or a run cannot fit */
     HONE_ERR_NUMERIC,     /* NaN or infinity where a number is needed */
+    HONE_ERR_PEER,        /* another process of the same run failed or was lost */
     HONE_ERR_INTERRUPTED, /* stopped: by a signal, after saving, or by who wanted the result */
 } hone_status_code;
 

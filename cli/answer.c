@@ -43,7 +43,7 @@ void hone_answer_flags(hone_flag out[HONE_ANSWER_FLAGS], hone_answer_settings *s
 hone_status hone_answer_open(hone_session *session, hone_generator **generator,
                              const hone_answer_settings *s) {
     if (!s->model) return hone_fail(HONE_ERR_USAGE, "--model is missing");
-    HONE_TRY(hone_session_open(session, (hone_device_kind)s->device, s->model, NULL, s->chat,
+    HONE_TRY(hone_session_open(session, (hone_device_kind)s->device, 0, s->model, NULL, s->chat,
                                s->threads, 0, false));
     if (s->adapter) HONE_TRY(hone_open_adapter(session, s->adapter));
     HONE_TRY(hone_chat_template_set(session->chat, s->variables));

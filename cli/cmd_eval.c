@@ -57,7 +57,7 @@ static hone_status complete(settings *s, hone_train_options *of_run) {
 }
 
 static hone_status evaluate(hone_session *session, const settings *s) {
-    HONE_TRY(hone_session_open(session, (hone_device_kind)s->device, s->model, NULL, s->chat,
+    HONE_TRY(hone_session_open(session, (hone_device_kind)s->device, 0, s->model, NULL, s->chat,
                                s->threads, 0, false));
     if (s->adapter) HONE_TRY(hone_open_adapter(session, s->adapter));
     HONE_TRY(hone_chat_template_set(session->chat, s->variables));

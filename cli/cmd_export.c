@@ -183,7 +183,7 @@ static hone_status export(hone_session *session, const settings *s, const hone_t
                           bool is_run) {
     const char *chat = s->chat ? s->chat : run->template;
     HONE_TRY(
-        hone_session_open(session, HONE_DEVICE_CPU, s->model, NULL, chat, s->threads, 0, false));
+        hone_session_open(session, HONE_DEVICE_CPU, 0, s->model, NULL, chat, s->threads, 0, false));
     if (s->adapter) HONE_TRY(hone_open_adapter(session, s->adapter));
     HONE_TRY(open_records(session, s, run, is_run));
     HONE_TRY(write_out(session, s));

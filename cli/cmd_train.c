@@ -1,5 +1,6 @@
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "cli/command.h"
@@ -8,6 +9,7 @@
 #include "cli/self_check.h"
 #include "cli/signals.h"
 #include "cli/train_flags.h"
+#include "train/ranks.h"
 #include "train/trainer.h"
 
 /* What the progress line and the messages need to remember. */
@@ -142,9 +144,10 @@ static bool wants_json(int argc, char **argv) {
     return false;
 }
 
-static hone_status train(json_t **object, const hone_train_flags *flags) {
+static hone_status train(json_t **object, const hone_train_flags *flags, const hone_rank *rank) {
     progress p = {.log_every = flags->options.log_every};
     hone_train_observer observer = {
+        .rank = rank,
         .context = &p,
         .message = show_message,
         .plan = show_plan,
@@ -168,13 +171,64 @@ static hone_status train(json_t **object, const hone_train_flags *flags) {
     return status;
 }
 
+/* --- Several processes --- */
+
+/* All but the first are silent, and leave files alone. */
+static hone_status train_beside(const hone_train_flags *flags, const hone_rank *rank) {
+    hone_train_observer observer = {.rank = rank, .stop = hone_signals_catch()};
+    hone_train_result result;
+    hone_output_quiet();
+    return hone_train(&result, &flags->options, flags->resume, &observer);
+}
+
+/* As a child of `hone train --gpus`, which tells of failures itself. */
+_Noreturn static void train_as_child(const hone_train_flags *flags, const hone_rank *rank) {
+    json_t *object = NULL;
+    hone_status status = rank->rank == 0 ? train(&object, flags, rank) : train_beside(flags, rank);
+    if (status == HONE_OK && object) status = hone_print_json(object);
+    if (status == HONE_OK) status = hone_output_finish();
+    if (status != HONE_OK) hone_rank_report(rank, status);
+    (void)!hone_output_finish();
+    _exit(hone_exit_status(status));
+}
+
+static void show_line(void *context, int rank, const char *line) {
+    (void)context;
+    hone_error("GPU %d: %s", rank, line);
+}
+
+/* In processes of its own, one for each GPU; *told when the result was printed. */
+static hone_status train_in_children(bool *told, const hone_train_flags *flags) {
+    hone_ranks *ranks;
+    hone_rank rank;
+    hone_status status = hone_ranks_fork(&ranks, &rank, (int)flags->options.gpus);
+    if (status == HONE_OK && !ranks) train_as_child(flags, &rank);
+    HONE_TRY(status);
+    status = hone_ranks_wait(ranks, flags->options.out, hone_signals_catch(), show_line, NULL);
+    *told = status == HONE_OK;
+    hone_ranks_free(ranks);
+    return status;
+}
+
+/* In this process: alone, or as one of those that a launcher started. */
+static hone_status train_here(bool *told, json_t **object, const hone_train_flags *flags) {
+    hone_rank rank;
+    HONE_TRY(hone_rank_find(&rank, &flags->options));
+    if (flags->options.gpus > 1) return train_in_children(told, flags);
+    if (rank.size == 1) return train(object, flags, NULL);
+    *told = rank.rank > 0;
+    hone_status status = *told ? train_beside(flags, &rank) : train(object, flags, &rank);
+    if (status == HONE_OK || status == HONE_ERR_INTERRUPTED) return status;
+    return hone_fail_context(status, "process %d of %d", rank.rank, rank.size);
+}
+
 static hone_status run(int argc, char **argv) {
-    bool json = wants_json(argc, argv);
+    bool json = wants_json(argc, argv), told = false;
     json_t *object = NULL;
     hone_train_flags flags;
     hone_status status = hone_train_flags_parse(&flags, &hone_command_train, argc, argv);
-    if (status == HONE_OK && !flags.help) status = train(&object, &flags);
-    if (json && !flags.help) status = print_object(object, &flags, status);
+    if (status == HONE_OK && !flags.help) status = train_here(&told, &object, &flags);
+    if (json && !flags.help && !told) status = print_object(object, &flags, status);
     hone_train_flags_free(&flags);
     return status;
 }

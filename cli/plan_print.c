@@ -52,6 +52,8 @@ hone_status hone_plan_text(hone_buf *out, const hone_plan_report *r) {
         out, "steps        %lld, of %lld rows of %lld tokens; about %.0f tokens a step\n",
         (long long)r->steps, (long long)r->rows_per_step, (long long)r->seq_len,
         r->tokens_per_step));
+    if (r->gpus > 1)
+        HONE_TRY(hone_buf_printf(out, "GPUs         %d, a part of each step to each\n", r->gpus));
     HONE_TRY(hone_buf_printf(out, "at once      %lld rows, %lld passes a step\n",
                              (long long)r->plan.micro_batch, (long long)r->plan.passes));
     HONE_TRY(hone_buf_printf(out, "recompute    %s\nactivations  %s\n",

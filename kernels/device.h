@@ -68,8 +68,8 @@ void hone_device_open_ref(hone_device *out);
  * that serves, HONE_ERR_USAGE in a build without CUDA. */
 HONE_MUST_USE hone_status hone_device_open_cuda(hone_device *out, int index);
 
-/* One of that kind: the processor, or the first GPU. */
-HONE_MUST_USE hone_status hone_device_open(hone_device *out, hone_device_kind kind);
+/* One of that kind: the processor, or the GPU of that number. */
+HONE_MUST_USE hone_status hone_device_open(hone_device *out, hone_device_kind kind, int gpu);
 
 /* After its buffers are freed. Takes a zeroed one. */
 void hone_device_close(hone_device *device);

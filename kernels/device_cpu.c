@@ -10,10 +10,10 @@ hone_status hone_device_open_cpu(hone_device *out) {
     return hone_kernels_cpu(&out->kernels);
 }
 
-hone_status hone_device_open(hone_device *out, hone_device_kind kind) {
-    if (kind == HONE_DEVICE_CUDA) return hone_device_open_cuda(out, 0);
+hone_status hone_device_open(hone_device *out, hone_device_kind kind, int gpu) {
+    if (kind == HONE_DEVICE_CUDA) return hone_device_open_cuda(out, gpu);
     hone_status status = HONE_ERR_USAGE;
-    if (kind == HONE_DEVICE_AUTO) status = hone_device_open_cuda(out, 0);
+    if (kind == HONE_DEVICE_AUTO) status = hone_device_open_cuda(out, gpu);
     if (status == HONE_OK) return HONE_OK;
     char reason[HONE_DEVICE_DOUBT] = "";
     if (status != HONE_ERR_USAGE) /* which a build without CUDA answers */

@@ -2,6 +2,7 @@
  * The build without CUDA. Nothing else stands in this file: where there is a device, its own stands before it.
  */
 #include "kernels/device.h"
+#include "kernels/group.h"
 
 const char hone_device_choices[] = "auto,cpu";
 
@@ -11,4 +12,26 @@ hone_status hone_device_open_cuda(hone_device *out, int index) {
     return hone_fail(HONE_ERR_USAGE,
                      "this build of hone has no CUDA: leave --device out, or build it with "
                      "-DHONE_CUDA=ON");
+}
+
+static hone_status refuse_group(void) {
+    return hone_fail(HONE_ERR_USAGE,
+                     "this build of hone has no CUDA, and several processes train together on GPUs "
+                     "only: leave --gpus and mpirun out, or build it with -DHONE_CUDA=ON");
+}
+
+hone_status hone_group_gpus(int *count) {
+    *count = 0;
+    return refuse_group();
+}
+
+hone_status hone_group_make_name(hone_group_name *out) {
+    *out = (hone_group_name){0};
+    return refuse_group();
+}
+
+hone_status hone_group_join(hone_group *out, const hone_group_name *name, int rank, int size) {
+    *out = (hone_group){0};
+    (void)name, (void)rank, (void)size;
+    return refuse_group();
 }

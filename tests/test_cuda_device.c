@@ -104,7 +104,7 @@ START_TEST(device_that_cannot_be_used_is_refused_with_the_cause) {
              unusable[_i].message);
     ck_assert_ptr_nonnull(strstr(hone_fail_message(), "CUDA"));
     if (unusable[_i].index == 0 && !unusable[_i].settings.bad_launch) {
-        ck_ok(hone_device_open(&device, HONE_DEVICE_AUTO));
+        ck_ok(hone_device_open(&device, HONE_DEVICE_AUTO, 0));
         ck_assert_int_eq(device.kind, HONE_DEVICE_CPU);
         hone_device_close(&device);
     }
@@ -183,7 +183,7 @@ END_TEST
 
 START_TEST(second_device_of_a_process_is_refused) {
     hone_device device, other;
-    ck_ok(hone_device_open(&device, HONE_DEVICE_AUTO));
+    ck_ok(hone_device_open(&device, HONE_DEVICE_AUTO, 0));
     ck_assert_int_eq(device.kind, HONE_DEVICE_CUDA);
     ck_fails(hone_device_open_cuda(&other, 0), HONE_ERR_UNSUPPORTED, "open in this process");
     hone_device_close(&other);

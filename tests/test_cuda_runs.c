@@ -142,7 +142,7 @@ static double loss_of_run(hone_device_kind kind, const char *run) {
     hone_buf warning = {0};
     hone_evaluator *evaluator;
     hone_evaluation e;
-    ck_ok(hone_session_open(&s, kind, test_fixture(MODEL), NULL, "plain", 1, 0, false));
+    ck_ok(hone_session_open(&s, kind, 0, test_fixture(MODEL), NULL, "plain", 1, 0, false));
     ck_assert_int_eq(s.device.kind, kind);
     ck_ok(hone_session_open_adapter(&s, &warning, run));
     ck_ok(hone_session_open_data(&s, in_folder("records.jsonl"), NULL, &(hone_samples_options){0}));

@@ -328,10 +328,10 @@ END_TEST
 START_TEST(device_that_the_build_lacks_is_refused) {
     hone_device device;
     if (strstr(hone_device_choices, "cuda")) return;
-    ck_fails(hone_device_open(&device, HONE_DEVICE_CUDA), HONE_ERR_USAGE,
+    ck_fails(hone_device_open(&device, HONE_DEVICE_CUDA, 0), HONE_ERR_USAGE,
              "this build of hone has no CUDA");
     ck_assert_ptr_null(device.memory);
-    ck_ok(hone_device_open(&device, HONE_DEVICE_AUTO));
+    ck_ok(hone_device_open(&device, HONE_DEVICE_AUTO, 0));
     ck_assert_int_eq(device.kind, HONE_DEVICE_CPU);
     hone_device_close(&device);
 }

@@ -210,6 +210,15 @@ static hone_status choose(hone_run *run) {
     return status;
 }
 
+/* The first process measures for all. */
+static hone_status choose_together(hone_run *run) {
+    HONE_TRY(hone_group_agree(&run->group, hone_run_leads(run) ? choose(run) : HONE_OK));
+    double way = run->compute;
+    HONE_TRY(hone_group_follow(&run->group, &way));
+    run->compute = (hone_compute)way;
+    return HONE_OK;
+}
+
 hone_status hone_run_settle_compute(hone_run *run) {
     take(run, (hone_compute)run->options->compute, "as asked for");
     if (run->compute == HONE_COMPUTE_AUTO) {
@@ -217,7 +226,7 @@ hone_status hone_run_settle_compute(hone_run *run) {
             take(run, HONE_COMPUTE_AUTO, "as the run began");
             HONE_TRY(hone_run_recorded_compute(&run->compute, run));
         } else {
-            HONE_TRY(choose(run));
+            HONE_TRY(choose_together(run));
         }
     }
     return hone_compute_prepare(run->session.model, run->compute, run->session.model->arch.layers);

@@ -16,6 +16,7 @@ struct hone_evaluator {
     hone_device_batch batch;
     hone_tape *tape;
     bool has_arena;
+    const hone_group *group; /* NULL: none */
     hone_forward forward;
 };
 
@@ -102,8 +103,36 @@ void hone_evaluator_share(hone_evaluator *e, const hone_buffer *arena) {
     e->has_arena = true;
 }
 
+void hone_evaluator_divide(hone_evaluator *e, const hone_group *group) {
+    e->group = group;
+}
+
 hone_status hone_evaluate(hone_evaluation *out, hone_evaluator *e) {
     return hone_evaluate_part(out, e, 0);
+}
+
+static hone_status evaluate_bin(hone_evaluation *out, double *sum, hone_evaluator *e, int64_t bin) {
+    hone_cursor cursor = {.bin = bin};
+    HONE_TRY(hone_loader_fill(&e->host, e->loader, &cursor, 1));
+    HONE_TRY(hone_device_batch_load(&e->batch, &e->host));
+    hone_tape_begin(e->tape);
+    HONE_TRY(hone_transformer_loss(e->tape, &e->forward, &e->batch.loss));
+    double part;
+    HONE_TRY(hone_device_batch_loss(&part, &e->batch));
+    *sum += part;
+    out->tokens += e->host.rows;
+    out->all_tokens += e->host.tokens;
+    return HONE_OK;
+}
+
+static hone_status sum_parts(hone_evaluation *out, double *sum, const hone_group *group) {
+    if (!group) return HONE_OK;
+    double parts[] = {*sum, (double)out->tokens, (double)out->all_tokens};
+    HONE_TRY(hone_group_sum_doubles(group, parts, 3));
+    *sum = parts[0];
+    out->tokens = (int64_t)parts[1];
+    out->all_tokens = (int64_t)parts[2];
+    return HONE_OK;
 }
 
 hone_status hone_evaluate_part(hone_evaluation *out, hone_evaluator *e, int64_t most) {
@@ -112,20 +141,11 @@ hone_status hone_evaluate_part(hone_evaluation *out, hone_evaluator *e, int64_t 
     if (!e->has_arena) HONE_TRY(hone_tape_reserve(e->tape));
     e->has_arena = true;
     double start = hone_seconds(), sum = 0;
-    hone_cursor cursor = {0};
     int64_t bins = hone_loader_bins(e->loader);
     if (most > 0 && most < bins) bins = most;
-    for (int64_t i = 0; i < bins; i++) {
-        HONE_TRY(hone_loader_fill(&e->host, e->loader, &cursor, 1));
-        HONE_TRY(hone_device_batch_load(&e->batch, &e->host));
-        hone_tape_begin(e->tape);
-        HONE_TRY(hone_transformer_loss(e->tape, &e->forward, &e->batch.loss));
-        double part;
-        HONE_TRY(hone_device_batch_loss(&part, &e->batch));
-        sum += part;
-        out->tokens += e->host.rows;
-        out->all_tokens += e->host.tokens;
-    }
+    int64_t rank = e->group ? e->group->rank : 0, size = e->group ? e->group->size : 1;
+    for (int64_t i = rank; i < bins; i += size) HONE_TRY(evaluate_bin(out, &sum, e, i));
+    HONE_TRY(sum_parts(out, &sum, e->group));
     out->seconds = hone_seconds() - start;
     out->loss = sum / (double)out->tokens;
     if (isfinite(out->loss)) return HONE_OK;

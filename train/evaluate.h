@@ -5,6 +5,7 @@
 #ifndef HONE_TRAIN_EVALUATE_H
 #define HONE_TRAIN_EVALUATE_H
 
+#include "kernels/group.h"
 #include "train/device_batch.h"
 
 typedef struct hone_evaluation {
@@ -33,6 +34,9 @@ size_t hone_evaluator_batch_bytes(const hone_evaluator *evaluator);
 /* Lets it work in memory that is used for other things at other times: borrowed, of hone_evaluator_arena_bytes() at
  * least. Without, it takes its own at the first evaluation. */
 void hone_evaluator_share(hone_evaluator *evaluator, const hone_buffer *arena);
+
+/* Has each process of a group (borrowed) evaluate a part of the bins: all of them get the loss of the whole. */
+void hone_evaluator_divide(hone_evaluator *evaluator, const hone_group *group);
 
 /* HONE_ERR_NUMERIC when the loss is no finite number. */
 HONE_MUST_USE hone_status hone_evaluate(hone_evaluation *out, hone_evaluator *evaluator);

@@ -39,6 +39,7 @@ static const hone_train_options defaults = {
     .seed = 42,
     .device = HONE_DEVICE_AUTO,
     .compute = HONE_COMPUTE_AUTO,
+    .gpus = 0,
     .threads = 0,
     .memory = 0,
     .recompute = HONE_RECOMPUTE_AUTO,
@@ -351,6 +352,9 @@ hone_status hone_train_options_check_plan(hone_train_options *options) {
     HONE_TRY(need(options->model, "model", "the base model to train"));
     HONE_TRY(need(options->data, "data", "the records to train on"));
     if (options->from_scratch) options->full = true;
+    if (options->gpus > 0 && options->device == HONE_DEVICE_CPU)
+        return hone_fail(HONE_ERR_USAGE, "gpus and device = cpu exclude each other: leave one out");
+    if (options->gpus > 0) options->device = HONE_DEVICE_CUDA;
     if (options->full && options->adapter)
         return hone_fail(HONE_ERR_USAGE, "adapter and %s exclude each other: leave one out",
                          options->from_scratch ? "from_scratch" : "full");

@@ -86,6 +86,7 @@ typedef struct hone_train_options {
 
     int device;      /* hone_device_kind */
     int compute;     /* hone_compute */
+    int64_t gpus;    /* processes with a GPU each; 0: one process, on one GPU or the processor */
     int64_t threads; /* 0: every core */
     int64_t memory;  /* bytes; 0: what the machine has free */
     int recompute;   /* hone_recompute, or HONE_RECOMPUTE_AUTO */

@@ -2,6 +2,7 @@
 #include <strings.h>
 
 #include "base/distance.h"
+#include "kernels/group.h"
 #include "train/options.h"
 
 static const char *const methods[] = {"lora", NULL};
@@ -77,6 +78,8 @@ static const hone_train_option table[] = {
      .text = "of the factors, the order of the data and dropout"},
     {AT(device), .flag = "device", .type = HONE_OPTION_CHOICE, .words = hone_device_words,
      .unit = hone_device_choices, .text = "where the numbers are computed"},
+    {AT(gpus), .flag = "gpus", .type = HONE_OPTION_INT, .maximum = HONE_GROUP_MOST, .unit = "N",
+     .text = "train on this many GPUs of this machine at once; 0: on one, or as --device says"},
     {AT(compute), .flag = "compute", .type = HONE_OPTION_CHOICE, .words = hone_compute_names,
      .text = "how products with frozen weights are taken; auto: the fastest way on this machine"},
     {AT(threads), .flag = "threads", .type = HONE_OPTION_INT, .maximum = 4096, .unit = "N",

@@ -183,13 +183,28 @@ static hone_status fit_evaluation(hone_run *run) {
     return HONE_OK;
 }
 
+/* Of all processes: one plan is for all of them. */
+static hone_status take_least_limit(hone_plan_scope *scope, const hone_run *run) {
+    double limits[HONE_GROUP_MOST];
+    HONE_TRY(hone_group_gather(&run->group, limits, (double)scope->limit));
+    for (int i = 0; i < run->group.size; i++) {
+        if (limits[i] < (double)scope->limit) scope->limit = (int64_t)limits[i];
+    }
+    return HONE_OK;
+}
+
+static hone_status find_scope(hone_plan_scope *out, hone_run *run) {
+    HONE_TRY(scope_of(out, run));
+    return take_least_limit(out, run);
+}
+
 hone_status hone_run_plan(hone_run *run) {
     hone_plan_scope scope;
-    HONE_TRY(scope_of(&scope, run));
+    HONE_TRY(find_scope(&scope, run));
     HONE_TRY(choose(run, &scope));
     if (run->plan.memory.total > scope.limit && hone_run_may_compute_in_f32(run)) {
         HONE_TRY(hone_run_compute_in_f32(run));
-        HONE_TRY(scope_of(&scope, run));
+        HONE_TRY(find_scope(&scope, run));
         HONE_TRY(choose(run, &scope));
     }
     run->limit = scope.limit;
@@ -200,7 +215,8 @@ hone_status hone_run_plan(hone_run *run) {
     HONE_TRY(fit_evaluation(run));
     run->forward.recompute = chosen.recompute;
     run->forward.bf16_activations = chosen.bf16;
-    return hone_run_describe(run);
+    HONE_TRY(hone_run_describe(run));
+    return hone_run_compare_plans(run);
 }
 
 static hone_status take(hone_run *run) {
@@ -213,7 +229,9 @@ static hone_status take(hone_run *run) {
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         HONE_TRY(hone_buffer_commit(buffers[i]));
     hone_tape_share(run->tape, &run->arena);
-    if (run->evaluator) hone_evaluator_share(run->evaluator, &run->arena);
+    if (!run->evaluator) return HONE_OK;
+    hone_evaluator_share(run->evaluator, &run->arena);
+    hone_evaluator_divide(run->evaluator, run->group.size > 1 ? &run->group : NULL);
     return HONE_OK;
 }
 

@@ -62,10 +62,12 @@ typedef struct hone_plan_report {
     const char *kernels;
     char no_gpu[HONE_DEVICE_DOUBT]; /* as hone_device has it */
     int threads;
-    int64_t limit; /* bytes that the run may take */
-    int64_t steps, rows_per_step, seq_len;
-    double tokens_per_step;  /* real ones: rows are not quite full */
-    double seconds_per_step; /* measured on a part of the model; 0: not known */
+    int64_t limit;                         /* bytes that the run may take */
+    int64_t steps, rows_per_step, seq_len; /* rows of all GPUs */
+    int gpus;                              /* processes with one each; 1 on the processor, too */
+    double tokens_per_step;                /* real ones: rows are not quite full */
+    double
+        seconds_per_step; /* measured on a part of the model, without sums over GPUs; 0: not known */
     hone_plan_item items[HONE_PLAN_ITEMS];
     size_t item_count;
 } hone_plan_report;

@@ -15,12 +15,12 @@
 static const char *const recompute_names[HONE_RECOMPUTES] = {"none", "selective", "attention",
                                                              "full"};
 
-/* The options without paths: what lies there is compared by its hash, and folders may be moved. And without the memory:
- * the plan that came of it is compared. */
+/* The options without paths: what lies there is compared by its hash, and folders may be moved. And without memory and GPUs:
+ * the plan that came of them is compared. */
 static hone_status format_settings(char **out, const hone_train_options *o) {
     hone_train_options settings = *o;
     settings.model = settings.data = settings.out = settings.adapter = settings.from_scratch = NULL;
-    settings.memory = 0;
+    settings.memory = settings.gpus = 0;
     hone_buf text = {0};
     HONE_TRY(hone_config_format(&text, &settings, NULL, 0));
     *out = text.data;
@@ -49,10 +49,11 @@ static hone_status format_run_file(hone_buf *out, const hone_train_options *o,
 hone_status hone_run_describe(hone_run *run) {
     const hone_train_options *o = run->options;
     hone_size_text memory = hone_size(run->plan.memory.total);
-    char threads[24], steps[24], rows[24], micro_batch[24];
+    char threads[24], steps[24], rows[24], micro_batch[24], ranks[24];
     snprintf(threads, sizeof threads, "%d", hone_threads());
     snprintf(steps, sizeof steps, "%lld", (long long)run->steps);
-    snprintf(rows, sizeof rows, "%lld", (long long)(o->batch_size * o->accumulation));
+    snprintf(rows, sizeof rows, "%lld", (long long)hone_run_rows(run));
+    snprintf(ranks, sizeof ranks, "%d", run->rank.size);
     snprintf(micro_batch, sizeof micro_batch, "%lld", (long long)run->plan.micro_batch);
     const hone_plan_entry entries[] = {
         {"compute", hone_compute_names[run->compute]},
@@ -64,6 +65,7 @@ hone_status hone_run_describe(hone_run *run) {
         {"template", hone_chat_template_id(run->session.chat)},
         {"steps", steps},
         {"rows_per_step", rows},
+        {"processes", ranks},
         {"memory", memory.text},
     };
     size_t count = sizeof entries / sizeof *entries;
@@ -134,6 +136,45 @@ static hone_status refuse_recorded(const hone_run *run, const char *name) {
                      "%s: its plan does not go with these options, so the result would differ; "
                      "resume with what the run began with, or start a new run",
                      run->found_path);
+}
+
+hone_status hone_run_check_ranks(const hone_run *run) {
+    const char *then = recorded(run->found.plan, "processes");
+    if (!then || strtoll(then, NULL, 10) == run->rank.size) return HONE_OK;
+    return hone_fail(HONE_ERR_USAGE,
+                     "%s: the run was begun by %lld processes, with a GPU each, and would go on by "
+                     "%d: its steps would be others; resume it with as many (--gpus), or start a "
+                     "new run",
+                     run->found_path, strtoll(then, NULL, 10), run->rank.size);
+}
+
+/* A number of a text: the same for the same one. */
+static double number_of(const char *text) {
+    char hash[HONE_SHA256_TEXT];
+    hone_sha256_bytes(hash, text, strlen(text));
+    hash[12] = 0; /* 48 bits, which a double holds */
+    return (double)strtoll(hash, NULL, 16);
+}
+
+hone_status hone_run_compare_plans(const hone_run *run) {
+    if (run->group.size < 2) return HONE_OK;
+    const hone_checkpoint_state *s = &run->state;
+    double all[HONE_GROUP_MOST];
+    hone_buf text = {0};
+    hone_status status = hone_buf_printf(
+        &text, "%s %s %s %lld %lld %lld", s->config, s->data_hash, s->tokenizer_hash,
+        (long long)run->steps, (long long)run->found.step, (long long)run->params->elements);
+    if (status == HONE_OK) status = hone_group_gather(&run->group, all, number_of(text.data));
+    hone_buf_free(&text);
+    HONE_TRY(status);
+    for (int i = 1; i < run->group.size; i++) {
+        if (all[i] == all[0]) continue;
+        return hone_fail(HONE_ERR_DATA,
+                         "process %d of %d sees other records, another tokenizer, other options or "
+                         "another checkpoint than the first: give all machines the same files",
+                         i, run->group.size);
+    }
+    return HONE_OK;
 }
 
 hone_status hone_run_recorded_plan(hone_plan *out, const hone_run *run) {

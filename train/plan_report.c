@@ -24,14 +24,15 @@ static hone_status measure(hone_plan_report *out, const hone_run *run, double mo
     };
     double seconds;
     HONE_TRY(hone_time_pass(&seconds, &run->forward, &pass, most));
-    out->seconds_per_step = seconds / (double)pass.tokens * out->tokens_per_step;
+    out->seconds_per_step = seconds / (double)pass.tokens * out->tokens_per_step / run->rank.size;
     return HONE_OK;
 }
 
 /* Without a measurement that would be felt: what `auto` found is taken, and only a small model is run. */
 static hone_status estimate(hone_plan_report *out, const hone_run *run) {
     if (run->token_seconds > 0) {
-        out->seconds_per_step = run->token_seconds * run->plan.cost * out->tokens_per_step;
+        out->seconds_per_step =
+            run->token_seconds * run->plan.cost * out->tokens_per_step / run->rank.size;
         return HONE_OK;
     }
     return hone_run_is_small(run) ? measure(out, run, short_measurement) : HONE_OK;
@@ -47,7 +48,8 @@ static void fill(hone_plan_report *out, const hone_run *run) {
                               .threads = hone_threads(),
                               .limit = run->limit,
                               .steps = run->steps,
-                              .rows_per_step = o->batch_size * o->accumulation,
+                              .rows_per_step = hone_run_rows(run),
+                              .gpus = run->rank.size,
                               .seq_len = o->seq_len};
     out->tokens_per_step = tokens / bins * (double)out->rows_per_step;
     memcpy(out->why, run->why, sizeof out->why);
@@ -69,6 +71,7 @@ hone_status hone_plan_report_make(hone_plan_report *out, const hone_train_option
     hone_run *run;
     HONE_TRY(hone_run_new(&run, options, observer));
     run->resolved.out = NULL;
+    if (options->gpus > 1) run->rank.size = (int)options->gpus;
     hone_status status = hone_run_open(run, false);
     if (status == HONE_OK) {
         fill(out, run);

@@ -6,6 +6,7 @@
 
 #include "train/checkpoint.h"
 #include "train/evaluate.h"
+#include "train/exchange.h"
 #include "train/optimizer.h"
 #include "train/plan.h"
 #include "train/profile.h"
@@ -25,6 +26,10 @@ typedef struct hone_run {
     hone_train_options resolved;       /* a copy that shares its texts with the caller's */
     const hone_train_options *options; /* = &resolved */
     const hone_train_observer *observer;
+    hone_rank rank;   /* of this process */
+    hone_group group; /* of all of them */
+    hone_exchange exchange;
+    bool stopping; /* a signal came to one of them */
     hone_session session;
     int64_t small;        /* parameters of a model that `auto` does not measure; tests lower it */
     double auto_seconds;  /* that it may take; tests lower it */
@@ -92,6 +97,10 @@ HONE_MUST_USE hone_status hone_run_describe(hone_run *run);
 /* What the checkpoint that was found was planned with. */
 HONE_MUST_USE hone_status hone_run_recorded_plan(hone_plan *out, const hone_run *run);
 HONE_MUST_USE hone_status hone_run_recorded_compute(hone_compute *out, const hone_run *run);
+/* That it was found with as many processes as there are now. */
+HONE_MUST_USE hone_status hone_run_check_ranks(const hone_run *run);
+/* That all processes have planned the same. */
+HONE_MUST_USE hone_status hone_run_compare_plans(const hone_run *run);
 /* That it says all that hone_run_describe has set: one of an earlier version may not. */
 HONE_MUST_USE hone_status hone_run_check_names(const hone_run *run);
 /* Writes run.yaml. */
@@ -117,6 +126,16 @@ HONE_MUST_USE hone_status hone_run_write_files(hone_run *run);
 
 /* "<out>/<name>", owned by the caller. */
 char *hone_run_path(const hone_run *run, const char *name);
+
+/* Whether this process is the one that writes files. */
+static inline bool hone_run_leads(const hone_run *run) {
+    return run->rank.rank == 0;
+}
+
+/* Rows of a step, in all processes. */
+static inline int64_t hone_run_rows(const hone_run *run) {
+    return run->options->batch_size * run->options->accumulation * run->rank.size;
+}
 
 void hone_run_say(const hone_run *run, const char *format, ...) HONE_PRINTF(2, 3);
 

@@ -2,11 +2,12 @@
 
 #include "base/alloc.h"
 #include "base/file.h"
+#include "base/parallel.h"
 #include "train/compute.h"
 
 static hone_status make_folders(hone_run *run, bool resume) {
     const char *out = run->options->out;
-    if (!out) return HONE_OK;
+    if (!out || !hone_run_leads(run)) return HONE_OK;
     run->made_folder = !hone_path_exists(out);
     if (!resume && !run->made_folder) {
         return hone_fail(
@@ -20,20 +21,9 @@ static hone_status make_folders(hone_run *run, bool resume) {
     return status;
 }
 
-static hone_status open_session(hone_run *run) {
+static hone_status open_records(hone_run *run) {
     const hone_train_options *o = run->options;
     hone_session *s = &run->session;
-    HONE_TRY(hone_session_open(s, (hone_device_kind)o->device, o->model, o->from_scratch,
-                               o->template, o->threads, (uint64_t)o->seed, o->adapter != NULL));
-    run->resolved.device = (int)s->device.kind;
-    HONE_TRY(hone_chat_template_set(s->chat, o->template_vars));
-    if (o->date) HONE_TRY(hone_chat_template_date(s->chat, o->date));
-    run->resolved.date = (char *)(uintptr_t)hone_chat_template_day(s->chat);
-    if (o->seq_len > s->model->arch.context) {
-        return hone_fail(HONE_ERR_USAGE,
-                         "seq_len %lld is more than the model's context of %lld tokens",
-                         (long long)o->seq_len, (long long)s->model->arch.context);
-    }
     hone_samples_options how = {
         .seq_len = o->seq_len,
         .overlong = (hone_overlong)o->too_long,
@@ -46,6 +36,42 @@ static hone_status open_session(hone_run *run) {
         import_to ? hone_session_open_data(s, o->data, import_to, &how) : HONE_ERR_MEMORY;
     hone_free(import_to);
     return status;
+}
+
+/* The first process imports them and makes the cache of tokens; the others then find both. */
+static hone_status open_records_in_turn(hone_run *run) {
+    hone_status status = hone_run_leads(run) ? open_records(run) : HONE_OK;
+    HONE_TRY(hone_group_agree(&run->group, status));
+    return hone_run_leads(run) ? HONE_OK : open_records(run);
+}
+
+/* Children of one process divide what it may use, where nothing else is said. */
+static int64_t threads_of(const hone_run *run) {
+    if (run->options->threads > 0 || run->rank.local < 2) return run->options->threads;
+    hone_threads_set(0);
+    int part = hone_threads() / run->rank.local;
+    return part > 0 ? part : 1;
+}
+
+/* With the group of all processes, which begins when each has its device. */
+static hone_status open_session(hone_run *run) {
+    const hone_train_options *o = run->options;
+    hone_session *s = &run->session;
+    bool several = run->observer->rank && run->rank.size > 1;
+    hone_device_kind kind = several ? HONE_DEVICE_CUDA : (hone_device_kind)o->device;
+    HONE_TRY(hone_session_open(s, kind, run->rank.gpu, o->model, o->from_scratch, o->template,
+                               threads_of(run), (uint64_t)o->seed, o->adapter != NULL));
+    run->resolved.device = (int)s->device.kind;
+    if (several) HONE_TRY(hone_rank_join(&run->group, &run->rank, o->out));
+    HONE_TRY(hone_chat_template_set(s->chat, o->template_vars));
+    if (o->date) HONE_TRY(hone_chat_template_date(s->chat, o->date));
+    run->resolved.date = (char *)(uintptr_t)hone_chat_template_day(s->chat);
+    if (o->seq_len > s->model->arch.context) {
+        return hone_fail(HONE_ERR_USAGE,
+                         "seq_len %lld is more than the model's context of %lld tokens",
+                         (long long)o->seq_len, (long long)s->model->arch.context);
+    }
+    return open_records_in_turn(run);
 }
 
 /* Rank and alpha are the given adapter's: options that ask for others are refused, not ignored. */
@@ -105,23 +131,28 @@ static int64_t at_most(int64_t n, int64_t limit) {
 }
 
 /* No row goes into a step twice; and unless the passes are given, few records are gone through more often. */
-static void resolve_steps(hone_run *run) {
+static hone_status resolve_steps(hone_run *run) {
     enum { FEWEST_STEPS = 100, FEWEST_EPOCHS = 3, MOST_EPOCHS = 50 };
     hone_train_options *o = &run->resolved;
-    int64_t bins = hone_loader_bins(run->loader);
-    if (o->batch_size * o->accumulation > bins) {
-        o->batch_size = at_most(o->batch_size, bins);
-        o->accumulation = at_most(o->accumulation, bins / o->batch_size);
+    int64_t bins = hone_loader_bins(run->loader), ranks = run->rank.size;
+    if (bins < ranks)
+        return hone_fail(HONE_ERR_DATA,
+                         "the records fill %lld rows of %lld tokens, which is less than one for "
+                         "each of %lld GPUs: use fewer GPUs, or shorter rows (--seq-len)",
+                         (long long)bins, (long long)o->seq_len, (long long)ranks);
+    if (hone_run_rows(run) > bins) {
+        o->batch_size = at_most(o->batch_size, bins / ranks);
+        o->accumulation = at_most(o->accumulation, bins / (o->batch_size * ranks));
         hone_run_say(run, "data: fills %lld rows of %lld tokens: a step takes %lld",
-                     (long long)bins, (long long)o->seq_len,
-                     (long long)(o->batch_size * o->accumulation));
+                     (long long)bins, (long long)o->seq_len, (long long)hone_run_rows(run));
     }
-    int64_t bins_a_step = o->batch_size * o->accumulation;
+    int64_t bins_a_step = hone_run_rows(run);
     if (o->epochs == 0) {
         int64_t wanted = (FEWEST_STEPS * bins_a_step + bins - 1) / bins;
         o->epochs = wanted < FEWEST_EPOCHS ? FEWEST_EPOCHS : at_most(wanted, MOST_EPOCHS);
     }
     run->steps = o->steps > 0 ? o->steps : (o->epochs * bins + bins_a_step - 1) / bins_a_step;
+    return HONE_OK;
 }
 
 static hone_status open_data(hone_run *run) {
@@ -129,7 +160,7 @@ static hone_status open_data(hone_run *run) {
     const hone_session *s = &run->session;
     HONE_TRY(
         hone_loader_new(&run->loader, s->samples, HONE_SPLIT_TRAIN, o->seq_len, (uint64_t)o->seed));
-    resolve_steps(run);
+    HONE_TRY(resolve_steps(run));
     if (hone_samples_split(s->samples, true)->samples > 0) {
         HONE_TRY(
             hone_evaluator_new(&run->evaluator, s->model, s->adapter, s->samples, HONE_SPLIT_EVAL));
@@ -190,13 +221,16 @@ static hone_status open_engine(hone_run *run) {
 }
 
 hone_status hone_run_open(hone_run *run, bool resume) {
+    if (run->observer->rank && run->rank.size > 1) HONE_TRY(hone_rank_check_gpus(&run->rank));
     HONE_TRY(make_folders(run, resume));
     if (resume) HONE_TRY(hone_run_find_checkpoint(run));
+    HONE_TRY(hone_run_check_ranks(run));
     HONE_TRY(open_session(run));
     HONE_TRY(open_parameters(run));
     HONE_TRY(hone_run_check_files(run));
     HONE_TRY(hone_run_settle_compute(run));
-    hone_session_begin_hash(&run->session); /* what was measured was not to be disturbed */
+    if (hone_run_leads(run))
+        hone_session_begin_hash(&run->session); /* what was measured was not to be disturbed */
     HONE_TRY(open_data(run));
     warn_of_window(run);
     return open_engine(run);

@@ -95,6 +95,7 @@ static hone_status name_model(hone_run *run) {
 }
 
 hone_status hone_run_save(hone_run *run) {
+    if (!hone_run_leads(run)) return HONE_OK;
     HONE_TRY(name_model(run));
     HONE_TRY(hone_metrics_sync(run->metrics));
     HONE_TRY(fetch_groups(run));
@@ -142,15 +143,20 @@ hone_status hone_run_find_checkpoint(hone_run *run) {
     return status;
 }
 
+/* By one process for all, which have compared what they found. */
+static hone_status check_found(hone_run *run) {
+    HONE_TRY(name_model(run));
+    HONE_TRY(hone_run_check_names(run));
+    return check_same_run(&run->state, &run->found, run->found_path);
+}
+
 hone_status hone_run_restore(hone_run *run) {
     if (!run->found_path) {
         hone_run_say(run, "%s holds no checkpoint yet: starting from the beginning",
                      run->options->out);
         return HONE_OK;
     }
-    HONE_TRY(name_model(run));
-    HONE_TRY(hone_run_check_names(run));
-    HONE_TRY(check_same_run(&run->state, &run->found, run->found_path));
+    if (hone_run_leads(run)) HONE_TRY(check_found(run));
     HONE_TRY(hone_checkpoint_read(run->saved, run->saved_count, run->found_path));
     HONE_TRY(return_groups(run));
     hone_checkpoint_state_free(&run->state);

@@ -39,12 +39,12 @@ static void end_hash(hone_session *s) {
     s->hashing = false;
 }
 
-hone_status hone_session_open(hone_session *out, hone_device_kind device, const char *model_path,
-                              const char *config, const char *chat, int64_t threads, uint64_t seed,
-                              bool hash) {
+hone_status hone_session_open(hone_session *out, hone_device_kind device, int gpu,
+                              const char *model_path, const char *config, const char *chat,
+                              int64_t threads, uint64_t seed, bool hash) {
     *out = (hone_session){.chat_named = chat && strcmp(chat, "auto") != 0, .base = model_path};
     hone_threads_set((int)threads);
-    HONE_TRY(hone_device_open(&out->device, device));
+    HONE_TRY(hone_device_open(&out->device, device, gpu));
     hone_status status = config ? hone_model_create(&out->model, config, &out->device, seed)
                                 : hone_model_open(&out->model, model_path, &out->device);
     if (status == HONE_OK && hash) hone_session_begin_hash(out);

@@ -92,21 +92,41 @@ static hone_status update(double *grad_norm, hone_run *run, int64_t step, double
     return HONE_OK;
 }
 
+static int stop_signal(const hone_run *run) {
+    return run->observer->stop ? *run->observer->stop : 0;
+}
+
+/* The loss of all processes; and all of them stop after the same step. */
+static hone_status exchange(double *loss, hone_run *run) {
+    double start = hone_seconds(), values[] = {*loss, stop_signal(run) != 0};
+    HONE_TRY(hone_exchange_end(&run->exchange));
+    HONE_TRY(hone_group_sum_doubles(&run->group, values, 2));
+    *loss = values[0];
+    run->stopping = values[1] > 0;
+    if (run->group.size > 1) hone_profile_span(run->profile, "sum over GPUs", start, 0);
+    return HONE_OK;
+}
+
 /* One optimiser step, the `step`-th from 1. */
 static hone_status run_step(hone_step_metrics *m, hone_run *run, int64_t step) {
     const hone_train_options *o = run->options;
     double start = hone_seconds(), loss = 0;
     hone_profile_step_begin(run->profile, step, start);
-    hone_cursor cursor = {run->state.epoch, run->state.bin};
+    hone_cursor cursor = {run->state.epoch, run->state.bin}, next = cursor;
     hone_loader_counts counts;
     int64_t rows = o->batch_size * o->accumulation, most = run->plan.micro_batch;
-    HONE_TRY(hone_loader_count(&counts, run->loader, cursor, rows));
+    HONE_TRY(hone_loader_count(&counts, run->loader, cursor, hone_run_rows(run)));
+    hone_loader_skip(run->loader, &next, hone_run_rows(run));
+    hone_loader_skip(run->loader, &cursor, run->rank.rank * rows);
     HONE_TRY(draw_dropout_key(run, step));
     hone_profile_span(run->profile, "batch", start, 0);
     HONE_TRY(zero_gradients(run));
     run->batch.loss.weight = 1 / (double)counts.supervised;
-    for (; rows > 0; rows -= most)
+    for (; rows > 0; rows -= most) {
+        if (rows <= most) hone_exchange_begin(&run->exchange);
         HONE_TRY(run_micro_batch(&loss, run, &cursor, rows < most ? rows : most));
+    }
+    HONE_TRY(exchange(&loss, run));
     *m = (hone_step_metrics){
         .step = step,
         .loss = loss / (double)counts.supervised,
@@ -119,8 +139,8 @@ static hone_status run_step(hone_step_metrics *m, hone_run *run, int64_t step) {
     if (status == HONE_ERR_NUMERIC) return refuse_numbers(run, step, m->loss);
     HONE_TRY(status);
     run->state.step = step;
-    run->state.epoch = cursor.epoch;
-    run->state.bin = cursor.bin;
+    run->state.epoch = next.epoch;
+    run->state.bin = next.bin;
     run->state.tokens += counts.tokens;
     run->state.supervised_tokens += counts.supervised;
     double end = hone_seconds();
@@ -143,7 +163,7 @@ static hone_status run_eval(hone_run *run) {
     hone_evaluation e;
     HONE_TRY(hone_evaluate(&e, run->evaluator));
     hone_eval_metrics m = {run->state.step, e.loss, e.tokens, e.seconds};
-    HONE_TRY(hone_metrics_eval(run->metrics, &m));
+    if (run->metrics) HONE_TRY(hone_metrics_eval(run->metrics, &m));
     if (run->observer->eval) run->observer->eval(run->observer->context, &m);
     hone_checkpoint_state *state = &run->state;
     if (state->step == 0) run->result.eval_loss_before = e.loss;
@@ -171,8 +191,9 @@ static bool wants_checkpoint(const hone_run *run) {
            (o->checkpoint_minutes > 0 && minutes >= o->checkpoint_minutes);
 }
 
-static int stop_signal(const hone_run *run) {
-    return run->observer->stop ? *run->observer->stop : 0;
+/* One of several processes goes by what they agreed on in the last step. */
+static bool is_stopping(const hone_run *run) {
+    return run->group.size > 1 ? run->stopping : stop_signal(run) != 0;
 }
 
 static hone_status stop_for_signal(hone_run *run) {
@@ -193,7 +214,7 @@ static bool is_done(const hone_run *run) {
  * every line up to its step. */
 static hone_status after_step(hone_run *run, const hone_step_metrics *m) {
     double start = hone_seconds();
-    HONE_TRY(hone_metrics_step(run->metrics, m));
+    if (run->metrics) HONE_TRY(hone_metrics_step(run->metrics, m));
     run->result.seconds += m->seconds;
     run->result.last_loss = m->loss;
     if (m->step == 1) run->result.first_loss = m->loss;
@@ -217,7 +238,7 @@ static hone_status run_steps(hone_run *run) {
     run->saved_at = hone_seconds();
     int64_t tokens = 0;
     while (!is_done(run)) {
-        if (stop_signal(run)) return stop_for_signal(run);
+        if (is_stopping(run)) return stop_for_signal(run);
         hone_step_metrics m;
         HONE_TRY(run_step(&m, run, run->state.step + 1));
         tokens += m.tokens;
@@ -252,6 +273,8 @@ static void release_engine(hone_run *run) {
 
 /* With early stopping the best parameters seen are the result. */
 static hone_status finish(hone_run *run) {
+    HONE_TRY(hone_group_leave(&run->group));
+    if (!hone_run_leads(run)) return HONE_OK;
     say_outliers(run);
     if (!run->state.finished) {
         run->state.finished = true;
@@ -294,17 +317,28 @@ static hone_status start_profile(hone_run *run) {
     return HONE_OK;
 }
 
-static hone_status run_all(hone_run *run, bool resume) {
-    HONE_TRY(hone_run_open(run, resume));
+/* run.yaml and the metrics, up to where the run goes on from. */
+static hone_status open_files(hone_run *run) {
+    if (!hone_run_leads(run)) return HONE_OK;
+    if (run->result.resumed_from < 0) HONE_TRY(hone_run_write_plan(run));
+    HONE_TRY(hone_metrics_resume(run->options->out, run->result.resumed_from));
+    if (run->result.resumed_from >= 0) HONE_TRY(recall(run));
+    return hone_metrics_open(&run->metrics, run->options->out);
+}
+
+static hone_status prepare(hone_run *run, bool resume) {
     HONE_TRY(hone_run_tell_plan(run));
     HONE_TRY(hone_run_commit(run));
     HONE_TRY(start_profile(run));
     HONE_TRY(hone_run_state_prepare(run));
     if (resume) HONE_TRY(hone_run_restore(run));
-    if (run->result.resumed_from < 0) HONE_TRY(hone_run_write_plan(run));
-    HONE_TRY(hone_metrics_resume(run->options->out, run->result.resumed_from));
-    if (run->result.resumed_from >= 0) HONE_TRY(recall(run));
-    HONE_TRY(hone_metrics_open(&run->metrics, run->options->out));
+    return open_files(run);
+}
+
+static hone_status run_all(hone_run *run, bool resume) {
+    HONE_TRY(hone_run_open(run, resume));
+    HONE_TRY(hone_group_agree(&run->group, prepare(run, resume)));
+    run->exchange = hone_exchange_of(&run->group, run->params, run->tape);
     run->started = true;
     if (run->evaluator && run->result.resumed_from < 0) HONE_TRY(run_eval(run));
     HONE_TRY(run_steps(run));
@@ -318,6 +352,7 @@ hone_status hone_run_new(hone_run **out, const hone_train_options *options,
     run->resolved = *options;
     run->options = &run->resolved;
     run->observer = observer;
+    run->rank = observer->rank ? *observer->rank : hone_rank_alone();
     run->result.resumed_from = -1;
     run->result.int8_outliers = -1;
     run->small = HONE_COMPUTE_LEAST;
@@ -328,6 +363,7 @@ hone_status hone_run_new(hone_run **out, const hone_train_options *options,
 
 void hone_run_free(hone_run *run) {
     if (!run) return;
+    hone_group_abandon(&run->group); /* first: others are not waited for */
     hone_metrics_free(run->metrics);
     release_engine(run);
     hone_batch_free(&run->host);
@@ -358,12 +394,12 @@ static hone_status measure_limits(hone_limits *out, const hone_device *device, h
 }
 
 /* After the run is closed. */
-static hone_status tell_profile(const hone_profile *profile, hone_device_kind kind,
+static hone_status tell_profile(const hone_profile *profile, hone_device_kind kind, int gpu,
                                 hone_compute compute, int64_t limit,
                                 const hone_train_observer *observer) {
     hone_limits limits;
     hone_device device;
-    HONE_TRY(hone_device_open(&device, kind));
+    HONE_TRY(hone_device_open(&device, kind, gpu));
     hone_status measured = measure_limits(&limits, &device, compute, limit);
     hone_device_close(&device);
     HONE_TRY(measured);
@@ -387,13 +423,14 @@ hone_status hone_train(hone_train_result *out, const hone_train_options *options
         run->result.peak_bytes = hone_device_used(&run->session.device).peak;
     *out = run->result;
     hone_device_kind kind = run->session.device.kind;
+    int gpu = run->rank.gpu;
     hone_profile *profile = run->profile;
     hone_compute compute = run->compute;
     int64_t limit = run->limit;
     bool unused = run->made_folder && !run->started;
     hone_run_free(run);
     if (status == HONE_OK && profile)
-        status = tell_profile(profile, kind, compute, limit, observer);
+        status = tell_profile(profile, kind, gpu, compute, limit, observer);
     hone_profile_free(profile);
     if (unused) hone_dir_remove(options->out);
     return status;

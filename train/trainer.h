@@ -11,14 +11,17 @@
 
 #include <signal.h>
 
+#include "train/distributed.h"
 #include "train/metrics.h"
 #include "train/options.h"
 #include "train/report.h"
 
 struct hone_plan_report;
 
-/* What a run tells while it goes. Any may be NULL. */
+/* What a run tells while it goes, and is told from outside. Any may be NULL. */
 typedef struct hone_train_observer {
+    const hone_rank *
+        rank; /* which of the run's processes this one is; NULL: the only one. The first alone writes files. */
     void *context;
     void (*message)(void *context, const char *text); /* one line for a person */
     /* Before the first step (train/plan.h). Its time is what `auto` has measured, or comes of a few hundredths of a second

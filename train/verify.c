@@ -192,7 +192,7 @@ static hone_status open_run(hone_verify *v, const hone_verify_options *o, const 
 static hone_status open_alone(hone_verify *v, const hone_verify_options *o) {
     hone_session *s = &v->session;
     HONE_TRY(
-        hone_session_open(s, HONE_DEVICE_CPU, o->model, NULL, o->template, o->threads, 0, true));
+        hone_session_open(s, HONE_DEVICE_CPU, 0, o->model, NULL, o->template, o->threads, 0, true));
     HONE_TRY(hone_buf_printf(&v->reference, "%s", o->model));
     if (o->adapter) {
         HONE_TRY(hone_session_open_adapter(s, &v->warning, o->adapter));

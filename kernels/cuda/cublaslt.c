@@ -1,15 +1,13 @@
 #include "kernels/cuda/cublaslt.h"
 
-#include <dlfcn.h>
 #include <stddef.h>
-#include <string.h>
 
-typedef struct function {
-    const char *name;
-    size_t offset; /* of its pointer in hone_cublaslt */
-} function;
+#include "kernels/cuda/library.h"
 
-static const function functions[] = {
+#define TEXT_OF(number) #number
+#define TEXT(number)    TEXT_OF(number)
+
+static const hone_library_function functions[] = {
     {"cublasLtGetVersion", offsetof(hone_cublaslt, get_version)},
     {"cublasLtGetStatusName", offsetof(hone_cublaslt, get_status_name)},
     {"cublasLtCreate", offsetof(hone_cublaslt, create)},
@@ -26,42 +24,21 @@ static const function functions[] = {
     {"cublasLtMatmul", offsetof(hone_cublaslt, matmul)},
 };
 
-static const char *error_text(void) {
-    const char *text = dlerror();
-    return text ? text : "no reason given";
-}
-
-/* NULL with the message set. */
-static void *library_open(const char *file) {
-    void *library = dlopen(file ? file : "libcublasLt.so.13", RTLD_NOW | RTLD_LOCAL);
-    if (!library && !file) library = dlopen("libcublasLt.so", RTLD_NOW | RTLD_LOCAL);
-    if (!library)
-        (void)hone_fail(HONE_ERR_UNSUPPORTED,
-                        "cannot load cuBLASLt, which products on a GPU are made with: %s; install "
-                        "the cuBLAS of "
-                        "CUDA %d, or name the folder of libcublasLt.so.%d in LD_LIBRARY_PATH",
-                        error_text(), CUBLAS_VER_MAJOR, CUBLAS_VER_MAJOR);
-    return library;
-}
+static const hone_library library = {
+    .name = "cuBLASLt",
+    .purpose = "which products on a GPU are made with",
+    .files = {"libcublasLt.so." TEXT(CUBLAS_VER_MAJOR), "libcublasLt.so"},
+    .remedy = "install the cuBLAS of CUDA " TEXT(CUBLAS_VER_MAJOR),
+    .functions = functions,
+    .count = sizeof functions / sizeof functions[0],
+};
 
 hone_status hone_cublaslt_load(hone_cublaslt *out, const char *file) {
-    void *library = library_open(file);
-    if (!library) return HONE_ERR_UNSUPPORTED;
-    for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {
-        void *found = dlsym(library, functions[i].name);
-        if (!found)
-            return hone_fail(
-                HONE_ERR_UNSUPPORTED,
-                "the cuBLASLt that was loaded lacks %s (%s); install the cuBLAS of CUDA %d",
-                functions[i].name, error_text(), CUBLAS_VER_MAJOR);
-        /* C has no cast from data to functions; dlsym's contract is that their pointers look the same. */
-        memcpy((char *)out + functions[i].offset, &found, sizeof found);
-    }
+    HONE_TRY(hone_library_load(out, &library, file));
     size_t version = out->get_version();
     if (version / 10000 != CUBLAS_VER_MAJOR)
-        return hone_fail(
-            HONE_ERR_UNSUPPORTED,
-            "the cuBLASLt that was loaded is version %zu.%zu; install the cuBLAS of CUDA %d",
-            version / 10000, version / 100 % 100, CUBLAS_VER_MAJOR);
+        return hone_fail(HONE_ERR_UNSUPPORTED,
+                         "the cuBLASLt that was loaded is version %zu.%zu; %s", version / 10000,
+                         version / 100 % 100, library.remedy);
     return HONE_OK;
 }

@@ -11,6 +11,7 @@
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/products.h"
 #include "kernels/cuda/stream.h"
+#include "kernels/group.h"
 
 static struct {
     bool open;
@@ -71,6 +72,10 @@ static hone_status check(cudaError_t error, const char *doing) {
     return error == cudaSuccess ? HONE_OK : fail(error, doing);
 }
 
+hone_status hone_cuda_check(cudaError_t error, const char *doing) {
+    return check(error, doing);
+}
+
 /* Launches do not tell: theirs is found here. */
 static hone_status check_launches(void) {
     HONE_TRY(check(cudaGetLastError(), "a computation could not be started"));
@@ -92,7 +97,7 @@ static hone_status fail_memory(size_t bytes) {
 
 static hone_status wait(void) {
     HONE_TRY(check_launches());
-    return check(cudaStreamSynchronize(gpu.stream), "a computation failed");
+    return hone_cuda_finish(gpu.stream);
 }
 
 static hone_status zero(void *to, size_t bytes) {
@@ -124,8 +129,10 @@ static hone_status commit(void *base, size_t bytes) {
 
 static hone_status copy(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind) {
     HONE_TRY(check_launches());
+    /* A copy to the host would itself wait for what was queued, deaf to a group. */
+    if (kind == cudaMemcpyDeviceToHost) HONE_TRY(hone_cuda_finish(gpu.stream));
     HONE_TRY(check(cudaMemcpyAsync(to, from, bytes, kind, gpu.stream), "cannot copy memory"));
-    return check(cudaStreamSynchronize(gpu.stream), "a computation failed");
+    return hone_cuda_finish(gpu.stream);
 }
 
 static hone_status copy_in(void *to, const void *from, size_t bytes) {
@@ -193,17 +200,26 @@ static hone_status fail_driver(void) {
                      driver / 1000, driver % 1000 / 10, major, minor);
 }
 
-static hone_status choose(int index) {
-    int count = 0;
-    cudaError_t error = cudaGetDeviceCount(&count);
+static hone_status count_gpus(int *count) {
+    cudaError_t error = cudaGetDeviceCount(count);
     if (error == cudaErrorInsufficientDriver) return fail_driver();
-    if (error == cudaErrorNoDevice || (error == cudaSuccess && count == 0)) {
+    if (error == cudaErrorNoDevice || (error == cudaSuccess && *count == 0)) {
         (void)cudaGetLastError();
         return hone_fail(HONE_ERR_UNSUPPORTED,
                          "there is no GPU that CUDA can use: see nvidia-smi and "
                          "CUDA_VISIBLE_DEVICES, or use --device cpu");
     }
-    HONE_TRY(check(error, "cannot count the GPUs"));
+    return check(error, "cannot count the GPUs");
+}
+
+hone_status hone_group_gpus(int *count) {
+    *count = 0;
+    return count_gpus(count);
+}
+
+static hone_status choose(int index) {
+    int count = 0;
+    HONE_TRY(count_gpus(&count));
     if (index < 0 || index >= count) {
         return hone_fail(HONE_ERR_UNSUPPORTED,
                          "there is no GPU %d: CUDA counts %d, from 0; choose one by "

@@ -1,5 +1,10 @@
 #include "kernels/cuda/cublaslt.h"
+#include "kernels/cuda/nccl.h"
 
 hone_status hone_cuda_libraries(hone_cublaslt *out) {
     return hone_cublaslt_load(out, NULL);
+}
+
+hone_status hone_cuda_nccl(hone_nccl *out) {
+    return hone_nccl_load(out, NULL);
 }

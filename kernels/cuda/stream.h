@@ -6,7 +6,15 @@
 
 #include <cuda_runtime_api.h>
 
+#include "base/status.h"
+
 /* Where all work of the process is queued, in order. */
 cudaStream_t hone_cuda_stream(void);
+
+/* HONE_OK, or the failure of `doing`, in words: "cannot make a stream". */
+HONE_MUST_USE hone_status hone_cuda_check(cudaError_t error, const char *doing);
+
+/* Returns when the stream has done its work. In a group it also returns when another process is lost (kernels/group.h). */
+HONE_MUST_USE hone_status hone_cuda_finish(cudaStream_t stream);
 
 #endif

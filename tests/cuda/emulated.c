@@ -6,6 +6,7 @@
 #include "kernels/cuda/products.h"
 #include "kernels/device.h"
 #include "tests/cuda/fake_cublaslt.h"
+#include "tests/cuda/fake_nccl.h"
 
 enum { SLAB_BYTES = 1 << 16, MATMUL_BYTES = 1 << 16 };
 
@@ -13,6 +14,11 @@ enum { SLAB_BYTES = 1 << 16, MATMUL_BYTES = 1 << 16 };
 hone_status hone_cuda_libraries(hone_cublaslt *out) {
     hone_cuda_products_sizes(SLAB_BYTES, MATMUL_BYTES);
     *out = fake_cublaslt_functions();
+    return HONE_OK;
+}
+
+hone_status hone_cuda_nccl(hone_nccl *out) {
+    *out = fake_nccl_functions();
     return HONE_OK;
 }
 

@@ -13,20 +13,32 @@ static const size_t addresses = (size_t)64 << 30; /* enough, though none is give
 typedef struct piece {
     unsigned char *base;
     size_t bytes;
+    cudaStream_t copied; /* by which something was copied to it last */
 } piece;
 
 struct CUstream_st {
     bool open;
+    int64_t after;      /* how much of the first stream's work its own comes after */
+    cudaStream_t waits; /* for what another one had left to do; NULL: for none */
+};
+
+struct CUevent_st {
+    bool open;
+    cudaStream_t of;
+    int64_t after;
 };
 
 fake_cudart fake_cudart_settings;
+bool (*fake_cudart_settle)(cudaStream_t stream, bool wait);
 
 static struct {
     unsigned char *begin, *end; /* of all addresses, and of those that were given */
     piece pieces[MOST_PIECES];
     size_t count;
     fake_cudart_use used;
-    struct CUstream_st streams[8];
+    struct CUstream_st streams[8]; /* kernels run on the first */
+    struct CUevent_st events[8];
+    int64_t work;     /* queued on it so far */
     cudaError_t last; /* of a launch or a call; told once, unless `broken` */
     bool broken;
 } fake;
@@ -70,12 +82,13 @@ static void set_fences(int protection) {
         if (p->base + p->bytes > last) last = p->base + p->bytes;
     }
     if (fake.count == 0) return;
-    piece span = {first, (size_t)(last - first)};
+    piece span = {.base = first, .bytes = (size_t)(last - first)};
     set_fence(&span, protection);
 }
 
 bool fake_cudart_launch_begin(void) {
     fake.used.launches++;
+    fake.work++;
     if (fake_cudart_settings.broken_after > 0 && --fake_cudart_settings.broken_after == 0) {
         fake.broken = true;
         fake.last = cudaErrorIllegalAddress;
@@ -102,10 +115,10 @@ static int64_t all_memory(void) {
 }
 
 /* The piece that a range of device memory lies in; NULL where it does not lie in one. */
-static const piece *piece_of(const void *at, size_t bytes) {
+static piece *piece_of(const void *at, size_t bytes) {
     const unsigned char *from = at;
     for (size_t i = 0; i < fake.count; i++) {
-        const piece *p = &fake.pieces[i];
+        piece *p = &fake.pieces[i];
         if (from >= p->base && from + bytes <= p->base + p->bytes) return p;
     }
     return NULL;
@@ -136,7 +149,7 @@ cudaError_t cudaMalloc(void **out, size_t bytes) {
     if (fake.used.bytes + (int64_t)rounded(bytes, UNIT) > all_memory())
         return fail(cudaErrorMemoryAllocation);
     if (fake.count == MOST_PIECES) die("too many pieces of memory");
-    piece p = {take_addresses(bytes), bytes};
+    piece p = {.base = take_addresses(bytes), .bytes = bytes};
     set_fence(&p, PROT_READ | PROT_WRITE);
     memset(p.base, GARBAGE, bytes);
     set_fence(&p, PROT_NONE);
@@ -171,15 +184,55 @@ static void check_stream(cudaStream_t stream) {
     if (!stream || !stream->open) die("work for a stream that is not open");
 }
 
+/* Whether a stream has done what it had left to do. */
+static bool settle(cudaStream_t stream, bool wait) {
+    if (!fake_cudart_settle) return true;
+    if (stream->waits && !fake_cudart_settle(stream->waits, wait)) return false;
+    stream->waits = NULL;
+    return fake_cudart_settle(stream, wait);
+}
+
+/* Of a call that is made at once here: a stream that waits for ever would keep it waiting. */
+static void begin_work(cudaStream_t stream) {
+    check_stream(stream);
+    if (!settle(stream, true)) die("a call for a stream that will never be ready");
+    if (stream == fake.streams) fake.work++;
+}
+
+bool fake_cudart_holds(const void *at, size_t bytes) {
+    return piece_of(at, bytes) != NULL;
+}
+
+void fake_cudart_peek(void *to, const void *at, size_t bytes) {
+    const piece *p = piece_of(at, bytes);
+    set_fence(p, PROT_READ | PROT_WRITE);
+    memcpy(to, at, bytes);
+    set_fence(p, PROT_NONE);
+}
+
+void fake_cudart_poke(void *at, const void *from, size_t bytes) {
+    const piece *p = piece_of(at, bytes);
+    set_fence(p, PROT_READ | PROT_WRITE);
+    memcpy(at, from, bytes);
+    set_fence(p, PROT_NONE);
+}
+
+bool fake_cudart_is_ordered(cudaStream_t stream, const void *at) {
+    check_stream(stream);
+    bool own = stream == fake.streams || piece_of(at, 1)->copied == stream;
+    return own || stream->after == fake.work;
+}
+
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind,
                             cudaStream_t stream) {
-    check_stream(stream);
+    begin_work(stream);
     if (fake.broken) return fake.last;
     bool in = kind == cudaMemcpyHostToDevice, out = kind == cudaMemcpyDeviceToHost;
     const void *device = in ? to : from, *host = in ? from : to;
     if ((!in && !out) || !piece_of(device, bytes) || touches_device(host, bytes))
         return fail(cudaErrorInvalidValue);
-    const piece *p = piece_of(device, bytes);
+    piece *p = piece_of(device, bytes);
+    if (in) p->copied = stream;
     set_fence(p, PROT_READ | PROT_WRITE);
     memcpy(to, from, bytes);
     set_fence(p, PROT_NONE);
@@ -188,10 +241,11 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
 }
 
 cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stream) {
-    check_stream(stream);
+    begin_work(stream);
     if (fake.broken) return fake.last;
-    const piece *p = piece_of(to, bytes);
+    piece *p = piece_of(to, bytes);
     if (!p) return fail(cudaErrorInvalidValue);
+    p->copied = stream;
     set_fence(p, PROT_READ | PROT_WRITE);
     memset(to, value, bytes);
     set_fence(p, PROT_NONE);
@@ -205,7 +259,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned flags) {
     if (fake.broken) return fake.last;
     for (size_t i = 0; i < sizeof fake.streams / sizeof *fake.streams; i++) {
         if (fake.streams[i].open) continue;
-        fake.streams[i].open = true;
+        fake.streams[i] = (struct CUstream_st){.open = true};
         fake.used.streams++;
         *out = &fake.streams[i];
         return cudaSuccess;
@@ -222,6 +276,59 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
     check_stream(stream);
+    if (!settle(stream, true)) die("a wait for a stream that will never be ready");
+    return fake.broken ? fake.last : cudaSuccess;
+}
+
+cudaError_t cudaStreamQuery(cudaStream_t stream) {
+    check_stream(stream);
+    if (fake.broken) return fake.last;
+    return settle(stream, false) ? cudaSuccess : cudaErrorNotReady;
+}
+
+/* --- Events --- */
+
+static void check_event(cudaEvent_t event) {
+    if (!event || !event->open) die("an event that does not exist");
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned flags) {
+    (void)flags;
+    if (fake.broken) return fake.last;
+    for (size_t i = 0; i < sizeof fake.events / sizeof *fake.events; i++) {
+        if (fake.events[i].open) continue;
+        fake.events[i] = (struct CUevent_st){.open = true};
+        fake.used.events++;
+        *out = &fake.events[i];
+        return cudaSuccess;
+    }
+    die("too many events");
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+    check_event(event);
+    event->open = false;
+    fake.used.events--;
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+    check_event(event);
+    check_stream(stream);
+    event->of = stream;
+    event->after = stream == fake.streams ? fake.work : stream->after;
+    return fake.broken ? fake.last : cudaSuccess;
+}
+
+/* What the other stream has left to do is done now, if it can be. */
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags) {
+    (void)flags;
+    check_event(event);
+    check_stream(stream);
+    if (!event->of) return cudaSuccess; /* as CUDA has it for one that was never recorded */
+    if (event->after > stream->after) stream->after = event->after;
+    if (event->of != stream && fake_cudart_settle && !fake_cudart_settle(event->of, true))
+        stream->waits = event->of;
     return fake.broken ? fake.last : cudaSuccess;
 }
 
@@ -247,7 +354,8 @@ cudaError_t cudaGetDeviceCount(int *out) {
     *out = 0;
     if (driver_version() < RUNTIME) return fail(cudaErrorInsufficientDriver);
     if (devices < 0) return fail(cudaErrorNoDevice);
-    *out = devices == 0 ? 1 : devices;
+    const char *told = getenv("FAKE_GPUS");
+    *out = devices == 0 ? (told ? atoi(told) : 1) : devices;
     return cudaSuccess;
 }
 
