@@ -1,5 +1,10 @@
 #include "kernels/cuda/cublaslt.h"
+#include "kernels/cuda/cudnn.h"
 
 hone_status hone_cuda_libraries(hone_cublaslt *out) {
     return hone_cublaslt_load(out, NULL);
+}
+
+hone_status hone_cuda_cudnn(hone_cudnn *out) {
+    return hone_cudnn_load(out, NULL);
 }
