@@ -142,7 +142,10 @@ static hone_status attend(hone_tensor **y, const block *b, hone_tensor *x) {
                   .head_size = arch->head_size,
                   .scale = arch->attention_scale,
                   .window = local ? arch->window : 0,
-                  .softcap = arch->attention_softcap},
+                  .softcap = arch->attention_softcap,
+                  .tokens = tokens->count,
+                  .longest = tokens->longest_q > tokens->longest_k ? tokens->longest_q
+                                                                   : tokens->longest_k},
         .max_q = tokens->longest_q,
         .max_k = tokens->longest_k,
     };

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "base/size.h"
+#include "kernels/cuda/attention_cudnn.h"
 #include "kernels/cuda/cublaslt.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/products.h"
@@ -156,6 +157,7 @@ static hone_device_use use(void) {
 }
 
 static void close_device(void) {
+    hone_attention_cudnn_close();
     hone_cuda_products_close();
     if (gpu.scratch) give_back(gpu.scratch, hone_cuda_matmul_bytes());
     gpu.scratch = NULL;

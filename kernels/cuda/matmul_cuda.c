@@ -45,7 +45,7 @@ static struct {
 
 /* --- Failures --- */
 
-static void keep_failure(hone_status status, const char *message) {
+void hone_cuda_keep_failure(hone_status status, const char *message) {
     if (products.status != HONE_OK) return;
     products.status = status;
     snprintf(products.message, sizeof products.message, "%s", message);
@@ -63,7 +63,7 @@ static void keep_library_failure(const char *function, cublasStatus_t status,
              s->trans_a ? ", a transposed," : "", s->trans_b ? ", b transposed," : "",
              (long long)s->lda, (long long)s->ldb, (long long)s->ldc,
              products.library.get_version());
-    keep_failure(HONE_ERR_UNSUPPORTED, text);
+    hone_cuda_keep_failure(HONE_ERR_UNSUPPORTED, text);
 }
 
 hone_status hone_cuda_products_status(void) {
@@ -213,7 +213,7 @@ static void drop_plan(plan **at) {
 static plan *plan_new(const plan_key *key, const hone_matmul *s) {
     plan *p = hone_alloc(1, sizeof *p);
     if (!p) {
-        keep_failure(HONE_ERR_MEMORY, hone_fail_message());
+        hone_cuda_keep_failure(HONE_ERR_MEMORY, hone_fail_message());
         return NULL;
     }
     p->key = *key;

@@ -31,9 +31,11 @@ HONE_MUST_USE hone_status hone_cuda_products_open(const struct hone_cublaslt *li
 /* Gives everything back; no product may be running. Nothing to do when none is open. */
 void hone_cuda_products_close(void);
 
-/* The first failure of cuBLASLt since products were opened, with its message. Kernels cannot fail: who queued a step asks
+/* The first failure of a library since products were opened, with its message. Kernels cannot fail: who queued a step asks
  * here, and throws its numbers away. */
 HONE_MUST_USE hone_status hone_cuda_products_status(void);
+/* Keeps one for it, unless one is kept already. */
+void hone_cuda_keep_failure(hone_status status, const char *message);
 
 /* Memory on the device for products without a workspace argument, the same at every call; to be given by who opens the
  * device. Aligned to HONE_CUDA_ALIGNMENT; *bytes is its size. */

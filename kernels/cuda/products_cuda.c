@@ -6,6 +6,7 @@
 
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/matmul.h"
+#include "kernels/cuda/workspace.h"
 
 enum { ROWS_AT_ONCE = 64, LEAST_ALIGNMENT = 16 };
 
@@ -29,23 +30,6 @@ int64_t hone_cuda_slab_rows(int64_t rows, size_t row_bytes) {
 }
 
 /* --- Workspaces --- */
-
-static size_t whole(size_t bytes) {
-    return (bytes + HONE_CUDA_ALIGNMENT - 1) / HONE_CUDA_ALIGNMENT * HONE_CUDA_ALIGNMENT;
-}
-
-/* Takes a part from what is left of a workspace. */
-static void *take(char **left, size_t bytes) {
-    char *part = *left;
-    *left += whole(bytes);
-    return part;
-}
-
-/* A workspace begins on 64 bytes only. */
-static char *parts_of(void *workspace) {
-    return (char *)workspace +
-           (HONE_CUDA_ALIGNMENT - (uintptr_t)workspace % HONE_CUDA_ALIGNMENT) % HONE_CUDA_ALIGNMENT;
-}
 
 static size_t workspace_of(size_t parts) {
     return HONE_CUDA_ALIGNMENT + parts + bytes_of.matmul;
@@ -76,14 +60,14 @@ void hone_lora_fwd_cuda(float *t, const float *x, const float *a, hone_lora_shap
     int64_t in = shape.in, rank = shape.rank;
     hone_precision precision = factors_precision(shape.rounded);
     hone_matmul xa = {precision, false, true, shape.tokens, rank, in, in, in, rank};
-    hone_cuda_matmul(t, x, a, &xa, 1, 0, parts_of(workspace), bytes_of.matmul);
+    hone_cuda_matmul(t, x, a, &xa, 1, 0, hone_cuda_parts_of(workspace), bytes_of.matmul);
 }
 
 void hone_lora_bwd_cuda(float *dt, float *da, float *db, const float *dy, const float *x,
                         const float *t, const float *b, hone_lora_shape shape, void *workspace) {
     int64_t tokens = shape.tokens, in = shape.in, out = shape.out, rank = shape.rank;
     float scale = (float)shape.scale;
-    void *space = parts_of(workspace);
+    void *space = hone_cuda_parts_of(workspace);
     hone_precision precision = factors_precision(shape.rounded);
     hone_matmul of_t = {precision, false, false, tokens, rank, out, out, rank, rank};
     hone_matmul of_b = {precision, true, false, out, rank, tokens, out, rank, rank};
@@ -122,7 +106,7 @@ static bool lies_ready(const pass *p) {
 /* Of the part of a workspace for a slab. A weight that would lie ready may be one that is not aligned. */
 static size_t slab_room(hone_precision precision, int64_t in, int64_t out) {
     size_t row = (size_t)in * operand_bytes(precision);
-    return whole((size_t)hone_cuda_slab_rows(out, row) * row);
+    return hone_cuda_whole((size_t)hone_cuda_slab_rows(out, row) * row);
 }
 
 /* Rows of the weight from `begin` on as an operand, converted into `room` where they do not lie ready. */
@@ -174,18 +158,18 @@ void hone_cuda_add_low(float *y, const hone_low_rank *low, int64_t tokens, int64
 }
 
 static size_t rounded_room(int64_t tokens, int64_t width) {
-    return whole((size_t)(tokens * width) * sizeof(uint16_t));
+    return hone_cuda_whole((size_t)(tokens * width) * sizeof(uint16_t));
 }
 
 static void multiply(pass p, const hone_low_rank *low, void *workspace) {
-    char *left = parts_of(workspace);
+    char *left = hone_cuda_parts_of(workspace);
     if (p.precision == HONE_PRODUCTS_BF16) {
         int64_t width = p.backward ? p.out : p.in;
-        uint16_t *rounded = take(&left, rounded_room(p.tokens, width));
+        uint16_t *rounded = hone_cuda_take(&left, rounded_room(p.tokens, width));
         hone_to_bf16_cuda(rounded, p.x, p.tokens * width);
         p.x = rounded;
     }
-    void *room = take(&left, slab_room(p.precision, p.in, p.out));
+    void *room = hone_cuda_take(&left, slab_room(p.precision, p.in, p.out));
     multiply_weight(&p, room, left);
     if (!low) return;
     hone_cuda_add_low(p.y, low, p.tokens, p.backward ? p.in : p.out, p.backward,
