@@ -143,8 +143,8 @@ static hone_status attend(hone_tensor **y, const block *b, hone_tensor *x) {
                   .scale = arch->attention_scale,
                   .window = local ? arch->window : 0,
                   .softcap = arch->attention_softcap},
-        .max_q = tokens->longest_q,
-        .max_k = tokens->longest_k,
+        .max_q = tokens->room ? tokens->room : tokens->longest_q,
+        .max_k = tokens->room ? tokens->room : tokens->longest_k,
     };
     HONE_TRY(hone_attention(&o, b->tape, q, k, v, &call));
     keep_below(b, HONE_RECOMPUTE_FULL);

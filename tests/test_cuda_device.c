@@ -141,9 +141,8 @@ START_TEST(fake_refuses_copies_that_are_not_between_one_piece_and_the_host) {
         bool in;
     } copies[] = {
         {host, base + 1, false}, /* past its end */
-        {host, base - 1, false},   {base, base, true}, {base, base, false},
-        {host, host + 1000, true}, {host, base, true}, /* the wrong way */
-        {base, host, false},
+        {host, base - 1, false},   {base, base, false},
+        {host, host + 1000, true}, {base, host, false}, /* the wrong way */
     };
     for (size_t i = 0; i < sizeof copies / sizeof *copies; i++) {
         hone_status (*copy)(const hone_device *, void *, const void *, size_t) =

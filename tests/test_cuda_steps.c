@@ -58,8 +58,8 @@ static void load_batch(hone_device_batch *batch, const hone_device *device, int6
                        .row = row,
                        .target = target};
     ck_ok(hone_device_batch_new(batch, device, TOKENS, FIRST));
+    ck_ok(hone_device_batch_begin(batch, 1.0 / (double)rows));
     ck_ok(hone_device_batch_load(batch, &host));
-    batch->loss.weight = 1.0 / (double)rows;
 }
 
 /* New factors, of which B is not left at zero: every gradient is then something. */

@@ -26,10 +26,11 @@ static step take_step(hone_model *model, const hone_adapter *adapter) {
     hone_tokens tokens = {TOKENS, ids, positions, NULL, 1, &segment, TOKENS, TOKENS};
     hone_forward forward = {.model = model, .adapter = adapter, .tokens = &tokens};
     step s = {0};
+    const double weight = 1.0 / TOKENS;
     hone_loss_call call = {.rows = positions,
                            .targets = ids + 1,
                            .count = TOKENS,
-                           .weight = 1.0 / TOKENS,
+                           .weight = &weight,
                            .sum = &s.loss};
     hone_tape *tape;
     ck_ok(hone_model_rope(model, TOKENS));

@@ -111,21 +111,20 @@ hone_status hone_evaluate_part(hone_evaluation *out, hone_evaluator *e, int64_t 
     HONE_TRY(pack(e));
     if (!e->has_arena) HONE_TRY(hone_tape_reserve(e->tape));
     e->has_arena = true;
-    double start = hone_seconds(), sum = 0;
+    double start = hone_seconds(), sum;
     hone_cursor cursor = {0};
     int64_t bins = hone_loader_bins(e->loader);
     if (most > 0 && most < bins) bins = most;
+    HONE_TRY(hone_device_batch_begin(&e->batch, 0));
     for (int64_t i = 0; i < bins; i++) {
         HONE_TRY(hone_loader_fill(&e->host, e->loader, &cursor, 1));
         HONE_TRY(hone_device_batch_load(&e->batch, &e->host));
         hone_tape_begin(e->tape);
         HONE_TRY(hone_transformer_loss(e->tape, &e->forward, &e->batch.loss));
-        double part;
-        HONE_TRY(hone_device_batch_loss(&part, &e->batch));
-        sum += part;
         out->tokens += e->host.rows;
         out->all_tokens += e->host.tokens;
     }
+    HONE_TRY(hone_device_batch_loss(&sum, &e->batch));
     out->seconds = hone_seconds() - start;
     out->loss = sum / (double)out->tokens;
     if (isfinite(out->loss)) return HONE_OK;

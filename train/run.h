@@ -9,6 +9,7 @@
 #include "train/optimizer.h"
 #include "train/plan.h"
 #include "train/profile.h"
+#include "train/replay.h"
 #include "train/session.h"
 #include "train/trainer.h"
 
@@ -35,7 +36,12 @@ typedef struct hone_run {
     hone_loader *loader;
     hone_evaluator *evaluator; /* NULL: nothing is held out */
     hone_batch host;
+    struct { /* what `host` holds beforehand: `rows` from a cursor on; none: 0 */
+        hone_cursor from, to;
+        int64_t rows;
+    } ahead;
     hone_device_batch batch;
+    hone_replay replay;
     hone_plan plan;
     int64_t limit;     /* bytes that may be taken */
     hone_buffer arena; /* of steps and evaluations */

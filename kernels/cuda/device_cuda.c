@@ -10,6 +10,8 @@
 #include "kernels/cuda/cublaslt.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/products.h"
+#include "kernels/cuda/recording.h"
+#include "kernels/cuda/staging.h"
 #include "kernels/cuda/stream.h"
 
 static struct {
@@ -17,6 +19,7 @@ static struct {
     cudaStream_t stream;
     int64_t resident_blocks;
     void *scratch; /* for products without a workspace */
+    hone_cuda_staging staging;
     hone_device_use use;
     hone_kernels kernels;
     char name[300]; /* of the table: on another GPU the same sums may have other bits */
@@ -77,6 +80,14 @@ static hone_status check_launches(void) {
     return gpu.open ? hone_cuda_products_status() : HONE_OK;
 }
 
+hone_status hone_cuda_check(cudaError_t error, const char *doing) {
+    return check(error, doing);
+}
+
+hone_status hone_cuda_launches_status(void) {
+    return check_launches();
+}
+
 /* --- Memory --- */
 
 static hone_status fail_memory(size_t bytes) {
@@ -122,18 +133,16 @@ static hone_status commit(void *base, size_t bytes) {
     return HONE_OK;
 }
 
-static hone_status copy(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind) {
-    HONE_TRY(check_launches());
-    HONE_TRY(check(cudaMemcpyAsync(to, from, bytes, kind, gpu.stream), "cannot copy memory"));
-    return check(cudaStreamSynchronize(gpu.stream), "a computation failed");
-}
-
 static hone_status copy_in(void *to, const void *from, size_t bytes) {
-    return copy(to, from, bytes, cudaMemcpyHostToDevice);
+    HONE_TRY(check_launches());
+    return hone_cuda_staging_copy(&gpu.staging, to, from, bytes);
 }
 
 static hone_status copy_out(void *to, const void *from, size_t bytes) {
-    return copy(to, from, bytes, cudaMemcpyDeviceToHost);
+    HONE_TRY(check_launches());
+    cudaError_t error = cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, gpu.stream);
+    HONE_TRY(check(error, "cannot copy memory"));
+    return check(cudaStreamSynchronize(gpu.stream), "a computation failed");
 }
 
 static hone_status look(int64_t *available, int64_t *all) {
@@ -152,6 +161,7 @@ static void close_device(void) {
     hone_cuda_products_close();
     if (gpu.scratch) give_back(gpu.scratch, hone_cuda_matmul_bytes());
     gpu.scratch = NULL;
+    hone_cuda_staging_close(&gpu.staging);
     if (gpu.stream) (void)cudaStreamDestroy(gpu.stream);
     gpu.stream = NULL;
     gpu.open = false;
@@ -167,6 +177,10 @@ static const hone_device_memory device_memory = {
     .wait = wait,
     .look = look,
     .use = use,
+    .record = hone_cuda_record,
+    .record_end = hone_cuda_record_end,
+    .replay = hone_cuda_replay,
+    .recording_free = hone_cuda_recording_free,
     .close = close_device,
 };
 
@@ -240,6 +254,7 @@ static hone_status prepare(int index) {
     HONE_TRY(measure(index));
     HONE_TRY(check(cudaStreamCreateWithFlags(&gpu.stream, cudaStreamNonBlocking),
                    "cannot make a stream"));
+    HONE_TRY(hone_cuda_staging_open(&gpu.staging));
     HONE_TRY(try_kernel());
     hone_cublaslt library;
     HONE_TRY(hone_cuda_libraries(&library));

@@ -6,7 +6,15 @@
 
 #include <cuda_runtime_api.h>
 
+#include "base/status.h"
+
 /* Where all work of the process is queued, in order. */
 cudaStream_t hone_cuda_stream(void);
+
+/* The error of a call of the runtime, with what it was for and what can be done. */
+HONE_MUST_USE hone_status hone_cuda_check(cudaError_t error, const char *doing);
+
+/* The first failure of what was queued so far to be started. */
+HONE_MUST_USE hone_status hone_cuda_launches_status(void);
 
 #endif

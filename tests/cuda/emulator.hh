@@ -44,12 +44,14 @@ void set_seed(uint64_t seed);
 /* Runs `body` in every thread of the grid. A fault ends the program, or the launch where one is expected. */
 void launch(dim3 grid, dim3 block, const std::function<void()> &body);
 
-/* Is asked before a launch whether it runs, and called after one that ran. */
-struct hooks {
-    bool (*begin)();
-    void (*end)();
-};
-void set_hooks(hooks around);
+/* Gets every launch from now on, to run it at once, later, or several times. */
+void set_queue(void (*queue)(std::function<void()> launch));
+
+/* A kernel's arguments are those of the moment when it is launched. */
+template <typename... Parameters>
+auto launcher(void (*kernel)(Parameters...), dim3 grid, dim3 block) {
+    return [=](Parameters... arguments) { launch(grid, block, [=] { kernel(arguments...); }); };
+}
 
 /* Runs `launches`, and gives the message of the first fault in them, or "". */
 const char *fault_of(const std::function<void()> &launches);
@@ -184,7 +186,6 @@ inline float rounded_product(float a, float b) {
     emulator::shared_pointer<type> name(                                                           \
         emulator::shared_memory_at(HONE_SITE, sizeof(type), count), 0)
 #define HONE_SHARED_POINTER(type) emulator::shared_pointer<type>
-#define HONE_LAUNCH(kernel, grid, block, ...)                                                      \
-    emulator::launch(grid, block, [&] { kernel(__VA_ARGS__); })
+#define HONE_LAUNCH(kernel, grid, block, ...) emulator::launcher(kernel, grid, block)(__VA_ARGS__)
 
 #endif

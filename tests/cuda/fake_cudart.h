@@ -1,9 +1,7 @@
 /*
  * A CUDA runtime without a GPU, for tests: device memory is host memory that nobody may touch but kernels while they run
- * and copies while they are made. It refuses what CUDA refuses; what would go wrong unseen ends the program.
- *
- * The emulator's launches open the fence around a kernel. Other functions that stand for kernels do so by the two calls
- * below.
+ * and copies while they are made. It refuses what CUDA refuses; what would go wrong unseen ends the program. What is queued
+ * runs late (tests/cuda/fake_stream.h).
  */
 #ifndef HONE_TESTS_CUDA_FAKE_CUDART_H
 #define HONE_TESTS_CUDA_FAKE_CUDART_H
@@ -19,23 +17,19 @@ typedef struct fake_cudart {
     int64_t memory;   /* bytes of a device */
     int broken_after; /* launches until one fails for good; 0: none does */
     bool bad_launch;  /* the next launch is refused */
+    bool at_once;     /* work runs when it is queued, for kernels on the host's addresses */
 } fake_cudart;
 extern fake_cudart fake_cudart_settings;
 
-/* Bytes and pieces that are taken now, and streams that are open. */
+/* What is taken now, of which bytes and pieces are the device's; and how often something was done so far. */
 typedef struct fake_cudart_use {
-    int64_t bytes, pieces, streams, launches, copies;
+    int64_t bytes, pieces, pinned, streams, events, graphs;
+    int64_t launches, copies, replays;
+    int64_t waits; /* of the host for work that was not done */
 } fake_cudart_use;
 fake_cudart_use fake_cudart_used(void);
 
 /* Settings as usual, nothing broken. What is taken stays. */
 void fake_cudart_reset(void);
-
-/* Around what stands for a kernel. A launch that fails opens nothing, and false says that it is not to run. */
-bool fake_cudart_launch_begin(void);
-void fake_cudart_launch_end(void);
-
-/* Has the emulator call the two (fence_hooks.cc). */
-void fake_cudart_fence_launches(void);
 
 #endif
