@@ -244,8 +244,8 @@ typedef struct hone_kernels {
 
     /* For n rows of logits x [n,V], with z = softcap tanh(x / softcap), or x itself when softcap is 0:
      * loss[i] = logsumexp(z[i]) - z[i][targets[i]] (overwrites). x becomes z, or when `backward` its own gradient:
-     * *weight (softmax(z) - onehot(target)) (1 - (z / softcap)^2). Where the target is -1, which fills a batch up, the
-     * loss is 0 and x becomes zeros. */
+     * *weight (softmax(z) - onehot(target)) (1 - (z / softcap)^2); else nobody reads the weight. Where the target is -1,
+     * which fills a batch up, the loss is 0 and x becomes zeros. */
     void (*cross_entropy)(hone_real *loss, hone_real *logits, const int32_t *targets, int64_t n,
                           int64_t vocabulary, const double *weight, double softcap, bool backward);
 

@@ -21,12 +21,13 @@ __global__ static void cross_entropy(float *loss, float *logits, const int32_t *
             sum += expf(z - largest);
         }
     }
+    float scale = backward ? (float)*weight : 0.0f;
     float all = block_max(largest);
     float lse = all + logf(block_sum(sum * expf(largest - all)));
     for (int64_t i = threadIdx.x; i < vocabulary; i += BLOCK) {
         float z = capped(row[i], softcap);
         if (i == target) loss[blockIdx.x] = lse - z;
-        float slope = (float)*weight * (expf(z - lse) - (i == target ? 1.0f : 0.0f));
+        float slope = scale * (expf(z - lse) - (i == target ? 1.0f : 0.0f));
         row[i] = backward ? slope * capped_slope(z, softcap) : z;
     }
 }

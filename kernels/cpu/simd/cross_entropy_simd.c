@@ -155,7 +155,7 @@ void HONE_SIMD(hone_cross_entropy)(float *loss, float *logits, const int32_t *ta
                          .logits = logits,
                          .targets = targets,
                          .vocabulary = vocabulary,
-                         .weight = *weight,
+                         .weight = backward ? *weight : 0,
                          .softcap = softcap,
                          .backward = backward};
     int64_t chunk = (vocabulary + MOST_CHUNKS - 1) / MOST_CHUNKS;
