@@ -3,6 +3,7 @@
  */
 #include "kernels/device.h"
 
+#include <assert.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -134,6 +135,7 @@ static hone_status commit(void *base, size_t bytes) {
 }
 
 static hone_status copy_in(void *to, const void *from, size_t bytes) {
+    assert(!hone_cuda_is_recording()); /* it would bring the same bytes at every replay, or none */
     HONE_TRY(check_launches());
     return hone_cuda_staging_copy(&gpu.staging, to, from, bytes);
 }

@@ -7,12 +7,19 @@ struct hone_recording {
     cudaGraphExec_t graph;
 };
 
+static bool recording_now;
+
+bool hone_cuda_is_recording(void) {
+    return recording_now;
+}
+
 /* Only what this thread does meanwhile could spoil it. */
 hone_status hone_cuda_record(void) {
     HONE_TRY(hone_cuda_launches_status());
-    return hone_cuda_check(
-        cudaStreamBeginCapture(hone_cuda_stream(), cudaStreamCaptureModeThreadLocal),
-        "a step cannot be recorded");
+    cudaError_t error =
+        cudaStreamBeginCapture(hone_cuda_stream(), cudaStreamCaptureModeThreadLocal);
+    recording_now = error == cudaSuccess;
+    return hone_cuda_check(error, "a step cannot be recorded");
 }
 
 static hone_status make(hone_recording **out, cudaGraph_t graph) {
@@ -32,6 +39,7 @@ static hone_status make(hone_recording **out, cudaGraph_t graph) {
 hone_status hone_cuda_record_end(hone_recording **out) {
     *out = NULL;
     cudaGraph_t graph = NULL;
+    recording_now = false;
     cudaError_t error = cudaStreamEndCapture(hone_cuda_stream(), &graph);
     hone_status status =
         hone_cuda_check(error, "a step could not be recorded (--set graphs=off records none)");

@@ -6,6 +6,9 @@
 
 #include "kernels/device.h"
 
+/* Whether it was begun and not ended. */
+bool hone_cuda_is_recording(void);
+
 HONE_MUST_USE hone_status hone_cuda_record(void);
 HONE_MUST_USE hone_status hone_cuda_record_end(hone_recording **out);
 HONE_MUST_USE hone_status hone_cuda_replay(hone_recording *recording);
