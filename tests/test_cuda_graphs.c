@@ -24,10 +24,18 @@ static void note_step(void *context, const hone_step_metrics *m, int64_t count, 
 /* Micro-batches of one row, of several shapes, with an evaluation after every third step. */
 static hone_train_options options_of(const char *out, const char *device, const char *more) {
     hone_train_options o = options_for(out);
-    static const char *const tiny[] = {"steps=6",       "seq_len=24",     "batch_size=1",
-                                       "accumulation=3", "rank=2",         "alpha=4",
-                                       "dropout=0.1",    "eval_every=3",   "eval_fraction=0.2",
-                                       "checkpoint_every=4", "compute=f32", "too_long=truncate"};
+    static const char *const tiny[] = {"steps=6",
+                                       "seq_len=24",
+                                       "batch_size=1",
+                                       "accumulation=3",
+                                       "rank=2",
+                                       "alpha=4",
+                                       "dropout=0.1",
+                                       "eval_every=3",
+                                       "eval_fraction=0.2",
+                                       "checkpoint_every=4",
+                                       "compute=f32",
+                                       "too_long=truncate"};
     for (size_t i = 0; i < sizeof tiny / sizeof *tiny; i++) set(&o, tiny[i]);
     char text[32];
     snprintf(text, sizeof text, "device=%s", device);
@@ -43,8 +51,7 @@ static steps run_whole(const char *out, const char *device, const char *more) {
     hone_train_options o = options_of(out, device, more);
     stop_flag = 0;
     stop_after = -1;
-    ck_ok(hone_train(&result, &o, false,
-                     &(hone_train_observer){.context = &s, .step = note_step}));
+    ck_ok(hone_train(&result, &o, false, &(hone_train_observer){.context = &s, .step = note_step}));
     hone_train_options_free(&o);
     ck_assert_int_eq(result.steps, STEPS);
     ck_assert(result.has_eval);

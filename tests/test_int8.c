@@ -33,11 +33,8 @@ static step take_step(hone_model *model, const hone_adapter *adapter) {
     hone_forward forward = {.model = model, .adapter = adapter, .tokens = &tokens};
     step s = {0};
     const double weight = 1.0 / TOKENS;
-    hone_loss_call call = {.rows = positions,
-                           .targets = ids + 1,
-                           .count = TOKENS,
-                           .weight = &weight,
-                           .sum = &s.loss};
+    hone_loss_call call = {
+        .rows = positions, .targets = ids + 1, .count = TOKENS, .weight = &weight, .sum = &s.loss};
     hone_tape *tape;
     ck_ok(hone_model_rope(model, TOKENS));
     ck_ok(hone_tape_new(&tape, &test_device));

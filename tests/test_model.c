@@ -30,8 +30,7 @@ static double mean_loss(hone_model *model, const hone_adapter *adapter, const in
                           .longest_k = count};
     hone_forward forward = {.model = model, .adapter = adapter, .tokens = &tokens};
     double sum = 0;
-    hone_loss_call call = {
-        .rows = rows, .targets = ids + 1, .count = count - 1, .sum = &sum};
+    hone_loss_call call = {.rows = rows, .targets = ids + 1, .count = count - 1, .sum = &sum};
     hone_tape *tape;
     ck_ok(hone_model_rope(model, count));
     ck_ok(hone_tape_new(&tape, &device));

@@ -2,7 +2,7 @@
  * A micro-batch on the device: packed documents and the rows that carry loss, in memory taken once for the largest.
  *
  * Where it `pads`, as on a GPU, its shapes are few, so that what is queued for one batch can be queued again for the next
- * (train/replay.h): bins are filled up to `longest` tokens each, by documents of token 0 that predict nothing and that
+ * (train/passes.h): bins are filled up to `longest` tokens each, by documents of token 0 that predict nothing and that
  * nothing looks at; predicting rows to whole eighths of the tokens, by rows without a target; segments to a power of two,
  * by empty ones. Losses and gradients stay what they are, but for rounding.
  */

@@ -91,8 +91,9 @@ static const hone_train_option table[] = {
      .text = "how what backward reads is kept: bf16 takes half the memory and rounds gradients a "
              "little; auto: bf16 where --memory asks for it"},
     {AT(graphs), .flag = NULL, .type = HONE_OPTION_CHOICE, .words = graphs,
-     .text = "auto: a GPU repeats what it is to do for a batch from a recording, a CUDA graph; off: "
-             "it is told each time; with the same bits"},
+     .text =
+         "auto: a GPU repeats what it is to do for a batch from a recording, a CUDA graph; off: "
+         "it is told each time; with the same bits"},
     {AT(template), .flag = NULL, .type = HONE_OPTION_TEXT, .unit = "NAME",
      .text = "chat template; auto: the model's own; or the path of a .jinja file"},
     {AT(template_vars), .flag = NULL, .type = HONE_OPTION_TEXT, .unit = "JSON",

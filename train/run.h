@@ -7,9 +7,9 @@
 #include "train/checkpoint.h"
 #include "train/evaluate.h"
 #include "train/optimizer.h"
+#include "train/passes.h"
 #include "train/plan.h"
 #include "train/profile.h"
-#include "train/replay.h"
 #include "train/session.h"
 #include "train/trainer.h"
 
@@ -41,7 +41,7 @@ typedef struct hone_run {
         int64_t rows;
     } ahead;
     hone_device_batch batch;
-    hone_replay replay;
+    hone_passes passes;
     hone_plan plan;
     int64_t limit;     /* bytes that may be taken */
     hone_buffer arena; /* of steps and evaluations */

@@ -188,7 +188,7 @@ static hone_status open_engine(hone_run *run) {
     HONE_TRY(hone_device_batch_new(&run->batch, &s->device, run->plan.micro_batch * o->seq_len,
                                    o->seq_len));
     run->batch.pads = hone_device_records(&s->device);
-    if (o->graphs) hone_replay_start(&run->replay, &s->device);
+    if (o->graphs) hone_passes_record(&run->passes, &s->device);
     return HONE_OK;
 }
 

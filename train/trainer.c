@@ -71,7 +71,7 @@ static hone_status run_micro_batch(hone_run *run, hone_cursor *cursor, int64_t r
     HONE_TRY(fill(run, cursor, rows));
     HONE_TRY(hone_device_batch_load(&run->batch, &run->host));
     hone_profile_span(run->profile, "batch", start, 0);
-    return hone_replay_pass(&run->replay, run->tape, &run->forward, &run->batch.loss);
+    return hone_passes_run(&run->passes, run->tape, &run->forward, &run->batch.loss);
 }
 
 static hone_status refuse_numbers(const hone_run *run, int64_t step, double loss) {
@@ -128,8 +128,7 @@ static hone_status run_step(hone_step_metrics *m, hone_run *run, int64_t step) {
     hone_profile_span(run->profile, "batch", start, 0);
     HONE_TRY(zero_gradients(run));
     HONE_TRY(hone_device_batch_begin(&run->batch, 1 / (double)counts.supervised));
-    for (; rows > 0; rows -= most)
-        HONE_TRY(run_micro_batch(run, &cursor, smaller(rows, most)));
+    for (; rows > 0; rows -= most) HONE_TRY(run_micro_batch(run, &cursor, smaller(rows, most)));
     HONE_TRY(fill_ahead(run, cursor, step));
     HONE_TRY(hone_device_batch_loss(&loss, &run->batch));
     *m = (hone_step_metrics){
@@ -265,7 +264,7 @@ static void say_outliers(hone_run *run) {
 
 /* What steps alone need: files are written and answers shown in the memory that it leaves. */
 static void release_engine(hone_run *run) {
-    hone_replay_free(&run->replay);
+    hone_passes_free(&run->passes);
     hone_tape_free(run->tape);
     hone_evaluator_free(run->evaluator);
     run->tape = NULL;
@@ -316,7 +315,7 @@ static hone_status recall(hone_run *run) {
 static hone_status start_profile(hone_run *run) {
     if (!run->observer->profile) return HONE_OK;
     HONE_TRY(hone_profile_new(&run->profile));
-    run->replay.on = false; /* what is replayed cannot be watched */
+    run->passes.on = false; /* what is replayed cannot be watched */
     hone_tape_observe(run->tape, hone_profile_observer(run->profile));
     return HONE_OK;
 }

@@ -34,8 +34,7 @@ void hone_sum_cuda(double *out, const float *x, int64_t n) {
 }
 
 void hone_sum_squares_cuda(double *out, const float *x, int64_t n) {
-    launch_sum(out, n, false,
-               [=] __device__(int64_t i) { return (double)x[i] * (double)x[i]; });
+    launch_sum(out, n, false, [=] __device__(int64_t i) { return (double)x[i] * (double)x[i]; });
 }
 
 void hone_adamw_cuda(float *p, const float *grad, float *m, float *v, int64_t n,

@@ -13,9 +13,9 @@ hone_status hone_cuda_staging_open(hone_cuda_staging *staging) {
         HONE_TRY(hone_cuda_check(cudaMallocHost(&half, HONE_CUDA_STAGING_HALF),
                                  "cannot take pinned memory of the host"));
         staging->half[i] = half;
-        HONE_TRY(hone_cuda_check(
-            cudaEventCreateWithFlags(&staging->fetched[i], cudaEventDisableTiming),
-            "cannot make an event"));
+        HONE_TRY(
+            hone_cuda_check(cudaEventCreateWithFlags(&staging->fetched[i], cudaEventDisableTiming),
+                            "cannot make an event"));
     }
     return HONE_OK;
 }
@@ -31,9 +31,9 @@ void hone_cuda_staging_close(hone_cuda_staging *staging) {
 
 /* The other half, once what was copied from it last has been fetched. */
 static hone_status turn(hone_cuda_staging *staging) {
-    HONE_TRY(hone_cuda_check(cudaEventRecord(staging->fetched[staging->filling],
-                                             hone_cuda_stream()),
-                             "cannot record an event"));
+    HONE_TRY(
+        hone_cuda_check(cudaEventRecord(staging->fetched[staging->filling], hone_cuda_stream()),
+                        "cannot record an event"));
     staging->filling = !staging->filling;
     staging->used = 0;
     return hone_cuda_check(cudaEventSynchronize(staging->fetched[staging->filling]),

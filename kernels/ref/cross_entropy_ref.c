@@ -11,7 +11,8 @@ static double log_sum_exp(const hone_real *x, int64_t n) {
 }
 
 void hone_cross_entropy_ref(hone_real *loss, hone_real *logits, const int32_t *targets, int64_t n,
-                            int64_t vocabulary, const double *weight, double softcap, bool backward) {
+                            int64_t vocabulary, const double *weight, double softcap,
+                            bool backward) {
     for (int64_t i = 0; i < n; i++) {
         hone_real *row = logits + i * vocabulary;
         if (targets[i] < 0) {

@@ -185,7 +185,7 @@ inline float rounded_product(float a, float b) {
 #define HONE_SHARED(type, name, count)                                                             \
     emulator::shared_pointer<type> name(                                                           \
         emulator::shared_memory_at(HONE_SITE, sizeof(type), count), 0)
-#define HONE_SHARED_POINTER(type) emulator::shared_pointer<type>
+#define HONE_SHARED_POINTER(type)             emulator::shared_pointer<type>
 #define HONE_LAUNCH(kernel, grid, block, ...) emulator::launcher(kernel, grid, block)(__VA_ARGS__)
 
 #endif

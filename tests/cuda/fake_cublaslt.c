@@ -492,8 +492,13 @@ static cublasStatus_t matmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc,
     state.matmuls++;
     product *made = hone_alloc(1, sizeof *made);
     if (!made) return refuse(CUBLAS_STATUS_ALLOC_FAILED, "no memory");
-    *made = (product){p, {a, b, c, d}, d, workspace, choice->choice.bytes,
-                      (double)*(const float *)alpha, (double)*(const float *)beta};
+    *made = (product){p,
+                      {a, b, c, d},
+                      d,
+                      workspace,
+                      choice->choice.bytes,
+                      (double)*(const float *)alpha,
+                      (double)*(const float *)beta};
     if (fake_stream_launch(stream, (fake_work){multiply, hone_free, made}) != cudaSuccess)
         return refuse(CUBLAS_STATUS_EXECUTION_FAILED, "nothing is launched any more");
     return CUBLAS_STATUS_SUCCESS;

@@ -8,7 +8,14 @@
 #include "tests/cuda/fake_parts.h"
 #include "tests/cuda/fake_stream.h"
 
-enum { PAGE = 4096, UNIT = 256, MOST_PIECES = 4096, MOST_PINNED = 16, RUNTIME = 13000, GARBAGE = 0xff };
+enum {
+    PAGE = 4096,
+    UNIT = 256,
+    MOST_PIECES = 4096,
+    MOST_PINNED = 16,
+    RUNTIME = 13000,
+    GARBAGE = 0xff
+};
 static const size_t addresses = (size_t)64 << 30; /* enough, though none is given twice */
 
 /* A piece of device memory, in whole pages of its own. */

@@ -23,9 +23,9 @@ enum { STREAMS = 8 };
 
 struct CUstream_st {
     bool open, captures, spoilt;
-    work_list queue;      /* all that was queued since it was empty last */
-    size_t done;          /* of those */
-    int64_t before;       /* that ran before them */
+    work_list queue; /* all that was queued since it was empty last */
+    size_t done;     /* of those */
+    int64_t before;  /* that ran before them */
     work_list captured;
 };
 

@@ -5,34 +5,34 @@
  *
  * What a shape leaves open is read from the device's memory: tokens, rows, targets, weight, dropout's key, parameters.
  */
-#ifndef HONE_TRAIN_REPLAY_H
-#define HONE_TRAIN_REPLAY_H
+#ifndef HONE_TRAIN_PASSES_H
+#define HONE_TRAIN_PASSES_H
 
 #include "train/device_batch.h"
 
 /* Shapes that are recorded: those after them run. */
-enum { HONE_REPLAY_SHAPES = 32 };
+enum { HONE_PASSES_SHAPES = 32 };
 
 typedef struct hone_pass_key {
     int64_t tokens, segments, rows, rope;
 } hone_pass_key;
 
-typedef struct hone_replay {
+typedef struct hone_passes {
     bool on; /* false at first */
     const hone_device *device;
     struct {
         hone_pass_key key;
         hone_recording *recording; /* owned; NULL: it ran once */
-    } shapes[HONE_REPLAY_SHAPES];
+    } shapes[HONE_PASSES_SHAPES];
     size_t count;
-} hone_replay;
+} hone_passes;
 
 /* From now on passes on this device are recorded, where it can. */
-void hone_replay_start(hone_replay *replay, const hone_device *device);
-void hone_replay_free(hone_replay *replay); /* takes a zeroed one */
+void hone_passes_record(hone_passes *passes, const hone_device *device);
+void hone_passes_free(hone_passes *passes); /* takes a zeroed one */
 
 /* Runs the pass, always from the same memory, or queues it again. */
-HONE_MUST_USE hone_status hone_replay_pass(hone_replay *replay, hone_tape *tape,
-                                           const hone_forward *forward, const hone_loss_call *loss);
+HONE_MUST_USE hone_status hone_passes_run(hone_passes *passes, hone_tape *tape,
+                                          const hone_forward *forward, const hone_loss_call *loss);
 
 #endif

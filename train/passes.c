@@ -1,16 +1,16 @@
-#include "train/replay.h"
+#include "train/passes.h"
 
 #include <string.h>
 
-void hone_replay_start(hone_replay *replay, const hone_device *device) {
-    replay->device = device;
-    replay->on = hone_device_records(device);
+void hone_passes_record(hone_passes *passes, const hone_device *device) {
+    passes->device = device;
+    passes->on = hone_device_records(device);
 }
 
-void hone_replay_free(hone_replay *replay) {
-    for (size_t i = 0; i < replay->count; i++)
-        hone_recording_free(replay->shapes[i].recording, replay->device);
-    *replay = (hone_replay){0};
+void hone_passes_free(hone_passes *passes) {
+    for (size_t i = 0; i < passes->count; i++)
+        hone_recording_free(passes->shapes[i].recording, passes->device);
+    *passes = (hone_passes){0};
 }
 
 static hone_status run(hone_tape *tape, const hone_forward *forward, const hone_loss_call *loss) {
@@ -34,22 +34,22 @@ static hone_pass_key key_of(const hone_forward *f, const hone_loss_call *loss) {
                            hone_arch_rope_table(&f->model->arch, 0, tokens->longest_k)};
 }
 
-static size_t find(const hone_replay *replay, const hone_pass_key *key) {
+static size_t find(const hone_passes *passes, const hone_pass_key *key) {
     size_t i = 0;
-    while (i < replay->count && memcmp(&replay->shapes[i].key, key, sizeof *key) != 0) i++;
+    while (i < passes->count && memcmp(&passes->shapes[i].key, key, sizeof *key) != 0) i++;
     return i;
 }
 
-hone_status hone_replay_pass(hone_replay *replay, hone_tape *tape, const hone_forward *forward,
-                             const hone_loss_call *loss) {
-    if (!replay->on) return run(tape, forward, loss);
+hone_status hone_passes_run(hone_passes *passes, hone_tape *tape, const hone_forward *forward,
+                            const hone_loss_call *loss) {
+    if (!passes->on) return run(tape, forward, loss);
     hone_pass_key key = key_of(forward, loss);
-    size_t i = find(replay, &key);
-    if (i == replay->count) {
-        if (i < HONE_REPLAY_SHAPES) replay->shapes[replay->count++].key = key;
+    size_t i = find(passes, &key);
+    if (i == passes->count) {
+        if (i < HONE_PASSES_SHAPES) passes->shapes[passes->count++].key = key;
         return run(tape, forward, loss);
     }
-    hone_recording **recording = &replay->shapes[i].recording;
-    if (!*recording) HONE_TRY(record(recording, replay->device, tape, forward, loss));
-    return hone_device_replay(replay->device, *recording);
+    hone_recording **recording = &passes->shapes[i].recording;
+    if (!*recording) HONE_TRY(record(recording, passes->device, tape, forward, loss));
+    return hone_device_replay(passes->device, *recording);
 }
