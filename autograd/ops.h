@@ -109,11 +109,12 @@ HONE_MUST_USE hone_status hone_store(hone_tape *tape, hone_tensor *x, hone_tenso
 
 typedef struct hone_loss_call {
     const int32_t *rows;    /* [N] device: rows of h that predict */
-    const int32_t *targets; /* [N] device: what they predict, each < V */
+    const int32_t *targets; /* [N] device: what they predict, each < V; -1: nothing */
     int64_t count;          /* N; may be 0 */
-    double weight; /* of each row's loss in the gradient: 1 / supervised tokens of the whole step */
-    double softcap; /* logits x become softcap tanh(x / softcap) first; 0: they stay */
-    double *sum;    /* device; receives the unweighted sum of the N losses */
+    const double *weight;   /* device: of each row's loss in the gradient, 1 / supervised tokens of
+                               the whole step */
+    double softcap;         /* logits x become softcap tanh(x / softcap) first; 0: they stay */
+    double *sum;            /* device; the unweighted sum of the N losses is added to it */
 } hone_loss_call;
 
 /* Head and loss at once: losses[i] = -log softmax(h[rows[i]] w^T)[targets[i]], h [T,C], w [V,C] of any dtype. The logits

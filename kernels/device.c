@@ -136,6 +136,22 @@ hone_status hone_device_wait(const hone_device *device) {
     return device->memory->wait();
 }
 
+hone_status hone_device_record(const hone_device *device) {
+    return device->memory->record();
+}
+
+hone_status hone_device_record_end(hone_recording **out, const hone_device *device) {
+    return device->memory->record_end(out);
+}
+
+hone_status hone_device_replay(const hone_device *device, hone_recording *recording) {
+    return device->memory->replay(recording);
+}
+
+void hone_recording_free(hone_recording *recording, const hone_device *device) {
+    if (recording) device->memory->recording_free(recording);
+}
+
 void *hone_device_host_address(const hone_device *device, void *address) {
     return device->memory->is_host ? address : NULL;
 }

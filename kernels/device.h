@@ -25,6 +25,9 @@ typedef struct hone_device_use {
     int64_t now, peak;
 } hone_device_use;
 
+/* Work that was recorded, to be queued again as a whole. */
+typedef struct hone_recording hone_recording;
+
 /* What a kind of device does about its memory: the calls below, without the cases of no bytes. */
 typedef struct hone_device_memory {
     bool is_host;                                   /* the host reads and writes at its addresses */
@@ -37,6 +40,10 @@ typedef struct hone_device_memory {
     hone_status (*wait)(void);
     hone_status (*look)(int64_t *available, int64_t *all);
     hone_device_use (*use)(void);
+    hone_status (*record)(void); /* NULL, with the three below: it cannot */
+    hone_status (*record_end)(hone_recording **out);
+    hone_status (*replay)(hone_recording *recording);
+    void (*recording_free)(hone_recording *recording);
     void (*close)(void);
 } hone_device_memory;
 
@@ -81,8 +88,9 @@ void hone_buffer_free(hone_buffer *buffer); /* takes NULL and a zeroed one */
 /* Takes the pages of a buffer now, with what they hold, so that a lack of memory shows here and not at the first use. */
 HONE_MUST_USE hone_status hone_buffer_commit(const hone_buffer *buffer);
 
-/* Moves bytes between the host and a device address; done when it returns. Ranges lie in one buffer. What went wrong on a
- * device in what was queued before shows here. */
+/* Moves bytes between the host and a device address. Ranges lie in one buffer. What is copied in may be changed at once,
+ * and is there for all work that is queued later; what is copied out is there. That waits for what was queued before, and
+ * what went wrong in it shows. */
 HONE_MUST_USE hone_status hone_device_copy_in(const hone_device *device, void *to, const void *from,
                                               size_t bytes);
 HONE_MUST_USE hone_status hone_device_copy_out(const hone_device *device, void *to,
@@ -91,6 +99,18 @@ HONE_MUST_USE hone_status hone_device_zero(const hone_device *device, void *to, 
 
 /* Returns when all work that was queued is done. */
 HONE_MUST_USE hone_status hone_device_wait(const hone_device *device);
+
+/* Whether it can record work. Then kernels that are called from hone_device_record to hone_device_record_end do not run but
+ * are noted with their arguments, addresses too; hone_device_replay queues them all, at a fraction of the time that the
+ * calls take. In between nothing else may be asked of the device; what was is an error at the end, and so is a computation
+ * that cannot be recorded. */
+static inline bool hone_device_records(const hone_device *device) {
+    return device->memory->record != NULL;
+}
+HONE_MUST_USE hone_status hone_device_record(const hone_device *device);
+HONE_MUST_USE hone_status hone_device_record_end(hone_recording **out, const hone_device *device);
+HONE_MUST_USE hone_status hone_device_replay(const hone_device *device, hone_recording *recording);
+void hone_recording_free(hone_recording *recording, const hone_device *device); /* takes NULL */
 
 /* Where the host reads and writes what lies at a device's address; NULL where it cannot. */
 void *hone_device_host_address(const hone_device *device, void *address);

@@ -264,16 +264,17 @@ typedef struct hone_kernels {
 
     /* For n rows of logits x [n,V], with z = softcap tanh(x / softcap), or x itself when softcap is 0:
      * loss[i] = logsumexp(z[i]) - z[i][targets[i]] (overwrites). x becomes z, or when `backward` its own gradient:
-     * weight (softmax(z) - onehot(target)) (1 - (z / softcap)^2). */
+     * *weight (softmax(z) - onehot(target)) (1 - (z / softcap)^2); else nobody reads the weight. Where the target is -1,
+     * which fills a batch up, the loss is 0 and x becomes zeros. */
     void (*cross_entropy)(hone_real *loss, hone_real *logits, const int32_t *targets, int64_t n,
-                          int64_t vocabulary, double weight, double softcap, bool backward);
+                          int64_t vocabulary, const double *weight, double softcap, bool backward);
 
     /* y = dropout(x) over rows of `width` elements (y may be x); accumulates into y when beta is 1. The same call with
      * the gradient as x is the backward pass. */
     void (*dropout)(hone_real *y, const hone_real *x, hone_dropout draw, int64_t tokens,
                     int64_t width, hone_real beta);
 
-    /* *out = sum of x, or of x^2, in double precision, in a fixed order that does not depend on threads. */
+    /* *out += the sum of x, or *out = that of x^2, in double precision, in a fixed order that does not depend on threads. */
     void (*sum)(double *out, const hone_real *x, int64_t n);
     void (*sum_squares)(double *out, const hone_real *x, int64_t n);
 

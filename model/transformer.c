@@ -134,6 +134,8 @@ static hone_status attend(hone_tensor **y, const block *b, hone_tensor *x) {
         v = &cache->v[b->layer];
     }
     bool local = arch->layer[b->layer] & HONE_LAYER_LOCAL;
+    int64_t longest_q = tokens->room ? tokens->room : tokens->longest_q;
+    int64_t longest_k = tokens->room ? tokens->room : tokens->longest_k;
     hone_attention_call call = {
         .segments = tokens->segments,
         .shape = {.segments = tokens->segment_count,
@@ -144,10 +146,9 @@ static hone_status attend(hone_tensor **y, const block *b, hone_tensor *x) {
                   .window = local ? arch->window : 0,
                   .softcap = arch->attention_softcap,
                   .tokens = tokens->count,
-                  .longest = tokens->longest_q > tokens->longest_k ? tokens->longest_q
-                                                                   : tokens->longest_k},
-        .max_q = tokens->longest_q,
-        .max_k = tokens->longest_k,
+                  .longest = longest_q > longest_k ? longest_q : longest_k},
+        .max_q = longest_q,
+        .max_k = longest_k,
     };
     HONE_TRY(hone_attention(&o, b->tape, q, k, v, &call));
     keep_below(b, HONE_RECOMPUTE_FULL);

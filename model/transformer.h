@@ -29,6 +29,7 @@ typedef struct hone_tokens {
     int64_t segment_count;
     const hone_segment *segments; /* [segment_count] */
     int64_t longest_q, longest_k; /* of the segments; in a plan, of those that may come */
+    int64_t room; /* of any segment that these arrays may come to hold; 0: as the longest now */
 } hone_tokens;
 
 /* What backward computes again in every block instead of finding it kept: each more than the one before, in less memory

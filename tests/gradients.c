@@ -331,7 +331,9 @@ END_TEST
 
 /* The loss itself is the function; its gradient is weighted. */
 static hone_tensor *build_cross_entropy(problem *p) {
-    hone_loss_call call = {p->rows, p->targets, p->T, 0.25, p->softcap, &p->loss};
+    static const double weight = 0.25;
+    hone_loss_call call = {p->rows, p->targets, p->T, &weight, p->softcap, &p->loss};
+    p->loss = 0;
     hone_tensor *h = on_tape(p, 0);
     ck_ok(hone_cross_entropy(NULL, p->tape, h, &p->leaf[1], &call));
     return NULL;

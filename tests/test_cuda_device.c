@@ -78,6 +78,119 @@ START_TEST(attention_pairs_of_segments_on_device_are_those_of_the_reference) {
 }
 END_TEST
 
+/* --- Copies that nobody waits for --- */
+
+START_TEST(bytes_copied_in_are_those_of_the_call_and_nobody_waits) {
+    hone_device device;
+    hone_buffer buffer;
+    float number, back[2];
+    open_cuda(&device);
+    ck_ok(hone_buffer_new(&buffer, &device, sizeof back));
+    int64_t waits = fake_cudart_used().waits;
+    float *at = buffer.base;
+    ck_ok(hone_device_copy_in(&device, at, &(float){1}, sizeof number));
+    for (int i = 0; i < 100; i++) {
+        number = (float)i;
+        ck_ok(hone_device_copy_in(&device, at + 1, &number, sizeof number));
+        device.kernels->add(at, at, at + 1, 1);
+        number = NAN;
+    }
+    ck_assert_int_eq(fake_cudart_used().waits, waits);
+    ck_ok(hone_device_copy_out(&device, back, at, sizeof back));
+    ck_assert(back[0] == 1 + 4950 && back[1] == 99);
+    hone_buffer_free(&buffer);
+    hone_device_close(&device);
+}
+END_TEST
+
+/* More than what is on its way at once: pinned memory is taken again, but not before it was read. */
+START_TEST(bytes_of_many_large_copies_arrive) {
+    enum { COPIES = 5, NUMBERS = 3 << 18 };
+    hone_device device;
+    hone_buffer buffer;
+    int32_t *numbers = hone_alloc(NUMBERS, sizeof *numbers);
+    const size_t bytes = NUMBERS * sizeof *numbers;
+    open_cuda(&device);
+    ck_ok(hone_buffer_new(&buffer, &device, COPIES * bytes));
+    for (int32_t c = 0; c < COPIES; c++) {
+        for (int32_t i = 0; i < NUMBERS; i++) numbers[i] = c * NUMBERS + i;
+        ck_ok(
+            hone_device_copy_in(&device, (char *)buffer.base + (size_t)c * bytes, numbers, bytes));
+    }
+    for (int32_t c = 0; c < COPIES; c++) {
+        ck_ok(
+            hone_device_copy_out(&device, numbers, (char *)buffer.base + (size_t)c * bytes, bytes));
+        for (int32_t i = 0; i < NUMBERS; i++)
+            ck_each(numbers[i] == c * NUMBERS + i, "copy %d, number %d", c, i);
+    }
+    hone_free(numbers);
+    hone_buffer_free(&buffer);
+    hone_device_close(&device);
+}
+END_TEST
+
+/* --- Recordings --- */
+
+START_TEST(recording_runs_when_it_is_replayed_with_what_then_is_in_memory) {
+    hone_device device;
+    hone_buffer buffer;
+    hone_recording *doubled;
+    float back = 0;
+    open_cuda(&device);
+    ck_assert(hone_device_records(&device));
+    ck_ok(hone_buffer_new(&buffer, &device, sizeof back));
+    ck_ok(hone_device_copy_in(&device, buffer.base, &(float){3}, sizeof back));
+    ck_ok(hone_device_record(&device));
+    device.kernels->scale(buffer.base, buffer.base, 1, 2);
+    ck_ok(hone_device_record_end(&doubled, &device));
+    ck_ok(hone_device_copy_out(&device, &back, buffer.base, sizeof back));
+    ck_assert(back == 3);
+    int64_t launches = fake_cudart_used().launches;
+    for (int i = 0; i < 2; i++) ck_ok(hone_device_replay(&device, doubled));
+    ck_ok(hone_device_copy_out(&device, &back, buffer.base, sizeof back));
+    ck_assert(back == 12);
+    ck_ok(hone_device_copy_in(&device, buffer.base, &(float){5}, sizeof back));
+    ck_ok(hone_device_replay(&device, doubled));
+    ck_ok(hone_device_copy_out(&device, &back, buffer.base, sizeof back));
+    ck_assert(back == 10);
+    ck_assert_int_eq(fake_cudart_used().launches, launches);
+    hone_recording_free(doubled, &device);
+    hone_recording_free(NULL, &device);
+    hone_buffer_free(&buffer);
+    hone_device_close(&device);
+}
+END_TEST
+
+/* Each spoils the recording, which is told, and nothing after it. */
+START_TEST(recording_of_what_cannot_be_recorded_is_refused) {
+    hone_device device;
+    hone_buffer buffer, other;
+    hone_recording *recording;
+    float back = 0;
+    open_cuda(&device);
+    ck_ok(hone_buffer_new(&buffer, &device, sizeof back));
+    ck_ok(hone_device_record(&device));
+    device.kernels->zero(buffer.base, 1);
+    if (_i == 0) ck_assert_int_ne(hone_device_wait(&device), HONE_OK);
+    if (_i == 1)
+        ck_assert_int_ne(hone_device_copy_out(&device, &back, buffer.base, sizeof back), HONE_OK);
+    if (_i == 2) ck_assert_int_ne(hone_buffer_new(&other, &device, 8), HONE_OK);
+    ck_fails(hone_device_record_end(&recording, &device), HONE_ERR_UNSUPPORTED,
+             "a step could not be recorded (--set graphs=off records none)");
+    ck_assert_ptr_null(recording);
+    ck_ok(hone_device_copy_out(&device, &back, buffer.base, sizeof back));
+    hone_buffer_free(&buffer);
+    hone_device_close(&device);
+}
+END_TEST
+
+START_TEST(host_records_nothing) {
+    hone_device device;
+    hone_device_open_ref(&device);
+    ck_assert(!hone_device_records(&device));
+}
+END_TEST
+
 /* --- Errors --- */
 
 static const struct {
@@ -142,9 +255,8 @@ START_TEST(fake_refuses_copies_that_are_not_between_one_piece_and_the_host) {
         bool in;
     } copies[] = {
         {host, base + 1, false}, /* past its end */
-        {host, base - 1, false},   {base, base, true}, {base, base, false},
-        {host, host + 1000, true}, {host, base, true}, /* the wrong way */
-        {base, host, false},
+        {host, base - 1, false},   {base, base, false},
+        {host, host + 1000, true}, {base, host, false}, /* the wrong way */
     };
     for (size_t i = 0; i < sizeof copies / sizeof *copies; i++) {
         hone_status (*copy)(const hone_device *, void *, const void *, size_t) =
@@ -221,7 +333,12 @@ int main(void) {
     tcase_set_timeout(values, 60);
     tcase_add_test(values, buffer_on_device_holds_zeros_and_copies);
     tcase_add_test(values, attention_pairs_of_segments_on_device_are_those_of_the_reference);
+    tcase_add_test(values, bytes_copied_in_are_those_of_the_call_and_nobody_waits);
+    tcase_add_test(values, bytes_of_many_large_copies_arrive);
+    tcase_add_test(values, recording_runs_when_it_is_replayed_with_what_then_is_in_memory);
+    tcase_add_test(values, host_records_nothing);
     suite_add_tcase(suite, values);
+    tcase_add_loop_test(errors, recording_of_what_cannot_be_recorded_is_refused, 0, 3);
     tcase_add_test(errors, device_says_how_much_memory_is_left);
     tcase_add_unchecked_fixture(errors, fake_cudart_reset, fake_cudart_reset);
     tcase_add_loop_test(errors, device_that_cannot_be_used_is_refused_with_the_cause, 0, UNUSABLE);

@@ -137,6 +137,41 @@ START_TEST(run_of_every_kind_has_the_losses_of_the_cpu) {
 }
 END_TEST
 
+/* An adapter whose last number is none. */
+static void spoil_adapter(const char *run) {
+    char path[512];
+    hone_buf file = {0};
+    const float none = NAN;
+    snprintf(path, sizeof path, "%s/adapter/adapter_model.safetensors", run);
+    ck_ok(hone_file_get(&file, path));
+    memcpy(file.data + file.length - sizeof none, &none, sizeof none);
+    ck_ok(hone_file_put(path, file.data, file.length));
+    hone_buf_free(&file);
+}
+
+START_TEST(run_whose_loss_is_no_number_is_refused_before_it_changes_anything) {
+    static const char *const devices[] = {"cpu", "cuda"};
+    hone_train_result result;
+    make_folder();
+    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    (void)run_whole(in_folder("first"), "cpu");
+    spoil_adapter(in_folder("first"));
+    for (int d = 0; d < 2; d++) {
+        char adapter[300];
+        hone_train_options o = run_options(in_folder(devices[d]), devices[d]);
+        snprintf(adapter, sizeof adapter, "adapter=%s", in_folder("first"));
+        set(&o, adapter);
+        set(&o, "eval_fraction=0");
+        set(&o, "early_stop=0");
+        ck_fails(hone_train(&result, &o, false, &silent), HONE_ERR_NUMERIC,
+                 "step 1: the loss or its gradient is no finite number");
+        ck_assert_int_eq(result.steps, 0);
+        hone_train_options_free(&o);
+    }
+    remove_folder();
+}
+END_TEST
+
 static double loss_of_run(hone_device_kind kind, const char *run) {
     hone_session s;
     hone_buf warning = {0};
@@ -201,6 +236,7 @@ int main(void) {
     tcase_set_timeout(runs, 120);
     tcase_add_test(runs, run_on_device_has_the_losses_of_the_cpu_and_resumes_to_the_same_bits);
     tcase_add_loop_test(runs, run_of_every_kind_has_the_losses_of_the_cpu, 0, KINDS);
+    tcase_add_test(runs, run_whose_loss_is_no_number_is_refused_before_it_changes_anything);
     tcase_add_test(runs, adapter_of_a_run_is_evaluated_on_the_device);
 #ifndef __SANITIZE_ADDRESS__
     tcase_add_test(runs, run_on_device_is_profiled);

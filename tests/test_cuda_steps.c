@@ -8,9 +8,9 @@
 #include "model/merge.h"
 #include "tests/cuda/device_support.h"
 #include "tests/cuda/oracle.h"
-#include "train/device_batch.h"
+#include "train/passes.h"
 
-enum { TOKENS = 9, FIRST = 5, RANK = 3 };
+enum { TOKENS = 9, FIRST = 5, BINS = 5, RANK = 3 };
 
 /* How a step is taken. */
 typedef struct way {
@@ -18,6 +18,7 @@ typedef struct way {
     hone_recompute recompute;
     bool bf16_activations, dropout, full, int8;
     hone_precision precision;
+    bool padded; /* on the GPU */
 } way;
 
 /* A model on a device, what is trained of it, and a batch of two documents. */
@@ -34,34 +35,36 @@ typedef struct stepper {
     float *grads; /* owned, on the host */
 } stepper;
 
-static void load_batch(hone_device_batch *batch, const hone_device *device, int64_t vocabulary) {
+/* Two documents, or only the first of them; what they say and predict depends on `shift`. */
+static void load_texts(hone_device_batch *batch, int64_t vocabulary, int32_t shift,
+                       int64_t documents) {
     int32_t ids[TOKENS], positions[TOKENS], row[TOKENS], target[TOKENS];
     uint32_t records[TOKENS];
     int32_t begin[] = {0, FIRST}, length[] = {FIRST, TOKENS - FIRST};
+    int32_t tokens = documents == 1 ? FIRST : TOKENS;
     int64_t rows = 0;
-    for (int32_t i = 0; i < TOKENS; i++) {
-        ids[i] = (int32_t)((3 + i * 37) % vocabulary);
+    for (int32_t i = 0; i < tokens; i++) {
+        ids[i] = (int32_t)((3 + shift + i * 37) % vocabulary);
         positions[i] = i < FIRST ? i : i - FIRST;
         records[i] = i < FIRST ? 4 : 7;
     }
-    for (int32_t i = 1; i < TOKENS; i++) {
-        if (i == FIRST || i == 2) continue;
+    for (int32_t i = 1; i < tokens; i++) {
+        if (i == FIRST || i == 2 + shift % 2) continue;
         row[rows] = i - 1;
         target[rows++] = ids[i];
     }
-    hone_batch host = {.tokens = TOKENS,
+    hone_batch host = {.tokens = tokens,
                        .ids = ids,
                        .positions = positions,
                        .records = records,
-                       .documents = 2,
+                       .bins = documents == 1 ? 1 : BINS,
+                       .documents = documents,
                        .document_begin = begin,
                        .document_length = length,
                        .rows = rows,
                        .row = row,
                        .target = target};
-    ck_ok(hone_device_batch_new(batch, device, TOKENS, FIRST));
     ck_ok(hone_device_batch_load(batch, &host));
-    batch->loss.weight = 1.0 / (double)rows;
 }
 
 /* New factors, of which B is not left at zero: every gradient is then something. */
@@ -95,7 +98,9 @@ static void open_stepper(stepper *s, const char *path, const way *how) {
     }
     if (how->int8) ck_ok(hone_model_int8(s->model, s->model->arch.layers));
     ck_ok(hone_model_precision(s->model, how->precision));
-    load_batch(&s->batch, &s->device, s->model->arch.vocabulary);
+    ck_ok(hone_device_batch_new(&s->batch, &s->device, BINS * FIRST, FIRST));
+    s->batch.pads = how->padded && !hone_device_is_host(&s->device);
+    load_texts(&s->batch, s->model->arch.vocabulary, 0, 2);
     const uint64_t key = 0x123456789abcdef;
     ck_ok(hone_buffer_new(&s->key, &s->device, sizeof key));
     ck_ok(hone_device_copy_in(&s->device, s->key.base, &key, sizeof key));
@@ -110,18 +115,27 @@ static void open_stepper(stepper *s, const char *path, const way *how) {
     ck_ok(hone_tape_new(&s->tape, &s->device));
 }
 
-static void take_step(stepper *s) {
+static void begin_step(stepper *s) {
     hone_tape_plan(s->tape, true);
     build(s);
     ck_ok(hone_tape_plan_done(s->tape));
     ck_ok(hone_tape_reserve(s->tape));
     ck_ok(hone_device_zero(&s->device, s->params->grads.base, s->params->grads.bytes));
-    hone_tape_begin(s->tape);
-    build(s);
+    ck_ok(hone_device_batch_begin(&s->batch, 1.0 / (TOKENS - 3)));
+}
+
+static void end_step(stepper *s) {
     ck_ok(hone_device_batch_loss(&s->loss, &s->batch));
     s->grads = hone_alloc((size_t)s->params->elements, sizeof *s->grads);
     ck_ok(
         hone_device_copy_out(&s->device, s->grads, s->params->grads.base, s->params->grads.bytes));
+}
+
+static void take_step(stepper *s) {
+    begin_step(s);
+    hone_tape_begin(s->tape);
+    build(s);
+    end_step(s);
 }
 
 static void close_model(stepper *s) {
@@ -192,7 +206,9 @@ enum { FAMILIES = sizeof families / sizeof *families };
 
 START_TEST(step_of_every_family_is_that_of_the_cpu) {
     const char *data = hone_test_data("tiny-archs");
-    if (data) check_steps(test_text(data, families[_i]), &(way){.name = "lora", .dropout = _i % 2});
+    if (data)
+        check_steps(test_text(data, families[_i]),
+                    &(way){.name = "lora", .dropout = _i % 2, .padded = _i / 2 % 2});
 }
 END_TEST
 
@@ -212,7 +228,48 @@ static const char *const fixtures[] = {"grouped-tied", "untied-odd", "llama3-rop
 enum { FIXTURES = sizeof fixtures / sizeof *fixtures };
 
 START_TEST(step_in_every_way_is_that_of_the_cpu) {
-    check_steps(test_text(test_fixture("models"), fixtures[_i % FIXTURES]), &ways[_i]);
+    way how = ways[_i];
+    check_steps(test_text(test_fixture("models"), fixtures[_i % FIXTURES]), &how);
+    how.padded = true;
+    check_steps(test_text(test_fixture("models"), fixtures[_i % FIXTURES]), &how);
+}
+END_TEST
+
+/* --- Steps of many passes --- */
+
+/* Texts of the same shape, and now and then of another one; gradients of all add up. */
+static void take_passes(stepper *s, bool records) {
+    enum { PASSES = 6 };
+    hone_passes passes = {0};
+    if (records) hone_passes_record(&passes, &s->device);
+    begin_step(s);
+    for (int32_t i = 0; i < PASSES; i++) {
+        load_texts(&s->batch, s->model->arch.vocabulary, i, i % 3 == 2 ? 1 : 2);
+        ck_ok(hone_passes_run(&passes, s->tape, &s->forward, &s->batch.loss));
+    }
+    end_step(s);
+    ck_assert_uint_eq(passes.count, records ? 2 : 0);
+    for (size_t i = 0; i < passes.count; i++) ck_assert_ptr_nonnull(passes.shapes[i].recording);
+    hone_passes_free(&passes);
+}
+
+START_TEST(step_of_replayed_passes_has_the_bits_of_one_that_is_not_recorded) {
+    hone_device device;
+    stepper told = {0}, replayed = {0};
+    way how = ways[_i];
+    how.padded = true;
+    open_cuda(&device);
+    told.device = replayed.device = device;
+    open_stepper(&told, test_text(test_fixture("models"), fixtures[0]), &how);
+    take_passes(&told, false);
+    open_stepper(&replayed, test_text(test_fixture("models"), fixtures[0]), &how);
+    take_passes(&replayed, true);
+    ck_assert(told.loss == replayed.loss && isfinite(told.loss));
+    ck_assert_mem_eq(told.grads, replayed.grads,
+                     (size_t)told.params->elements * sizeof *told.grads);
+    close_model(&told);
+    close_model(&replayed);
+    hone_device_close(&device);
 }
 END_TEST
 
@@ -350,6 +407,8 @@ int main(void) {
     tcase_set_timeout(backends, 60);
     tcase_add_loop_test(backends, step_of_every_family_is_that_of_the_cpu, 0, FAMILIES);
     tcase_add_loop_test(backends, step_in_every_way_is_that_of_the_cpu, 0, WAYS);
+    tcase_add_loop_test(backends, step_of_replayed_passes_has_the_bits_of_one_that_is_not_recorded,
+                        0, WAYS);
     tcase_add_loop_test(backends, step_of_every_base_type_is_that_of_the_cpu, 0, TYPES);
     tcase_add_test(backends, step_of_a_plain_base_is_that_of_the_cpu);
     tcase_add_test(backends, export_of_an_adapted_model_on_device_is_that_of_the_cpu);

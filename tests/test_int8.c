@@ -23,14 +23,18 @@ static step take_step(hone_model *model, const hone_adapter *adapter) {
     for (int32_t i = 0; i <= TOKENS; i++) ids[i] = 3 + i * 37 % 300;
     for (int32_t i = 0; i < TOKENS; i++) positions[i] = i;
     hone_segment segment = {0, TOKENS, 0, TOKENS};
-    hone_tokens tokens = {TOKENS, ids, positions, NULL, 1, &segment, TOKENS, TOKENS};
+    hone_tokens tokens = {.count = TOKENS,
+                          .ids = ids,
+                          .positions = positions,
+                          .segment_count = 1,
+                          .segments = &segment,
+                          .longest_q = TOKENS,
+                          .longest_k = TOKENS};
     hone_forward forward = {.model = model, .adapter = adapter, .tokens = &tokens};
     step s = {0};
-    hone_loss_call call = {.rows = positions,
-                           .targets = ids + 1,
-                           .count = TOKENS,
-                           .weight = 1.0 / TOKENS,
-                           .sum = &s.loss};
+    const double weight = 1.0 / TOKENS;
+    hone_loss_call call = {
+        .rows = positions, .targets = ids + 1, .count = TOKENS, .weight = &weight, .sum = &s.loss};
     hone_tape *tape;
     ck_ok(hone_model_rope(model, TOKENS));
     ck_ok(hone_tape_new(&tape, &test_device));

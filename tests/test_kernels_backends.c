@@ -384,14 +384,20 @@ static void compare_cross_entropy(const hone_kernels *table, int64_t n, int64_t 
     float *scratch = floats_copy(logits, size);
     int32_t targets[5];
     for (int i = 0; i < 5; i++) targets[i] = (int32_t)((vocabulary - 1) * i / 4);
+    if (n > 1) targets[1] = -1;
     float loss[5];
     float loss2[5];
     float loss3[5];
-    table->cross_entropy(loss3, scratch, targets, n, vocabulary, 0.25, softcap, false);
-    ck_assert(softcap > 0.0 || memcmp(scratch, expected, (size_t)size * 4) == 0);
-    table->cross_entropy(loss, logits, targets, n, vocabulary, 0.25, softcap, true);
-    hone_kernels_ref()->cross_entropy(loss2, expected, targets, n, vocabulary, 0.25, softcap, true);
+    const double weight = 0.25;
+    table->cross_entropy(loss3, scratch, targets, n, vocabulary, &weight, softcap, false);
+    ck_assert(softcap > 0.0 || memcmp(scratch, expected, (size_t)vocabulary * 4) == 0);
+    table->cross_entropy(loss, logits, targets, n, vocabulary, &weight, softcap, true);
+    hone_kernels_ref()->cross_entropy(loss2, expected, targets, n, vocabulary, &weight, softcap,
+                                      true);
     ck_assert_mem_eq(loss, loss3, (size_t)n * 4);
+    for (int64_t i = 0; n > 1 && i < vocabulary; i++)
+        ck_each(logits[vocabulary + i] == 0.0f && scratch[vocabulary + i] == 0.0f, "row of none");
+    ck_assert(n == 1 || (loss[1] == 0.0f && loss3[1] == 0.0f));
     expect_close(loss, loss2, n, 1e-6, 1.0, "loss");
     expect_close(logits, expected, size, softcap > 0.0 ? 5e-6 : 2e-6, 0.05, "dlogits");
     float *all[] = {logits, expected, scratch};
@@ -417,8 +423,9 @@ START_TEST(cross_entropy_nan_logit_gives_nan_loss) {
         float *logits = floats_new(5000, 1);
         logits[4321] = NAN;
         int32_t target = 3;
+        const double weight = 1;
         float loss = 0.0f;
-        if (table) table->cross_entropy(&loss, logits, &target, 1, 5000, 1.0, 0.0, true);
+        if (table) table->cross_entropy(&loss, logits, &target, 1, 5000, &weight, 0.0, true);
         ck_assert(!table || isnan(loss));
         hone_free(logits);
     }
@@ -462,7 +469,7 @@ END_TEST
 
 static void check_sums(const hone_kernels *table, int64_t n) {
     float *x = floats_new(n, 1);
-    double sums[2][2];
+    double sums[2][2] = {{0.5}, {0.5}};
     for (int threads = 1; threads <= 2; threads++) {
         hone_threads_set(threads);
         table->sum(&sums[threads - 1][0], x, n);
@@ -470,7 +477,7 @@ static void check_sums(const hone_kernels *table, int64_t n) {
     }
     hone_threads_set(0);
     ck_assert(memcmp(sums[0], sums[1], sizeof sums[0]) == 0);
-    double expected;
+    double expected = 0.5;
     hone_kernels_ref()->sum(&expected, x, n);
     ck_assert(fabs(sums[0][0] - expected) <= 1e-12 * (double)(n + 1));
     hone_kernels_ref()->sum_squares(&expected, x, n);

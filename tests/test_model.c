@@ -21,11 +21,16 @@ static double mean_loss(hone_model *model, const hone_adapter *adapter, const in
     int32_t positions[512], rows[512];
     for (int32_t i = 0; i < count; i++) positions[i] = rows[i] = i;
     hone_segment segment = {0, (int32_t)count, 0, (int32_t)count};
-    hone_tokens tokens = {count, ids, positions, NULL, 1, &segment, count, count};
+    hone_tokens tokens = {.count = count,
+                          .ids = ids,
+                          .positions = positions,
+                          .segment_count = 1,
+                          .segments = &segment,
+                          .longest_q = count,
+                          .longest_k = count};
     hone_forward forward = {.model = model, .adapter = adapter, .tokens = &tokens};
-    double sum;
-    hone_loss_call call = {
-        .rows = rows, .targets = ids + 1, .count = count - 1, .weight = 1, .sum = &sum};
+    double sum = 0;
+    hone_loss_call call = {.rows = rows, .targets = ids + 1, .count = count - 1, .sum = &sum};
     hone_tape *tape;
     ck_ok(hone_model_rope(model, count));
     ck_ok(hone_tape_new(&tape, &device));

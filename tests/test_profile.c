@@ -68,7 +68,8 @@ static void build(graph *g) {
     };
     ck_ok(hone_attention(&o, g->tape, q, k, v, &call));
     hone_tape_keep(g->tape, HONE_KEEP_ALL);
-    hone_loss_call loss = {.rows = g->rows, .targets = g->targets, .count = N, .weight = 1};
+    const double weight = 1;
+    hone_loss_call loss = {.rows = g->rows, .targets = g->targets, .count = N, .weight = &weight};
     ck_ok(hone_cross_entropy(NULL, g->tape, o, &g->head, &loss));
     ck_ok(hone_tape_backward(g->tape));
 }

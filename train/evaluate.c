@@ -111,15 +111,12 @@ hone_status hone_evaluate(hone_evaluation *out, hone_evaluator *e) {
     return hone_evaluate_part(out, e, 0);
 }
 
-static hone_status evaluate_bin(hone_evaluation *out, double *sum, hone_evaluator *e, int64_t bin) {
+static hone_status evaluate_bin(hone_evaluation *out, hone_evaluator *e, int64_t bin) {
     hone_cursor cursor = {.bin = bin};
     HONE_TRY(hone_loader_fill(&e->host, e->loader, &cursor, 1));
     HONE_TRY(hone_device_batch_load(&e->batch, &e->host));
     hone_tape_begin(e->tape);
     HONE_TRY(hone_transformer_loss(e->tape, &e->forward, &e->batch.loss));
-    double part;
-    HONE_TRY(hone_device_batch_loss(&part, &e->batch));
-    *sum += part;
     out->tokens += e->host.rows;
     out->all_tokens += e->host.tokens;
     return HONE_OK;
@@ -140,11 +137,13 @@ hone_status hone_evaluate_part(hone_evaluation *out, hone_evaluator *e, int64_t 
     HONE_TRY(pack(e));
     if (!e->has_arena) HONE_TRY(hone_tape_reserve(e->tape));
     e->has_arena = true;
-    double start = hone_seconds(), sum = 0;
+    double start = hone_seconds(), sum;
     int64_t bins = hone_loader_bins(e->loader);
     if (most > 0 && most < bins) bins = most;
     int64_t rank = e->group ? e->group->rank : 0, size = e->group ? e->group->size : 1;
-    for (int64_t i = rank; i < bins; i += size) HONE_TRY(evaluate_bin(out, &sum, e, i));
+    HONE_TRY(hone_device_batch_begin(&e->batch, 0));
+    for (int64_t i = rank; i < bins; i += size) HONE_TRY(evaluate_bin(out, e, i));
+    HONE_TRY(hone_device_batch_loss(&sum, &e->batch));
     HONE_TRY(sum_parts(out, &sum, e->group));
     out->seconds = hone_seconds() - start;
     out->loss = sum / (double)out->tokens;

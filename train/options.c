@@ -44,6 +44,7 @@ static const hone_train_options defaults = {
     .memory = 0,
     .recompute = HONE_RECOMPUTE_AUTO,
     .activations = HONE_ACTIVATIONS_AUTO,
+    .graphs = 1,
     .train_on = HONE_TRAIN_ON_ASSISTANT,
     .too_long = HONE_OVERLONG_REFUSE,
     .eval_fraction = 0.1,

@@ -91,6 +91,7 @@ typedef struct hone_train_options {
     int64_t memory;  /* bytes; 0: what the machine has free */
     int recompute;   /* hone_recompute, or HONE_RECOMPUTE_AUTO */
     int activations; /* hone_activations */
+    int graphs;      /* 0 = off, 1 = auto */
 
     int train_on; /* hone_train_on */
     int too_long; /* hone_overlong */

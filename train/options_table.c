@@ -12,6 +12,7 @@ const char *const hone_compute_names[HONE_COMPUTES + 1] = {"auto", "f32",  "tf32
                                                            "bf16", "int8", NULL};
 static const char *const recomputes[] = {"none", "selective", "attention", "full", "auto", NULL};
 const char *const hone_activation_names[] = {"f32", "bf16", "auto", NULL};
+static const char *const graphs[] = {"off", "auto", NULL};
 static const char *const train_ons[] = {"assistant", "all", NULL};
 static const char *const overlongs[] = {"refuse", "truncate", "split", "drop", NULL};
 static const char *const targets[] = {"q", "k", "v", "o", "gate", "up", "down", NULL};
@@ -93,6 +94,10 @@ static const hone_train_option table[] = {
     {AT(activations), .flag = NULL, .type = HONE_OPTION_CHOICE, .words = hone_activation_names,
      .text = "how what backward reads is kept: bf16 takes half the memory and rounds gradients a "
              "little; auto: bf16 where --memory asks for it"},
+    {AT(graphs), .flag = NULL, .type = HONE_OPTION_CHOICE, .words = graphs,
+     .text =
+         "auto: a GPU repeats what it is to do for a batch from a recording, a CUDA graph; off: "
+         "it is told each time; with the same bits"},
     {AT(template), .flag = NULL, .type = HONE_OPTION_TEXT, .unit = "NAME",
      .text = "chat template; auto: the model's own; or the path of a .jinja file"},
     {AT(template_vars), .flag = NULL, .type = HONE_OPTION_TEXT, .unit = "JSON",

@@ -16,11 +16,12 @@ static const char *const recompute_names[HONE_RECOMPUTES] = {"none", "selective"
                                                              "full"};
 
 /* The options without paths: what lies there is compared by its hash, and folders may be moved. And without memory and GPUs:
- * the plan that came of them is compared. */
+ * the plan that came of them is compared. Graphs change no bit. */
 static hone_status format_settings(char **out, const hone_train_options *o) {
     hone_train_options settings = *o;
     settings.model = settings.data = settings.out = settings.adapter = settings.from_scratch = NULL;
     settings.memory = settings.gpus = 0;
+    settings.graphs = 1;
     hone_buf text = {0};
     HONE_TRY(hone_config_format(&text, &settings, NULL, 0));
     *out = text.data;

@@ -8,6 +8,7 @@
 #include "train/evaluate.h"
 #include "train/exchange.h"
 #include "train/optimizer.h"
+#include "train/passes.h"
 #include "train/plan.h"
 #include "train/profile.h"
 #include "train/session.h"
@@ -40,7 +41,12 @@ typedef struct hone_run {
     hone_loader *loader;
     hone_evaluator *evaluator; /* NULL: nothing is held out */
     hone_batch host;
+    struct { /* what `host` holds beforehand: `rows` from a cursor on; none: 0 */
+        hone_cursor from, to;
+        int64_t rows;
+    } ahead;
     hone_device_batch batch;
+    hone_passes passes;
     hone_plan plan;
     int64_t limit;     /* bytes that may be taken */
     hone_buffer arena; /* of steps and evaluations */

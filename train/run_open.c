@@ -216,8 +216,11 @@ static hone_status open_engine(hone_run *run) {
         HONE_TRY(hone_buffer_new(&run->best, &s->device, bytes));
     }
     HONE_TRY(hone_run_plan(run));
-    return hone_device_batch_new(&run->batch, &s->device, run->plan.micro_batch * o->seq_len,
-                                 o->seq_len);
+    HONE_TRY(hone_device_batch_new(&run->batch, &s->device, run->plan.micro_batch * o->seq_len,
+                                   o->seq_len));
+    run->batch.pads = hone_device_records(&s->device);
+    if (o->graphs) hone_passes_record(&run->passes, &s->device);
+    return HONE_OK;
 }
 
 hone_status hone_run_open(hone_run *run, bool resume) {

@@ -52,8 +52,8 @@ static hone_status open_trial(trial *out, const hone_forward *forward,
     out->forward.tokens = &out->batch.tokens;
     HONE_TRY(fill(&out->host, shape));
     HONE_TRY(hone_device_batch_new(&out->batch, device, shape->tokens, shape->document));
+    HONE_TRY(hone_device_batch_begin(&out->batch, 0)); /* gradients stay what they are */
     HONE_TRY(hone_device_batch_load(&out->batch, &out->host));
-    out->batch.loss.weight = 0; /* gradients stay what they are */
     return hone_tape_new(&out->tape, device);
 }
 

@@ -37,18 +37,47 @@ static hone_status draw_dropout_key(hone_run *run, int64_t step) {
     return hone_device_copy_in(&run->session.device, run->dropout_key.base, &key, sizeof key);
 }
 
-static hone_status run_micro_batch(double *loss, hone_run *run, hone_cursor *cursor, int64_t rows) {
+static int64_t smaller(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+/* Puts the next rows together, unless that was done already. */
+static hone_status fill(hone_run *run, hone_cursor *cursor, int64_t rows) {
+    const hone_cursor *from = &run->ahead.from;
+    bool ready =
+        run->ahead.rows == rows && from->epoch == cursor->epoch && from->bin == cursor->bin;
+    run->ahead.rows = 0;
+    if (!ready) return hone_loader_fill(&run->host, run->loader, cursor, rows);
+    *cursor = run->ahead.to;
+    return HONE_OK;
+}
+
+/* What the next step, whose rows begin at the cursor, begins with, while the device still works on this one. */
+static hone_status fill_ahead(hone_run *run, hone_cursor cursor, int64_t step) {
+    const hone_train_options *o = run->options;
+    if (step == run->steps) return HONE_OK;
     double start = hone_seconds();
-    HONE_TRY(hone_loader_fill(&run->host, run->loader, cursor, rows));
+    int64_t own = o->batch_size * o->accumulation, rows = smaller(own, run->plan.micro_batch);
+    hone_loader_skip(run->loader, &cursor, run->rank.rank * own);
+    run->ahead.from = run->ahead.to = cursor;
+    HONE_TRY(hone_loader_fill(&run->host, run->loader, &run->ahead.to, rows));
+    run->ahead.rows = rows;
+    hone_profile_span(run->profile, "batch", start, 0);
+    return HONE_OK;
+}
+
+/* Queues it: what comes of it shows when the step's loss is read. With the last of a step gradients go to other GPUs, in
+ * between: that is not recorded. */
+static hone_status run_micro_batch(hone_run *run, hone_cursor *cursor, int64_t rows, bool last) {
+    bool sums = last && run->group.size > 1;
+    hone_passes none = {0};
+    double start = hone_seconds();
+    HONE_TRY(fill(run, cursor, rows));
     HONE_TRY(hone_device_batch_load(&run->batch, &run->host));
     hone_profile_span(run->profile, "batch", start, 0);
-    hone_tape_begin(run->tape);
-    HONE_TRY(hone_transformer_loss(run->tape, &run->forward, &run->batch.loss));
-    HONE_TRY(hone_tape_backward(run->tape));
-    double part;
-    HONE_TRY(hone_device_batch_loss(&part, &run->batch));
-    *loss += part;
-    return HONE_OK;
+    if (sums) hone_exchange_begin(&run->exchange);
+    return hone_passes_run(sums ? &none : &run->passes, run->tape, &run->forward,
+                           &run->batch.loss);
 }
 
 static hone_status refuse_numbers(const hone_run *run, int64_t step, double loss) {
@@ -86,7 +115,7 @@ static hone_status zero_gradients(hone_run *run) {
 static hone_status update(double *grad_norm, hone_run *run, int64_t step, double lr) {
     double start = hone_seconds();
     HONE_TRY(hone_optimizer_step(grad_norm, &run->optimizer, step, lr));
-    HONE_TRY(hone_device_wait(&run->session.device));
+    if (run->profile) HONE_TRY(hone_device_wait(&run->session.device));
     double elements = 8 * (double)run->params->elements;
     hone_profile_span(run->profile, "optimizer", start, elements * sizeof(hone_real));
     return HONE_OK;
@@ -110,7 +139,7 @@ static hone_status exchange(double *loss, hone_run *run) {
 /* One optimiser step, the `step`-th from 1. */
 static hone_status run_step(hone_step_metrics *m, hone_run *run, int64_t step) {
     const hone_train_options *o = run->options;
-    double start = hone_seconds(), loss = 0;
+    double start = hone_seconds(), loss;
     hone_profile_step_begin(run->profile, step, start);
     hone_cursor cursor = {run->state.epoch, run->state.bin}, next = cursor;
     hone_loader_counts counts;
@@ -121,11 +150,11 @@ static hone_status run_step(hone_step_metrics *m, hone_run *run, int64_t step) {
     HONE_TRY(draw_dropout_key(run, step));
     hone_profile_span(run->profile, "batch", start, 0);
     HONE_TRY(zero_gradients(run));
-    run->batch.loss.weight = 1 / (double)counts.supervised;
-    for (; rows > 0; rows -= most) {
-        if (rows <= most) hone_exchange_begin(&run->exchange);
-        HONE_TRY(run_micro_batch(&loss, run, &cursor, rows < most ? rows : most));
-    }
+    HONE_TRY(hone_device_batch_begin(&run->batch, 1 / (double)counts.supervised));
+    for (; rows > 0; rows -= most)
+        HONE_TRY(run_micro_batch(run, &cursor, smaller(rows, most), rows <= most));
+    HONE_TRY(fill_ahead(run, next, step));
+    HONE_TRY(hone_device_batch_loss(&loss, &run->batch));
     HONE_TRY(exchange(&loss, run));
     *m = (hone_step_metrics){
         .step = step,
@@ -261,6 +290,7 @@ static void say_outliers(hone_run *run) {
 
 /* What steps alone need: files are written and answers shown in the memory that it leaves. */
 static void release_engine(hone_run *run) {
+    hone_passes_free(&run->passes);
     hone_tape_free(run->tape);
     hone_evaluator_free(run->evaluator);
     run->tape = NULL;
@@ -313,6 +343,7 @@ static hone_status recall(hone_run *run) {
 static hone_status start_profile(hone_run *run) {
     if (!run->observer->profile) return HONE_OK;
     HONE_TRY(hone_profile_new(&run->profile));
+    run->passes.on = false; /* what is replayed cannot be watched */
     hone_tape_observe(run->tape, hone_profile_observer(run->profile));
     return HONE_OK;
 }

@@ -73,7 +73,8 @@ void hone_scatter_rows_cuda(float *y, const float *x, const int32_t *rows, int64
                             int64_t width);
 
 void hone_cross_entropy_cuda(float *loss, float *logits, const int32_t *targets, int64_t n,
-                             int64_t vocabulary, double weight, double softcap, bool backward);
+                             int64_t vocabulary, const double *weight, double softcap,
+                             bool backward);
 
 void hone_dropout_cuda(float *y, const float *x, hone_dropout draw, int64_t tokens, int64_t width,
                        float beta);

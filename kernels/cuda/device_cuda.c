@@ -3,6 +3,7 @@
  */
 #include "kernels/device.h"
 
+#include <assert.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -11,6 +12,8 @@
 #include "kernels/cuda/cublaslt.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/products.h"
+#include "kernels/cuda/recording.h"
+#include "kernels/cuda/staging.h"
 #include "kernels/cuda/stream.h"
 #include "kernels/group.h"
 
@@ -19,6 +22,7 @@ static struct {
     cudaStream_t stream;
     int64_t resident_blocks;
     void *scratch; /* for products without a workspace */
+    hone_cuda_staging staging;
     hone_device_use use;
     hone_kernels kernels;
     char name[300]; /* of the table: on another GPU the same sums may have other bits */
@@ -73,14 +77,18 @@ static hone_status check(cudaError_t error, const char *doing) {
     return error == cudaSuccess ? HONE_OK : fail(error, doing);
 }
 
-hone_status hone_cuda_check(cudaError_t error, const char *doing) {
-    return check(error, doing);
-}
-
 /* Launches do not tell: theirs is found here. */
 static hone_status check_launches(void) {
     HONE_TRY(check(cudaGetLastError(), "a computation could not be started"));
     return gpu.open ? hone_cuda_products_status() : HONE_OK;
+}
+
+hone_status hone_cuda_check(cudaError_t error, const char *doing) {
+    return check(error, doing);
+}
+
+hone_status hone_cuda_launches_status(void) {
+    return check_launches();
 }
 
 /* --- Memory --- */
@@ -128,20 +136,18 @@ static hone_status commit(void *base, size_t bytes) {
     return HONE_OK;
 }
 
-static hone_status copy(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind) {
-    HONE_TRY(check_launches());
-    /* A copy to the host would itself wait for what was queued, deaf to a group. */
-    if (kind == cudaMemcpyDeviceToHost) HONE_TRY(hone_cuda_finish(gpu.stream));
-    HONE_TRY(check(cudaMemcpyAsync(to, from, bytes, kind, gpu.stream), "cannot copy memory"));
-    return hone_cuda_finish(gpu.stream);
-}
-
 static hone_status copy_in(void *to, const void *from, size_t bytes) {
-    return copy(to, from, bytes, cudaMemcpyHostToDevice);
+    assert(!hone_cuda_is_recording()); /* it would bring the same bytes at every replay, or none */
+    HONE_TRY(check_launches());
+    return hone_cuda_staging_copy(&gpu.staging, to, from, bytes);
 }
 
+/* Would itself wait for what was queued, deaf to a group. */
 static hone_status copy_out(void *to, const void *from, size_t bytes) {
-    return copy(to, from, bytes, cudaMemcpyDeviceToHost);
+    HONE_TRY(wait());
+    cudaError_t error = cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, gpu.stream);
+    HONE_TRY(check(error, "cannot copy memory"));
+    return check(cudaStreamSynchronize(gpu.stream), "a computation failed");
 }
 
 static hone_status look(int64_t *available, int64_t *all) {
@@ -161,6 +167,7 @@ static void close_device(void) {
     hone_cuda_products_close();
     if (gpu.scratch) give_back(gpu.scratch, hone_cuda_matmul_bytes());
     gpu.scratch = NULL;
+    hone_cuda_staging_close(&gpu.staging);
     if (gpu.stream) (void)cudaStreamDestroy(gpu.stream);
     gpu.stream = NULL;
     gpu.open = false;
@@ -176,6 +183,10 @@ static const hone_device_memory device_memory = {
     .wait = wait,
     .look = look,
     .use = use,
+    .record = hone_cuda_record,
+    .record_end = hone_cuda_record_end,
+    .replay = hone_cuda_replay,
+    .recording_free = hone_cuda_recording_free,
     .close = close_device,
 };
 
@@ -258,6 +269,7 @@ static hone_status prepare(int index) {
     HONE_TRY(measure(index));
     HONE_TRY(check(cudaStreamCreateWithFlags(&gpu.stream, cudaStreamNonBlocking),
                    "cannot make a stream"));
+    HONE_TRY(hone_cuda_staging_open(&gpu.staging));
     HONE_TRY(try_kernel());
     hone_cublaslt library;
     HONE_TRY(hone_cuda_libraries(&library));

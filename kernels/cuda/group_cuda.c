@@ -75,13 +75,14 @@ static hone_status settle(ncclResult_t result, const char *doing, double end) {
     return result == ncclSuccess ? HONE_OK : fail(result, doing);
 }
 
-hone_status hone_cuda_finish(cudaStream_t stream) {
-    static const char doing[] = "a computation failed";
-    if (!group.comm) return hone_cuda_check(cudaStreamSynchronize(stream), doing);
+static const char failed[] = "a computation failed";
+
+/* Asks again and again whether the stream, or else the event, is done. */
+static hone_status poll(cudaStream_t stream, cudaEvent_t event) {
     double asked = 0;
     for (;;) {
-        cudaError_t error = cudaStreamQuery(stream);
-        if (error != cudaErrorNotReady) return hone_cuda_check(error, doing);
+        cudaError_t error = stream ? cudaStreamQuery(stream) : cudaEventQuery(event);
+        if (error != cudaErrorNotReady) return hone_cuda_check(error, failed);
         if (hone_seconds() - asked > ask_seconds) {
             ncclResult_t result = ncclSuccess;
             ncclResult_t answer = group.nccl.get_async_error(group.comm, &result);
@@ -92,6 +93,16 @@ hone_status hone_cuda_finish(cudaStream_t stream) {
         }
         sleep_a_little();
     }
+}
+
+hone_status hone_cuda_finish(cudaStream_t stream) {
+    if (group.comm) return poll(stream, NULL);
+    return hone_cuda_check(cudaStreamSynchronize(stream), failed);
+}
+
+hone_status hone_cuda_await(cudaEvent_t event) {
+    if (group.comm) return poll(NULL, event);
+    return hone_cuda_check(cudaEventSynchronize(event), failed);
 }
 
 /* --- Sums --- */

@@ -17,24 +17,24 @@ template <typename Value> __global__ void sum_parts(int64_t n, Value value) {
     if (threadIdx.x == 0) parts[blockIdx.x] = sum;
 }
 
-__global__ static void sum_of_parts(double *out) {
+__global__ static void sum_of_parts(double *out, bool adds) {
     double sum = 0.0;
     for (int i = (int)threadIdx.x; i < PARTS; i += BLOCK) sum += parts[i];
     sum = block_sum(sum);
-    if (threadIdx.x == 0) *out = sum;
+    if (threadIdx.x == 0) *out = adds ? *out + sum : sum;
 }
 
-template <typename Value> static void launch_sum(double *out, int64_t n, Value value) {
+template <typename Value> static void launch_sum(double *out, int64_t n, bool adds, Value value) {
     HONE_LAUNCH(sum_parts<Value>, PARTS, BLOCK, n, value);
-    HONE_LAUNCH(sum_of_parts, 1, BLOCK, out);
+    HONE_LAUNCH(sum_of_parts, 1, BLOCK, out, adds);
 }
 
 void hone_sum_cuda(double *out, const float *x, int64_t n) {
-    launch_sum(out, n, [=] __device__(int64_t i) { return (double)x[i]; });
+    launch_sum(out, n, true, [=] __device__(int64_t i) { return (double)x[i]; });
 }
 
 void hone_sum_squares_cuda(double *out, const float *x, int64_t n) {
-    launch_sum(out, n, [=] __device__(int64_t i) { return (double)x[i] * (double)x[i]; });
+    launch_sum(out, n, false, [=] __device__(int64_t i) { return (double)x[i] * (double)x[i]; });
 }
 
 void hone_adamw_cuda(float *p, const float *grad, float *m, float *v, int64_t n,

@@ -11,10 +11,15 @@
 /* Where all work of the process is queued, in order. */
 cudaStream_t hone_cuda_stream(void);
 
-/* HONE_OK, or the failure of `doing`, in words: "cannot make a stream". */
+/* The error of a call of the runtime, with what it was for ("cannot make a stream") and what can be done. */
 HONE_MUST_USE hone_status hone_cuda_check(cudaError_t error, const char *doing);
 
-/* Returns when the stream has done its work. In a group it also returns when another process is lost (kernels/group.h). */
+/* Return when a stream, or what came before an event, is done. In a group also when another process is lost
+ * (kernels/group.h). */
 HONE_MUST_USE hone_status hone_cuda_finish(cudaStream_t stream);
+HONE_MUST_USE hone_status hone_cuda_await(cudaEvent_t event);
+
+/* The first failure of what was queued so far to be started. */
+HONE_MUST_USE hone_status hone_cuda_launches_status(void);
 
 #endif

@@ -11,15 +11,21 @@ static double log_sum_exp(const hone_real *x, int64_t n) {
 }
 
 void hone_cross_entropy_ref(hone_real *loss, hone_real *logits, const int32_t *targets, int64_t n,
-                            int64_t vocabulary, double weight, double softcap, bool backward) {
+                            int64_t vocabulary, const double *weight, double softcap,
+                            bool backward) {
     for (int64_t i = 0; i < n; i++) {
         hone_real *row = logits + i * vocabulary;
+        if (targets[i] < 0) {
+            loss[i] = 0;
+            hone_zero_ref(row, vocabulary);
+            continue;
+        }
         hone_softcap_fwd_ref(row, row, vocabulary, softcap);
         double lse = log_sum_exp(row, vocabulary);
         loss[i] = (hone_real)(lse - (double)row[targets[i]]);
         for (int64_t t = 0; backward && t < vocabulary; t++) {
             double onehot = t == targets[i] ? 1.0 : 0.0;
-            double dz = weight * (exp((double)row[t] - lse) - onehot);
+            double dz = *weight * (exp((double)row[t] - lse) - onehot);
             row[t] = (hone_real)(dz * hone_capped_slope((double)row[t], softcap));
         }
     }

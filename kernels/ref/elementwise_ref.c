@@ -56,7 +56,7 @@ void hone_scatter_rows_ref(hone_real *y, const hone_real *x, const int32_t *rows
 void hone_sum_ref(double *out, const hone_real *x, int64_t n) {
     double sum = 0.0;
     for (int64_t i = 0; i < n; i++) sum += (double)x[i];
-    *out = sum;
+    *out += sum;
 }
 
 void hone_sum_squares_ref(double *out, const hone_real *x, int64_t n) {

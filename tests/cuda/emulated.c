@@ -7,6 +7,7 @@
 #include "kernels/cuda/products.h"
 #include "kernels/device.h"
 #include "tests/cuda/fake_cublaslt.h"
+#include "tests/cuda/fake_cudart.h"
 #include "tests/cuda/fake_cudnn.h"
 #include "tests/cuda/fake_nccl.h"
 
@@ -34,6 +35,7 @@ hone_status hone_cuda_cudnn(hone_cudnn *out) {
 
 const hone_kernels *hone_kernels_emulated(void) {
     static hone_device device;
+    fake_cudart_settings.at_once = true;
     if (!device.kernels && hone_device_open_cuda(&device, 0) != HONE_OK) {
         fprintf(stderr, "%s\n", hone_fail_message());
         abort();

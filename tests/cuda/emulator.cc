@@ -120,7 +120,7 @@ static struct {
 static std::deque<fibre> fibres;     /* all there are */
 static std::vector<fibre *> resting; /* those that run no thread */
 static uint64_t seed = 1;
-static hooks around;
+static void (*queue)(std::function<void()> launch);
 static bool fault_expected;
 static char fault[512];
 
@@ -385,8 +385,8 @@ static void run_block() {
     }
 }
 
-void set_hooks(hooks value) {
-    around = value;
+void set_queue(void (*value)(std::function<void()> launch)) {
+    queue = value;
 }
 
 static void run_grid(dim3 grid, dim3 block, size_t shared_bytes,
@@ -414,9 +414,11 @@ static void run_grid(dim3 grid, dim3 block, size_t shared_bytes,
 }
 
 void launch(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()> &body) {
-    if (around.begin && !around.begin()) return;
-    run_grid(grid, block, shared_bytes, body);
-    if (around.end) around.end();
+    if (queue) {
+        queue([=] { run_grid(grid, block, shared_bytes, body); });
+    } else {
+        run_grid(grid, block, shared_bytes, body);
+    }
 }
 
 const char *fault_of(const std::function<void()> &launches) {

@@ -46,12 +46,16 @@ void set_seed(uint64_t seed);
  * program, or the launch where one is expected. */
 void launch(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()> &body);
 
-/* Is asked before a launch whether it runs, and called after one that ran. */
-struct hooks {
-    bool (*begin)();
-    void (*end)();
-};
-void set_hooks(hooks around);
+/* Gets every launch from now on, to run it at once, later, or several times. */
+void set_queue(void (*queue)(std::function<void()> launch));
+
+/* A kernel's arguments are those of the moment when it is launched. */
+template <typename... Parameters>
+auto launcher(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes) {
+    return [=](Parameters... arguments) {
+        launch(grid, block, shared_bytes, [=] { kernel(arguments...); });
+    };
+}
 
 /* Runs `launches`, and gives the message of the first fault in them, or "". */
 const char *fault_of(const std::function<void()> &launches);
@@ -239,6 +243,6 @@ inline float rounded_product(float a, float b) {
 #define HONE_SHARED_GIVEN(type, name)                                                              \
     emulator::shared_pointer<type> name(emulator::launch_shared_memory(HONE_SITE, sizeof(type)), 0)
 #define HONE_LAUNCH_SHARED(kernel, grid, block, bytes, ...)                                        \
-    emulator::launch(grid, block, bytes, [&] { kernel(__VA_ARGS__); })
+    emulator::launcher(kernel, grid, block, bytes)(__VA_ARGS__)
 
 #endif

@@ -6,8 +6,10 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/dtype.h"
 #include "kernels/precision.h"
-#include "tests/cuda/fake_cudart.h"
+#include "tests/cuda/fake_parts.h"
+#include "tests/cuda/fake_stream.h"
 
 enum { DEFAULT_ALIGNMENT = 256, WORKSPACE_ALIGNMENT = 256, SCRATCHED = 4096 };
 
@@ -433,8 +435,22 @@ static double dot(const double *a, const double *b, int64_t k) {
     return sum;
 }
 
-static cublasStatus_t multiply(const problem *p, const void *const at[OPERANDS], float *d,
-                               double alpha, double beta) {
+/* What is queued of a call. */
+typedef struct product {
+    problem p;
+    const void *at[OPERANDS];
+    float *d;
+    void *workspace;
+    size_t bytes; /* of it, that the algorithm writes to */
+    double alpha, beta;
+} product;
+
+static void multiply(void *context) {
+    const product *call = context;
+    const problem *p = &call->p;
+    const void *const *at = call->at;
+    double alpha = call->alpha, beta = call->beta;
+    scratch(call->workspace, call->bytes);
     bool tf32 = p->compute == CUBLAS_COMPUTE_32F_FAST_TF32;
     double *a = vectors_new(at[A], &p->of[A], p->trans_a, p->m, p->k, tf32);
     double *b = vectors_new(at[B], &p->of[B], !p->trans_b, p->n, p->k, tf32);
@@ -442,13 +458,12 @@ static cublasStatus_t multiply(const problem *p, const void *const at[OPERANDS],
         for (int64_t i = 0; i < p->m; i++) {
             double sum = alpha * dot(a + i * p->k, b + j * p->k, p->k);
             if (beta != 0) sum += beta * element(at[C], &p->of[C], i, j);
-            d[j * p->of[D].stride + i] = (float)sum;
+            call->d[j * p->of[D].stride + i] = (float)sum;
         }
     }
-    bool made = a && b;
+    if (!a || !b) fake_die("no memory");
     hone_free(a);
     hone_free(b);
-    return made ? CUBLAS_STATUS_SUCCESS : refuse(CUBLAS_STATUS_ALLOC_FAILED, "no memory");
 }
 
 static cublasStatus_t check_scalars(cublasLtMatmulDesc_t desc, const void *alpha,
@@ -481,13 +496,18 @@ static cublasStatus_t matmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc,
     TRY(check_workspace(choice, &p, at, workspace, bytes));
     state.stream = stream;
     state.matmuls++;
-    if (!fake_cudart_launch_begin())
+    product *made = hone_alloc(1, sizeof *made);
+    if (!made) return refuse(CUBLAS_STATUS_ALLOC_FAILED, "no memory");
+    *made = (product){p,
+                      {a, b, c, d},
+                      d,
+                      workspace,
+                      choice->choice.bytes,
+                      (double)*(const float *)alpha,
+                      (double)*(const float *)beta};
+    if (fake_stream_launch(stream, (fake_work){multiply, hone_free, made}) != cudaSuccess)
         return refuse(CUBLAS_STATUS_EXECUTION_FAILED, "nothing is launched any more");
-    scratch(workspace, choice->choice.bytes);
-    cublasStatus_t status =
-        multiply(&p, at, d, (double)*(const float *)alpha, (double)*(const float *)beta);
-    fake_cudart_launch_end();
-    return status;
+    return CUBLAS_STATUS_SUCCESS;
 }
 
 hone_cublaslt fake_cublaslt_functions(void) {

@@ -13,7 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "tests/cuda/fake_cudart.h"
+#include "tests/cuda/fake_parts.h"
+#include "tests/cuda/fake_stream.h"
 
 enum { MOST = 8, CHUNK = 1 << 14, PENDING = 64, VERSION = 22809 };
 
@@ -33,24 +34,26 @@ typedef struct shared {
     unsigned char parts[MOST][CHUNK]; /* of the numbers that are summed now */
 } shared;
 
-typedef struct pending {
-    request what;
-    const void *send;
-    void *recv;
-    void *before; /* what lay at `send` when it was asked for */
-    cudaStream_t stream;
-} pending;
-
 struct ncclComm {
     shared *with;
     int rank, size;
     bool complete, ended;
+    bool aborted; /* what is left of it is that others hold it */
     ncclResult_t error;
-    pending queue[PENDING];
-    int first, count; /* of the queue */
-    int sums, meetings;
+    int asked, made; /* sums */
+    int meetings;
+    int holders;
     char path[64];
 };
+
+/* A sum in a stream: the n-th, from 1. */
+typedef struct sum {
+    ncclComm_t comm;
+    request what;
+    const void *send;
+    void *recv;
+    int n;
+} sum;
 
 static ncclComm_t present; /* the process's only one */
 static char complaint[256];
@@ -146,81 +149,63 @@ static void add(void *to, const void *from, size_t bytes, int type) {
     }
 }
 
-static bool sum_chunk(ncclComm_t comm, const pending *p, size_t at, size_t bytes) {
+static bool sum_chunk(const sum *s, size_t at, size_t bytes) {
     _Alignas(8) unsigned char total[CHUNK];
+    ncclComm_t comm = s->comm;
     shared *with = comm->with;
-    memcpy(with->parts[comm->rank], (unsigned char *)p->before + at, bytes);
+    fake_peek(with->parts[comm->rank], (const unsigned char *)s->send + at, bytes);
     if (!meet(comm)) return false;
     memcpy(total, with->parts[0], bytes);
-    for (int r = 1; r < comm->size; r++) add(total, with->parts[r], bytes, p->what.type);
-    fake_cudart_poke((unsigned char *)p->recv + at, total, bytes);
+    for (int r = 1; r < comm->size; r++) add(total, with->parts[r], bytes, s->what.type);
+    fake_poke((unsigned char *)s->recv + at, total, bytes);
     return meet(comm);
 }
 
-static void check_unchanged(const pending *p, size_t bytes) {
-    void *now = malloc(bytes);
-    if (!now) die("out of memory");
-    fake_cudart_peek(now, p->send, bytes);
-    if (memcmp(now, p->before, bytes) != 0) die("numbers changed while they were on their way");
-    free(now);
-}
-
-static ncclResult_t make_sum(ncclComm_t comm, const pending *p) {
-    int n = comm->sums - comm->count;
+static ncclResult_t make_sum(const sum *s) {
+    ncclComm_t comm = s->comm;
     for (int r = 0; r < comm->size; r++) {
-        request other = comm->with->requests[r][n % PENDING];
-        if (other.count != p->what.count || other.type != p->what.type)
+        request other = comm->with->requests[r][s->n % PENDING];
+        if (other.count != s->what.count || other.type != s->what.type)
             return refuse(ncclInvalidUsage, "rank %d sums %lld of type %d, rank %d %lld of type %d",
                           r, (long long)other.count, other.type, comm->rank,
-                          (long long)p->what.count, p->what.type);
+                          (long long)s->what.count, s->what.type);
     }
-    size_t bytes = (size_t)p->what.count * size_of(p->what.type);
-    check_unchanged(p, bytes);
+    size_t bytes = (size_t)s->what.count * size_of(s->what.type);
     for (size_t at = 0; at < bytes; at += CHUNK) {
-        if (!sum_chunk(comm, p, at, bytes - at < CHUNK ? bytes - at : CHUNK))
+        if (!sum_chunk(s, at, bytes - at < CHUNK ? bytes - at : CHUNK))
             return refuse(ncclRemoteError, "a rank has ended");
     }
     return ncclSuccess;
 }
 
-static void drop_all(ncclComm_t comm) {
-    for (; comm->count > 0; comm->count--, comm->first++)
-        free(comm->queue[comm->first % PENDING].before);
+/* Once all have asked for it. After an error the stream hangs, until the communicator is aborted. */
+static fake_progress attempt_sum(void *context) {
+    sum *s = context;
+    ncclComm_t comm = s->comm;
+    if (comm->aborted) return FAKE_DONE;
+    if (comm->error == ncclSuccess && !all_have(comm, comm->with->asked, s->n)) {
+        if (!any_ended(comm) || all_have(comm, comm->with->asked, s->n)) return FAKE_LATER;
+        comm->error = refuse(ncclRemoteError, "a rank has ended");
+    }
+    if (comm->error == ncclSuccess) comm->error = make_sum(s);
+    if (comm->error != ncclSuccess) return FAKE_NEVER;
+    comm->made = s->n;
+    return FAKE_DONE;
 }
 
-/* Makes the first sum that waits, when all have asked for it. False when they have not. */
-static bool make_first(ncclComm_t comm) {
-    int n = comm->sums - comm->count + 1;
-    if (!all_have(comm, comm->with->asked, n)) {
-        if (any_ended(comm) && !all_have(comm, comm->with->asked, n))
-            comm->error = refuse(ncclRemoteError, "a rank has ended");
-        return false;
-    }
-    pending *p = &comm->queue[comm->first % PENDING];
-    comm->error = make_sum(comm, p);
-    if (comm->error != ncclSuccess) return false;
-    free(p->before);
-    comm->first++;
-    comm->count--;
-    return true;
+static void let_go(ncclComm_t comm) {
+    if (--comm->holders == 0) free(comm);
 }
 
-/* Whether the stream has nothing left to do; with `wait` once that can be said. After an error it never has. */
-static bool settle(cudaStream_t stream, bool wait) {
-    ncclComm_t comm = present;
-    if (!comm || comm->count == 0 || comm->queue[comm->first % PENDING].stream != stream)
-        return true;
-    while (comm->count > 0 && comm->error == ncclSuccess) {
-        if (make_first(comm)) continue;
-        if (!wait || comm->error != ncclSuccess) return false;
-        nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
-    }
-    return comm->count == 0;
+static void drop_sum(void *context) {
+    sum *s = context;
+    let_go(s->comm);
+    free(s);
 }
 
 static ncclResult_t check_buffers(const void *send, const void *recv, size_t bytes) {
     if (!send || !recv) return refuse(ncclInvalidArgument, "a buffer is NULL");
-    if (!fake_cudart_holds(send, bytes) || !fake_cudart_holds(recv, bytes))
+    if (!fake_holds(send, bytes) || !fake_holds(recv, bytes))
         return refuse(ncclInvalidArgument, "a buffer is not in one piece of device memory");
     const unsigned char *a = send, *b = recv;
     if (a != b && a < b + bytes && b < a + bytes)
@@ -245,16 +230,16 @@ static ncclResult_t all_reduce(const void *send, void *recv, size_t count, ncclD
     size_t bytes = count * size_of(type);
     result = check_buffers(send, recv, bytes);
     if (result != ncclSuccess) return result;
-    if (!fake_cudart_is_ordered(stream, send)) die("numbers are sent before they are made");
-    if (comm->count == PENDING) die("too many sums at once");
-    pending *p = &comm->queue[(comm->first + comm->count++) % PENDING];
-    *p = (pending){{(int64_t)count, (int)type}, send, recv, malloc(bytes + 1), stream};
-    if (!p->before) die("out of memory");
-    fake_cudart_peek(p->before, send, bytes);
-    comm->with->requests[comm->rank][comm->sums % PENDING] = p->what;
-    sums = ++comm->sums;
-    if (is_to_fail(comm->rank, comm->sums)) comm->error = refuse(ncclSystemError, "as told");
-    atomic_store(&comm->with->asked[comm->rank], comm->sums);
+    if (comm->asked - comm->made == PENDING) die("too many sums at once");
+    sum *s = malloc(sizeof *s);
+    if (!s) die("out of memory");
+    *s = (sum){comm, {(int64_t)count, (int)type}, send, recv, ++comm->asked};
+    comm->holders++;
+    comm->with->requests[comm->rank][s->n % PENDING] = s->what;
+    sums = s->n;
+    if (is_to_fail(comm->rank, s->n)) comm->error = refuse(ncclSystemError, "as told");
+    atomic_store(&comm->with->asked[comm->rank], s->n);
+    if (fake_stream_attempt(stream, attempt_sum, drop_sum, s) != cudaSuccess) die("no stream");
     return ncclInProgress;
 }
 
@@ -320,7 +305,7 @@ static ncclResult_t init_rank(ncclComm_t *out, int size, ncclUniqueId id, int ra
         return refuse(ncclInternalError, "no such id, or the rank is taken");
     }
     if (is_to_fail(rank, 0)) comm->error = refuse(ncclSystemError, "as told");
-    fake_cudart_settle = settle;
+    comm->holders = 1;
     *out = present = comm;
     return ncclInProgress;
 }
@@ -338,27 +323,25 @@ static ncclResult_t get_async_error(ncclComm_t comm, ncclResult_t *out) {
 
 static void end(ncclComm_t comm) {
     if (comm->rank == 0) (void)shm_unlink(comm->path);
-    drop_all(comm);
     atomic_store(&comm->with->gone[comm->rank], 1);
     pthread_mutex_unlock(&comm->with->alive[comm->rank]);
     munmap(comm->with, sizeof *comm->with);
     present = NULL;
-    free(comm);
+    comm->aborted = true;
+    let_go(comm);
 }
 
 static ncclResult_t finalize(ncclComm_t comm) {
     ncclResult_t result = check_comm(comm);
     if (result != ncclSuccess) return result;
-    while (comm->count > 0 && comm->error == ncclSuccess) {
-        if (!make_first(comm)) nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
-    }
+    if (comm->made < comm->asked) fake_stream_finish();
     comm->ended = comm->error == ncclSuccess;
     return comm->error;
 }
 
 static ncclResult_t destroy(ncclComm_t comm) {
     if (!comm || comm != present) return refuse(ncclInvalidArgument, "no communicator");
-    if (comm->count > 0) die("a communicator is destroyed that has work to do");
+    if (comm->made < comm->asked) die("a communicator is destroyed that has work to do");
     end(comm);
     return ncclSuccess;
 }

@@ -1,6 +1,6 @@
 /*
  * NCCL between processes without a GPU, for tests: the functions that hone calls, over shared memory that the unique id names.
- * Sums are taken in the order of ranks, in f32 or f64. Calls do not block: a sum is made when its stream is waited for, once
+ * Sums are taken in the order of ranks, in f32 or f64. Calls do not block: a sum is work of its stream (fake_stream.h), made once
  * all ranks have asked for it. What the library does not promise to do is refused:
  *
  *     communicators   NULL, ended, aborted, or not complete yet; a rank that another process has
@@ -9,8 +9,7 @@
  *     types and sums  other than f32 and f64, and ncclSum
  *     ranks           that ask for sums of another size or type than the others: an asynchronous error of all
  *
- * and what would be wrong unseen ends the program: numbers that are sent before the work that makes them is ordered before it,
- * or that change while they are on their way. A process that ends is a remote error for the others.
+ * A process that ends is a remote error for the others; the stream of a sum that fails hangs until its communicator is aborted.
  *
  * Environment: FAKE_NCCL_FAIL=R:N has rank R fail at its N-th sum (0: when it joins); with FAKE_NCCL_DEAF=1 nobody finds out
  * that a process has ended, as between GPUs that write into each other's memory.

@@ -112,7 +112,6 @@ static void open_step(step *s, int argc, char **argv) {
     int64_t longest = read_samples(&s->host, argv[3]);
     must(hone_device_batch_new(&s->batch, &s->device, s->host.tokens, longest));
     must(hone_device_batch_load(&s->batch, &s->host));
-    s->batch.loss.weight = 1 / (double)s->host.rows;
     must(hone_model_rope(s->model, longest));
     s->forward = (hone_forward){
         .model = s->model,
@@ -153,6 +152,7 @@ static void run_loss(step *s) {
     if (s->params) {
         must(hone_device_zero(&s->device, s->params->grads.base, s->params->grads.bytes));
     }
+    must(hone_device_batch_begin(&s->batch, 1 / (double)s->host.rows));
     hone_tape_begin(s->tape);
     must(hone_transformer_loss(s->tape, &s->forward, &s->batch.loss));
     if (s->params) must(hone_tape_backward(s->tape));

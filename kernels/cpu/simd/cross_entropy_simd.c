@@ -3,6 +3,7 @@
  * sum, put together in order: many rows are shared out by rows, few by chunks, with the same bits.
  */
 #include <math.h>
+#include <string.h>
 
 #include "base/parallel.h"
 #include "kernels/cpu/simd/curves.h"
@@ -100,12 +101,21 @@ static void row_end(const entropy_call *call, int64_t i, softmax_total total, fl
         (float)(call->weight * (1.0 - part * part));
 }
 
+/* Whether nothing is predicted there, which then is done. */
+static bool row_is_empty(const entropy_call *call, int64_t i) {
+    if (call->targets[i] >= 0) return false;
+    call->loss[i] = 0.0f;
+    memset(call->logits + i * call->vocabulary, 0, (size_t)call->vocabulary * sizeof(float));
+    return true;
+}
+
 static void rows_whole(void *context, int64_t begin, int64_t end, int thread) {
     (void)thread;
     const entropy_call *call = context;
     float largest[MOST_CHUNKS];
     double total[MOST_CHUNKS];
     for (int64_t i = begin; i < end; i++) {
+        if (row_is_empty(call, i)) continue;
         float *row = call->logits + i * call->vocabulary;
         for (int64_t c = 0; c < call->chunks; c++) chunk_fwd(call, row, c, largest, total);
         float target = row[call->targets[i]];
@@ -129,6 +139,7 @@ static void chunks_bwd(void *context, int64_t begin, int64_t end, int thread) {
 }
 
 static void row_shared(entropy_call *call, int64_t i) {
+    if (row_is_empty(call, i)) return;
     call->row = call->logits + i * call->vocabulary;
     hone_parallel_for(call->chunks, 2, chunks_sum, call);
     float target = call->row[call->targets[i]];
@@ -138,13 +149,13 @@ static void row_shared(entropy_call *call, int64_t i) {
 }
 
 void HONE_SIMD(hone_cross_entropy)(float *loss, float *logits, const int32_t *targets, int64_t n,
-                                   int64_t vocabulary, double weight, double softcap,
+                                   int64_t vocabulary, const double *weight, double softcap,
                                    bool backward) {
     entropy_call call = {.loss = loss,
                          .logits = logits,
                          .targets = targets,
                          .vocabulary = vocabulary,
-                         .weight = weight,
+                         .weight = backward ? *weight : 0,
                          .softcap = softcap,
                          .backward = backward};
     int64_t chunk = (vocabulary + MOST_CHUNKS - 1) / MOST_CHUNKS;

@@ -100,7 +100,7 @@ void HONE_SIMD(hone_scatter_rows)(float *y, const float *x, const int32_t *rows,
                                   int64_t width);
 
 void HONE_SIMD(hone_cross_entropy)(float *loss, float *logits, const int32_t *targets, int64_t n,
-                                   int64_t vocabulary, double weight, double softcap,
+                                   int64_t vocabulary, const double *weight, double softcap,
                                    bool backward);
 
 void HONE_SIMD(hone_dropout)(float *y, const float *x, hone_dropout draw, int64_t tokens,

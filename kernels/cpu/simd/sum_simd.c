@@ -54,7 +54,7 @@ static double sum_over(const float *x, int64_t n, hone_range_fn pieces) {
 }
 
 void HONE_SIMD(hone_sum)(double *out, const float *x, int64_t n) {
-    *out = sum_over(x, n, pieces_plain);
+    *out += sum_over(x, n, pieces_plain);
 }
 
 void HONE_SIMD(hone_sum_squares)(double *out, const float *x, int64_t n) {

@@ -1,0 +1,32 @@
+/*
+ * Streams, events and graphs of the fake CUDA runtime. Work runs as late as CUDA allows: not before the host waits for it,
+ * so that what host and device do at the same time in the wrong order shows. (With fake_cudart.at_once it runs when it is
+ * queued.) What may not be done while a stream is captured ends the capture with CUDA's errors.
+ */
+#ifndef HONE_TESTS_CUDA_FAKE_STREAM_H
+#define HONE_TESTS_CUDA_FAKE_STREAM_H
+
+#include <cuda_runtime_api.h>
+#include <stdbool.h>
+
+#include "tests/cuda/fake_work.h"
+
+/* Queues a kernel, or what stands for one: it runs with the fence open. Takes the work over in any case. */
+cudaError_t fake_stream_launch(cudaStream_t stream, fake_work work);
+
+/* The same of other work, which sees to the fence itself. */
+cudaError_t fake_stream_queue(cudaStream_t stream, fake_work work);
+
+/* The same of work of other processes too: `attempt` is called until it says FAKE_DONE. */
+typedef enum fake_progress { FAKE_DONE, FAKE_LATER, FAKE_NEVER } fake_progress;
+cudaError_t fake_stream_attempt(cudaStream_t stream, fake_progress (*attempt)(void *context),
+                                void (*drop)(void *context), void *context);
+
+/* Runs what is queued anywhere; what the host does by that is to wait. */
+void fake_stream_finish(void);
+
+/* Whether the stream is captured. A call that CUDA does not permit then spoils the capture: false if it has. */
+bool fake_stream_captures(cudaStream_t stream);
+bool fake_stream_permits(void);
+
+#endif
