@@ -26,7 +26,7 @@ void hone_product_bwd(const hone_kernels *kernels, hone_real *dx, const hone_rea
                       const hone_tensor *w, const hone_low_rank *low, int64_t tokens,
                       hone_real beta, void *workspace);
 
-/* "tf32", "bf16" or "int8"; NULL in f32. */
+/* "tf32", "bf16", "fp8" or "int8"; NULL in f32. */
 const char *hone_product_mode(const hone_tensor *w);
 /* Bytes that a product reads: of the weight, and of the other side. */
 double hone_product_weight_bytes(const hone_tensor *w);

@@ -100,7 +100,7 @@ static hone_status run(int argc, char **argv) {
          .unit = hone_device_choices, .shown = "auto", .text = "where the numbers are computed"},
         {"compute", HONE_FLAG_CHOICE, &s.compute, .words = hone_compute_names + HONE_COMPUTE_F32,
          .shown = "f32",
-         .text = "f32, tf32, bf16 or int8: precision of the products with frozen weights"},
+         .text = "f32, tf32, bf16, fp8 or int8: precision of the products with frozen weights"},
         {"threads", HONE_FLAG_INT, &s.threads, .unit = "N", .maximum = 4096,
          .text = "threads; 0: OMP_NUM_THREADS, else every core"},
         {"json", HONE_FLAG_SWITCH, &s.json, .text = "print one JSON object"},

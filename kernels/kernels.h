@@ -126,8 +126,8 @@ typedef struct hone_kernels {
                        hone_real beta, void *workspace);
     size_t (*linear_workspace)(hone_dtype type, int64_t in, int64_t out, int64_t rank);
 
-    /* As linear_fwd and linear_bwd, of w and the other side rounded to a precision below f32, to nearest even. Elements below the
-     * smallest normal number may count as zero; a NaN stays one. `low` is not rounded by a processor, and as in TF32 by a GPU.
+    /* As linear_fwd and linear_bwd, of w and the other side rounded to a precision below f32, to nearest even (hone_precision_of). Elements
+     * below the smallest normal number may count as zero; a NaN stays one. `low` is not rounded by a processor, and as in TF32 by a GPU.
      * `workspace` has reduced_workspace() bytes for that pass. */
     void (*reduced_fwd)(hone_real *y, const hone_real *x, const void *w, hone_dtype type,
                         hone_precision precision, const hone_low_rank *low, int64_t tokens,

@@ -309,6 +309,11 @@ void hone_model_close(hone_model *model) {
 
 static hone_status check_precision(const hone_device *device, hone_precision precision) {
     if (hone_precisions_have(device->kernels->precisions, precision)) return HONE_OK;
+    if (device->kind == HONE_DEVICE_CUDA)
+        return hone_fail(HONE_ERR_UNSUPPORTED,
+                         "this GPU takes no products in %s, as those of compute capability 8.9 and "
+                         "later do (RTX 40, L4, H100): use --compute bf16 or int8",
+                         hone_precision_name(precision));
     return hone_fail(
         HONE_ERR_UNSUPPORTED,
         "the processor takes no products in %s, which GPUs do: use --device cuda where "

@@ -192,6 +192,40 @@ static void tf32_of_bf16(call *c) {
     c->a_layout = layout_of(CUDA_R_16BF, M, K, A_STRIDE);
     c->b_layout = layout_of(CUDA_R_16BF, K, N, K);
 }
+/* A product of 16 rows, columns and terms in fp8, as it should be. */
+enum { WIDE = 16 };
+static void set_fp8(call *c) {
+    set_operation(c, CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
+    c->a_layout = layout_of(CUDA_R_8F_E4M3, WIDE, WIDE, WIDE);
+    c->b_layout = layout_of(CUDA_R_8F_E5M2, WIDE, WIDE, WIDE);
+    c->c_layout = c->d_layout = layout_of(CUDA_R_32F, WIDE, WIDE, WIDE);
+}
+static void fp8_by_rows(call *c) {
+    set_fp8(c);
+    set_operation(c, CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_N);
+}
+static void fp8_gradients_both(call *c) {
+    set_fp8(c);
+    c->a_layout = layout_of(CUDA_R_8F_E5M2, WIDE, WIDE, WIDE);
+}
+static void fp8_of_odd_terms(call *c) {
+    set_fp8(c);
+    c->a_layout = layout_of(CUDA_R_8F_E4M3, WIDE - 1, WIDE, WIDE);
+    c->b_layout = layout_of(CUDA_R_8F_E5M2, WIDE - 1, WIDE, WIDE);
+}
+static void fp8_with_odd_strides(call *c) {
+    set_fp8(c);
+    c->b_layout = layout_of(CUDA_R_8F_E5M2, WIDE, WIDE, WIDE + 1);
+}
+static void fp8_at_any_address(call *c) {
+    set_fp8(c);
+    set_alignment(c, 8);
+}
+static void scale_of_f32(call *c) {
+    static const float one = 1, *scale = &one;
+    ck_assert(fake.desc_set(c->desc, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, &scale, sizeof scale) ==
+              CUBLAS_STATUS_SUCCESS);
+}
 static void other_compute(call *c) {
     set_types(c, CUBLAS_COMPUTE_32F_FAST_TF32, CUDA_R_32F);
 }
@@ -288,6 +322,12 @@ static const mistake mistakes[] = {
     {bf16_output, false, CUBLAS_STATUS_NOT_SUPPORTED, "operands of types"},
     {fast_bf16, false, CUBLAS_STATUS_NOT_SUPPORTED, "compute type"},
     {tf32_of_bf16, false, CUBLAS_STATUS_NOT_SUPPORTED, "operands of types"},
+    {fp8_by_rows, false, CUBLAS_STATUS_NOT_SUPPORTED, "fp8 with A not transposed"},
+    {fp8_gradients_both, false, CUBLAS_STATUS_NOT_SUPPORTED, "operands of types 29, 29"},
+    {fp8_of_odd_terms, false, CUBLAS_STATUS_NOT_SUPPORTED, "fp8 of 16 rows and 15 terms"},
+    {fp8_with_odd_strides, false, CUBLAS_STATUS_NOT_SUPPORTED, "fp8 with columns 16, 17 and 16"},
+    {fp8_at_any_address, false, CUBLAS_STATUS_NOT_SUPPORTED, "fp8 with A aligned to 8 bytes"},
+    {scale_of_f32, false, CUBLAS_STATUS_INVALID_VALUE, "a scale of what is not fp8"},
     {other_compute, true, CUBLAS_STATUS_INVALID_VALUE, "chosen for another product"},
     {double_scale, false, CUBLAS_STATUS_NOT_SUPPORTED, "compute type"},
     {half_an_element, false, CUBLAS_STATUS_NOT_SUPPORTED, "elements of A that are not aligned"},
@@ -372,7 +412,7 @@ typedef struct operands {
     hone_low_rank low;
 } operands;
 
-enum { TOKENS = 9, IN = 64, OUT = 130, RANK = 3 };
+enum { TOKENS = 9, IN = 64, OUT = 144, RANK = 3 };
 
 static operands operands_new(hone_dtype type) {
     operands o = {
@@ -595,6 +635,30 @@ START_TEST(factors_are_rounded_where_that_is_said) {
 }
 END_TEST
 
+/* The second call by a plan has its scales elsewhere, and others. */
+START_TEST(fp8_scales_are_those_of_the_call) {
+    const hone_kernels *k = hone_kernels_emulated(), *ref = hone_kernels_ref();
+    enum { ROWS = 3, SIDE = 32 };
+    const hone_precision fp8 = HONE_PRODUCTS_FP8;
+    float x[ROWS * SIDE], w[SIDE * SIDE], y[ROWS * SIDE], expected[ROWS * SIDE];
+    size_t bytes = k->reduced_workspace(HONE_F32, fp8, ROWS, SIDE, SIDE, 0, false);
+    hone_buffer spaces[] = {workspace_new(bytes), workspace_new(bytes)};
+    int64_t created = 0;
+    for (int i = 0; i < SIDE * SIDE; i++) w[i] = (float)(i * 7 % 31) - 15;
+    for (int turn = 0; turn < 2; turn++) {
+        float size = turn ? 1e5f : 1e-5f;
+        for (int i = 0; i < ROWS * SIDE; i++) x[i] = (float)(i * 5 % 23 - 11) * size;
+        k->reduced_fwd(y, x, w, HONE_F32, fp8, NULL, ROWS, SIDE, SIDE, 0, spaces[turn].base);
+        ref->reduced_fwd(expected, x, w, HONE_F32, fp8, NULL, ROWS, SIDE, SIDE, 0, NULL);
+        expect_close(y, expected, ROWS * SIDE, 1e-6, (double)size, "fp8");
+        if (turn == 1) ck_assert_int_eq(fake_cublaslt_state()->created, created);
+        created = fake_cublaslt_state()->created;
+    }
+    ck_ok(hone_emulated_status());
+    for (int i = 0; i < 2; i++) hone_buffer_free(&spaces[i]);
+}
+END_TEST
+
 START_TEST(slab_holds_whole_blocks) {
     hone_cuda_products_sizes(1000 * 100, 0);
     ck_assert_int_eq(hone_cuda_slab_rows(5000, 1000), 64);
@@ -681,6 +745,7 @@ int main(void) {
     tcase_add_test(values, passes_without_anything_leave_what_beta_says);
     tcase_add_loop_test(values, weight_at_any_address_gives_the_same, 0, 12);
     tcase_add_loop_test(values, factors_are_rounded_where_that_is_said, 0, 2);
+    tcase_add_test(values, fp8_scales_are_those_of_the_call);
     tcase_add_test(values, slab_holds_whole_blocks);
     suite_add_tcase(suite, values);
     TCase *errors = tcase_create("errors");

@@ -115,6 +115,7 @@ static const struct {
     {"compute=int8", "compute=int8", 1e-4, 1e-3},
     {"compute=bf16", "compute=bf16", 1e-4, 4e-2}, /* LoRA's factors are in TF32 on one side */
     {"activations=bf16", "activations=bf16", 1e-4, 1e-3},
+    {"compute=fp8", "compute=f32", 0.2, 0.2},
     {"compute=tf32", "compute=f32", 5e-3, 5e-3},
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
@@ -215,6 +216,20 @@ START_TEST(run_resumed_on_another_device_is_refused) {
 }
 END_TEST
 
+START_TEST(run_in_fp8_on_an_older_device_is_refused) {
+    make_folder();
+    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    hone_train_options o = run_options(in_folder("run"), "cuda");
+    hone_train_result result;
+    set(&o, "compute=fp8");
+    fake_cudart_settings.capability = 86;
+    ck_fails(hone_train(&result, &o, false, &silent), HONE_ERR_UNSUPPORTED,
+             "this GPU takes no products in fp8");
+    hone_train_options_free(&o);
+    remove_folder();
+}
+END_TEST
+
 START_TEST(run_without_room_on_the_device_says_what_it_needs) {
     make_folder();
     ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
@@ -242,6 +257,7 @@ int main(void) {
     tcase_add_test(runs, run_on_device_is_profiled);
 #endif
     tcase_add_test(runs, run_resumed_on_another_device_is_refused);
+    tcase_add_test(runs, run_in_fp8_on_an_older_device_is_refused);
     tcase_add_test(runs, run_without_room_on_the_device_says_what_it_needs);
     suite_add_tcase(suite, runs);
     return hone_test_run(suite);

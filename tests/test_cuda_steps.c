@@ -217,10 +217,11 @@ static const way ways[] = {
     {.name = "recomputed", .recompute = HONE_RECOMPUTE_FULL, .dropout = true},
     {.name = "full", .full = true},
     {.name = "int8", .int8 = true},
-    {.name = "tf32", .precision = HONE_PRODUCTS_TF32},
     {.name = "bf16", .precision = HONE_PRODUCTS_BF16},
     {.name = "recomputed attention", .recompute = HONE_RECOMPUTE_ATTENTION},
     {.name = "full, recomputed", .full = true, .recompute = HONE_RECOMPUTE_SELECTIVE},
+    {.name = "tf32", .precision = HONE_PRODUCTS_TF32},
+    {.name = "fp8", .precision = HONE_PRODUCTS_FP8},
 };
 enum { WAYS = sizeof ways / sizeof *ways };
 

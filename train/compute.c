@@ -72,6 +72,7 @@ hone_precision hone_compute_precision(hone_compute way) {
     static const hone_precision precisions[HONE_COMPUTES] = {
         [HONE_COMPUTE_TF32] = HONE_PRODUCTS_TF32,
         [HONE_COMPUTE_BF16] = HONE_PRODUCTS_BF16,
+        [HONE_COMPUTE_FP8] = HONE_PRODUCTS_FP8,
     };
     return precisions[way];
 }
@@ -108,9 +109,11 @@ static hone_status time_one_way(double *seconds, const hone_run *run, double mos
     return HONE_OK;
 }
 
-/* Whether `auto` may take a way: not where the device has no instructions for it. */
+/* Whether `auto` may take a way: not where the device has no instructions for it; and fp8 rounds so much that it is for those
+ * who ask for it. */
 static bool is_open(const hone_run *run, hone_compute way) {
-    return hone_precisions_have(run->session.device.kernels->native, hone_compute_precision(way));
+    return way != HONE_COMPUTE_FP8 &&
+           hone_precisions_have(run->session.device.kernels->native, hone_compute_precision(way));
 }
 
 /* All ways, each in its part of the time that is left, the making of its weights included; 0 for those that there was no time

@@ -23,11 +23,12 @@ typedef enum hone_compute {
     HONE_COMPUTE_F32,
     HONE_COMPUTE_TF32,
     HONE_COMPUTE_BF16,
+    HONE_COMPUTE_FP8,
     HONE_COMPUTE_INT8,
     HONE_COMPUTES
 } hone_compute;
-extern const char
-    *const hone_compute_names[HONE_COMPUTES + 1]; /* "auto", "f32", "tf32", "bf16", "int8", NULL */
+extern const char *const
+    hone_compute_names[HONE_COMPUTES + 1]; /* "auto", "f32", "tf32", "bf16", "fp8", "int8", NULL */
 /* How activations that backward reads are kept; AUTO: the plan chooses. */
 typedef enum hone_activations {
     HONE_ACTIVATIONS_F32,

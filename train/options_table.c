@@ -8,8 +8,8 @@
 static const char *const methods[] = {"lora", NULL};
 static const char *const optimizers[] = {"adamw", NULL};
 static const char *const schedules[] = {"constant", "linear", "cosine", NULL};
-const char *const hone_compute_names[HONE_COMPUTES + 1] = {"auto", "f32",  "tf32",
-                                                           "bf16", "int8", NULL};
+const char *const hone_compute_names[HONE_COMPUTES + 1] = {"auto", "f32",  "tf32", "bf16",
+                                                           "fp8",  "int8", NULL};
 static const char *const recomputes[] = {"none", "selective", "attention", "full", "auto", NULL};
 const char *const hone_activation_names[] = {"f32", "bf16", "auto", NULL};
 static const char *const graphs[] = {"off", "auto", NULL};

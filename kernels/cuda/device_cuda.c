@@ -243,13 +243,17 @@ static hone_status choose(int index) {
 }
 
 static hone_status measure(int index) {
-    enum { BLOCK = 256 };
+    enum { BLOCK = 256, FP8_CAPABILITY = 89 };
     struct cudaDeviceProp has;
     HONE_TRY(check(cudaGetDeviceProperties(&has, index), "cannot ask what the GPU is"));
     int each = has.maxThreadsPerMultiProcessor / BLOCK;
     gpu.resident_blocks = (int64_t)has.multiProcessorCount * (each > 0 ? each : 1);
     snprintf(gpu.name, sizeof gpu.name, "cuda, %s", has.name);
     gpu.kernels.name = gpu.name;
+    if (has.major * 10 + has.minor >= FP8_CAPABILITY) {
+        gpu.kernels.precisions |= HONE_TAKES_FP8;
+        gpu.kernels.native |= HONE_TAKES_FP8;
+    }
     return HONE_OK;
 }
 

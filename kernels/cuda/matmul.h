@@ -8,14 +8,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/fp8.h"
 #include "kernels/precision.h"
 
+/* In fp8: the format of a (b is in e4m3), and where on the device the numbers lie that the product is multiplied by. */
+typedef struct hone_matmul_fp8 {
+    hone_fp8_format a_format;
+    const float *a_scale, *b_scale;
+} hone_matmul_fp8;
+
 /* c[m,n] = alpha op(a) op(b) + beta c as gemm of hone_kernels, with c and the sums in f32. Strides are in elements. a and b
- * are in bf16 for products in bf16, else in f32; for those in TF32 tensor cores round them as they read them. */
+ * are in bf16 for products in bf16, in fp8 for those in fp8, else in f32; for those in TF32 tensor cores round them as they
+ * read them. In fp8 trans_a is false and trans_b true: tensor cores take no other form before Blackwell. */
 typedef struct hone_matmul {
     hone_precision precision;
     bool trans_a, trans_b;
     int64_t m, n, k, lda, ldb, ldc;
+    const hone_matmul_fp8 *fp8; /* else NULL */
 } hone_matmul;
 
 /* Plans that are kept at most: many times those of a step. */

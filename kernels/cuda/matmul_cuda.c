@@ -16,7 +16,7 @@
 enum { BUCKETS = 256, OFFERS = 4 /* algorithms that are asked for */ };
 
 /* What an algorithm was chosen for: the shape, how the operands are aligned, the size of the workspace. */
-enum { KEY_FIELDS = 13 };
+enum { KEY_FIELDS = 14 };
 typedef struct plan_key {
     int64_t field[KEY_FIELDS];
 } plan_key;
@@ -95,6 +95,7 @@ static plan_key key_of(const float *c, const void *a, const void *b, const hone_
         alignment_of(b),
         alignment_of(c),
         (int64_t)bytes,
+        s->fp8 ? s->fp8->a_format : 0,
     }};
 }
 
@@ -127,9 +128,26 @@ static void plan_free(plan *p) {
         if (try_status_ != CUBLAS_STATUS_SUCCESS) return try_status_;                              \
     } while (0)
 
+/* Of an operand, which in fp8 has that format. */
+static cudaDataType_t type_of(const hone_matmul *s, hone_fp8_format format) {
+    if (!s->fp8) return s->precision == HONE_PRODUCTS_BF16 ? CUDA_R_16BF : CUDA_R_32F;
+    return format == HONE_E4M3 ? CUDA_R_8F_E4M3 : CUDA_R_8F_E5M2;
+}
+
+/* Where the scales of a call lie; the plan's next one may have others. */
+static cublasStatus_t set_scales(const plan *p, const hone_matmul *s) {
+    const hone_cublaslt *l = &products.library;
+    if (!s->fp8) return CUBLAS_STATUS_SUCCESS;
+    TRY(l->desc_set(p->operation, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, &s->fp8->b_scale,
+                    sizeof s->fp8->b_scale));
+    return l->desc_set(p->operation, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, &s->fp8->a_scale,
+                       sizeof s->fp8->a_scale);
+}
+
 static cublasStatus_t describe(plan *p, const hone_matmul *s) {
     const hone_cublaslt *l = &products.library;
-    cudaDataType_t type = s->precision == HONE_PRODUCTS_BF16 ? CUDA_R_16BF : CUDA_R_32F;
+    cudaDataType_t type_a = type_of(s, HONE_E4M3);
+    cudaDataType_t type_b = type_of(s, s->fp8 ? s->fp8->a_format : HONE_E4M3);
     cublasComputeType_t compute =
         s->precision == HONE_PRODUCTS_TF32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
     int32_t op_a = s->trans_b ? CUBLAS_OP_T : CUBLAS_OP_N;
@@ -138,10 +156,10 @@ static cublasStatus_t describe(plan *p, const hone_matmul *s) {
     TRY(l->desc_create(&p->operation, compute, CUDA_R_32F));
     TRY(l->desc_set(p->operation, CUBLASLT_MATMUL_DESC_TRANSA, &op_a, sizeof op_a));
     TRY(l->desc_set(p->operation, CUBLASLT_MATMUL_DESC_TRANSB, &op_b, sizeof op_b));
-    TRY(l->layout_create(&p->a, type, s->trans_b ? k : n, s->trans_b ? n : k, s->ldb));
-    TRY(l->layout_create(&p->b, type, s->trans_a ? m : k, s->trans_a ? k : m, s->lda));
+    TRY(l->layout_create(&p->a, type_a, s->trans_b ? k : n, s->trans_b ? n : k, s->ldb));
+    TRY(l->layout_create(&p->b, type_b, s->trans_a ? m : k, s->trans_a ? k : m, s->lda));
     TRY(l->layout_create(&p->c, CUDA_R_32F, n, m, s->ldc));
-    return CUBLAS_STATUS_SUCCESS;
+    return set_scales(p, s);
 }
 
 /* The alignments of hone's a, b and c are three fields of the key from here on. */
@@ -246,9 +264,11 @@ void hone_cuda_matmul(float *c, const void *a, const void *b, const hone_matmul 
     if (!p) p = plan_new(&key, s);
     if (!p) return;
     p->used = ++products.calls;
-    cublasStatus_t status =
-        products.library.matmul(products.handle, p->operation, &alpha, b, p->a, a, p->b, &beta, c,
-                                p->c, c, p->c, &p->algo, workspace, bytes, hone_cuda_stream());
+    cublasStatus_t status = set_scales(p, s);
+    if (status == CUBLAS_STATUS_SUCCESS)
+        status = products.library.matmul(products.handle, p->operation, &alpha, b, p->a, a, p->b,
+                                         &beta, c, p->c, c, p->c, &p->algo, workspace, bytes,
+                                         hone_cuda_stream());
     if (status != CUBLAS_STATUS_SUCCESS) keep_library_failure("cublasLtMatmul", status, s);
 }
 

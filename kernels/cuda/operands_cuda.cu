@@ -1,5 +1,5 @@
 /*
- * What products need beside the multiplication: operands in bf16, and outputs that get nothing added.
+ * What products need beside the multiplication: operands in bf16 and fp8, and outputs that get nothing added.
  */
 #include "kernels/cuda/device.cuh"
 
@@ -12,6 +12,74 @@ void hone_dequantize_bf16_cuda(uint16_t *y, const void *x, hone_dtype type, int6
         y[i] = hone_bf16_from_f32((float)hone_element(x, type, i));
     });
 }
+
+/* --- fp8 --- */
+
+enum { PARTS = 512, SIDE = 32, PITCH = SIDE + 1 };
+
+/* The largest magnitudes of parts of a side, on their way to the second kernel; the stream runs one such pair at a time. How
+ * many there are changes no maximum. */
+__device__ static float largest_of[PARTS];
+
+__global__ static void largest_parts(const void *x, hone_dtype type, int64_t n) {
+    float largest = 0.0f;
+    int64_t stride = (int64_t)gridDim.x * BLOCK;
+    for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < n; i += stride)
+        largest = fmaxf(largest, fabsf((float)hone_element(x, type, i)));
+    largest = block_max(largest);
+    if (threadIdx.x == 0) largest_of[blockIdx.x] = largest;
+}
+
+__global__ static void scale_of_parts(float *scale, int parts, hone_fp8_format format) {
+    float largest = 0.0f;
+    for (int i = (int)threadIdx.x; i < parts; i += BLOCK) largest = fmaxf(largest, largest_of[i]);
+    largest = block_max(largest);
+    if (threadIdx.x != 0) return;
+    scale[0] = hone_fp8_scale(largest, format);
+    scale[1] = 1.0f / scale[0];
+}
+
+void hone_scale_fp8_cuda(float scale[2], const void *x, hone_dtype type, int64_t n,
+                         hone_fp8_format format) {
+    int parts = n > 0 ? (int)blocks_for(n) : 0;
+    if (parts > PARTS) parts = PARTS;
+    if (parts > 0) HONE_LAUNCH(largest_parts, (unsigned)parts, BLOCK, x, type, n);
+    HONE_LAUNCH(scale_of_parts, 1, BLOCK, scale, parts, format);
+}
+
+void hone_quantize_fp8_cuda(uint8_t *y, const void *x, hone_dtype type, int64_t n,
+                            hone_fp8_format format, const float *scale) {
+    launch_each(n, [=] __device__(int64_t i) {
+        y[i] = hone_fp8_from_f32((float)hone_element(x, type, i) * scale[0], format);
+    });
+}
+
+/* A block turns a square: threads side by side read elements side by side, and write them so. */
+__global__ static void quantize_aside(uint8_t *y, const void *x, hone_dtype type, int64_t rows,
+                                      int64_t columns, const float *scale) {
+    HONE_SHARED(uint8_t, square, SIDE * PITCH);
+    int lane = (int)threadIdx.x % SIDE;
+    int64_t row = (int64_t)blockIdx.y * SIDE, column = (int64_t)blockIdx.x * SIDE;
+    for (int i = (int)threadIdx.x / SIDE; i < SIDE; i += BLOCK / SIDE) {
+        if (row + i >= rows || column + lane >= columns) continue;
+        float value = (float)hone_element(x, type, (row + i) * columns + column + lane) * scale[0];
+        square[i * PITCH + lane] = hone_fp8_from_f32(value, HONE_E4M3);
+    }
+    __syncthreads();
+    for (int i = (int)threadIdx.x / SIDE; i < SIDE; i += BLOCK / SIDE) {
+        if (row + lane >= rows || column + i >= columns) continue;
+        y[(column + i) * rows + row + lane] = square[lane * PITCH + i];
+    }
+}
+
+void hone_quantize_fp8_aside_cuda(uint8_t *y, const void *x, hone_dtype type, int64_t rows,
+                                  int64_t columns, const float *scale) {
+    dim3 grid((unsigned)((columns + SIDE - 1) / SIDE), (unsigned)((rows + SIDE - 1) / SIDE));
+    if (grid.x == 0 || grid.y == 0) return;
+    HONE_LAUNCH(quantize_aside, grid, BLOCK, y, x, type, rows, columns, scale);
+}
+
+/* --- Outputs --- */
 
 void hone_scale_matrix_cuda(float *c, int64_t m, int64_t n, int64_t ldc, float beta) {
     launch_each(m * n, [=] __device__(int64_t i) {

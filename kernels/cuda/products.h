@@ -1,5 +1,5 @@
 /*
- * Products of matrices on a GPU: those in f32, TF32 and bf16 by cuBLASLt, those in int8 by hone's own kernels. What each computes
+ * Products of matrices on a GPU: those in f32, TF32, bf16 and fp8 by cuBLASLt, those in int8 by hone's own kernels. What each computes
  * stands at its member of hone_kernels.
  *
  * In f32 nothing is rounded below f32. In the other precisions and in int8 tensor cores take LoRA's factors as well, in TF32. A frozen weight is used where it lies when it has the dtype of the product and
@@ -14,6 +14,7 @@
 #define HONE_KERNELS_CUDA_PRODUCTS_H
 
 #include "kernels/cuda/cuda.h"
+#include "kernels/fp8.h"
 
 struct hone_cublaslt;
 
@@ -95,6 +96,15 @@ void hone_int8_quantize_weight_cuda(int8_t *q, float *scale, const hone_int8_wei
 
 /* Operands of products: y[n] = the elements of x, of any dtype, rounded to bf16 to nearest even. */
 void hone_dequantize_bf16_cuda(uint16_t *y, const void *x, hone_dtype type, int64_t n);
+/* For fp8: scale[0] of a side of n elements by hone_fp8_scale(), and scale[1] = 1 / scale[0]. */
+void hone_scale_fp8_cuda(float scale[2], const void *x, hone_dtype type, int64_t n,
+                         hone_fp8_format format);
+/* y[n] = the elements of x times scale[0], in fp8. */
+void hone_quantize_fp8_cuda(uint8_t *y, const void *x, hone_dtype type, int64_t n,
+                            hone_fp8_format format, const float *scale);
+/* y[columns,rows] = the transposed x [rows,columns] times scale[0], in e4m3. */
+void hone_quantize_fp8_aside_cuda(uint8_t *y, const void *x, hone_dtype type, int64_t rows,
+                                  int64_t columns, const float *scale);
 /* c[m,n] = beta c, rows ldc apart; 0 never reads. */
 void hone_scale_matrix_cuda(float *c, int64_t m, int64_t n, int64_t ldc, float beta);
 

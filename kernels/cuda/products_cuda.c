@@ -1,6 +1,6 @@
 /*
- * Products in f32, TF32 and bf16, put together from single ones. A workspace is cut into parts that begin on
- * HONE_CUDA_ALIGNMENT: the input rounded to bf16 (in that mode), a slab of the weight, and what cuBLASLt takes for itself.
+ * Products in f32, TF32, bf16 and fp8, put together from single ones. A workspace is cut into parts that begin on
+ * HONE_CUDA_ALIGNMENT: the scales of fp8 and the input rounded to bf16 or fp8 (in these modes), a slab of the weight, and what cuBLASLt takes for itself.
  */
 #include "kernels/cuda/products.h"
 
@@ -42,7 +42,7 @@ void hone_gemm_cuda(float *c, const float *a, const float *b, int64_t m, int64_t
                     float beta) {
     size_t bytes = 0;
     void *scratch = hone_cuda_scratch(&bytes);
-    hone_matmul shape = {HONE_PRODUCTS_F32, trans_a, trans_b, m, n, k, lda, ldb, ldc};
+    hone_matmul shape = {HONE_PRODUCTS_F32, trans_a, trans_b, m, n, k, lda, ldb, ldc, NULL};
     hone_cuda_matmul(c, a, b, &shape, alpha, beta, scratch, bytes);
 }
 
@@ -59,7 +59,7 @@ void hone_lora_fwd_cuda(float *t, const float *x, const float *a, hone_lora_shap
                         void *workspace) {
     int64_t in = shape.in, rank = shape.rank;
     hone_precision precision = factors_precision(shape.rounded);
-    hone_matmul xa = {precision, false, true, shape.tokens, rank, in, in, in, rank};
+    hone_matmul xa = {precision, false, true, shape.tokens, rank, in, in, in, rank, NULL};
     hone_cuda_matmul(t, x, a, &xa, 1, 0, hone_cuda_parts_of(workspace), bytes_of.matmul);
 }
 
@@ -69,9 +69,9 @@ void hone_lora_bwd_cuda(float *dt, float *da, float *db, const float *dy, const 
     float scale = (float)shape.scale;
     void *space = hone_cuda_parts_of(workspace);
     hone_precision precision = factors_precision(shape.rounded);
-    hone_matmul of_t = {precision, false, false, tokens, rank, out, out, rank, rank};
-    hone_matmul of_b = {precision, true, false, out, rank, tokens, out, rank, rank};
-    hone_matmul of_a = {precision, true, false, rank, in, tokens, rank, in, in};
+    hone_matmul of_t = {precision, false, false, tokens, rank, out, out, rank, rank, NULL};
+    hone_matmul of_b = {precision, true, false, out, rank, tokens, out, rank, rank, NULL};
+    hone_matmul of_a = {precision, true, false, rank, in, tokens, rank, in, in, NULL};
     hone_cuda_matmul(dt, dy, b, &of_t, scale, 0, space, bytes_of.matmul);
     if (db) hone_cuda_matmul(db, dy, t, &of_b, scale, 1, space, bytes_of.matmul);
     if (da) hone_cuda_matmul(da, dt, x, &of_a, 1, 1, space, bytes_of.matmul);
@@ -83,24 +83,29 @@ void hone_lora_bwd_cuda(float *dt, float *da, float *db, const float *dy, const 
 typedef struct pass {
     bool backward;
     float *y;
-    const void *x; /* as operand_type() of the precision */
+    const void *x; /* in bf16 or fp8 where that is the precision, else in f32 */
     hone_precision precision;
     const void *w; /* [out,in] of `type` */
     hone_dtype type;
     int64_t tokens, in, out;
     float beta;
+    const float *scales; /* in fp8, as by hone_scale_fp8_cuda(): of x, then of w */
 } pass;
 
-static hone_dtype operand_type(hone_precision precision) {
-    return precision == HONE_PRODUCTS_BF16 ? HONE_BF16 : HONE_F32;
+/* Whether x is copied as an operand; else tensor cores, or nobody, round it. */
+static bool is_copied(hone_precision precision) {
+    return precision == HONE_PRODUCTS_BF16 || precision == HONE_PRODUCTS_FP8;
 }
 
 static size_t operand_bytes(hone_precision precision) {
+    if (precision == HONE_PRODUCTS_FP8) return sizeof(uint8_t);
     return precision == HONE_PRODUCTS_BF16 ? sizeof(uint16_t) : sizeof(float);
 }
 
 static bool lies_ready(const pass *p) {
-    return p->type == operand_type(p->precision) && (uintptr_t)p->w % LEAST_ALIGNMENT == 0;
+    hone_dtype type = p->precision == HONE_PRODUCTS_BF16 ? HONE_BF16 : HONE_F32;
+    return p->precision != HONE_PRODUCTS_FP8 && p->type == type &&
+           (uintptr_t)p->w % LEAST_ALIGNMENT == 0;
 }
 
 /* Of the part of a workspace for a slab. A weight that would lie ready may be one that is not aligned. */
@@ -109,16 +114,26 @@ static size_t slab_room(hone_precision precision, int64_t in, int64_t out) {
     return hone_cuda_whole((size_t)hone_cuda_slab_rows(out, row) * row);
 }
 
-/* Rows of the weight from `begin` on as an operand, converted into `room` where they do not lie ready. */
+/* Rows of the weight from `begin` on as an operand, converted into `room` where they do not lie ready; in fp8 as columns for
+ * the backward pass. */
 static const void *slab_of(const pass *p, int64_t begin, int64_t rows, void *room) {
     if (lies_ready(p)) return p->w;
     const char *from = (const char *)p->w + hone_dtype_row_bytes(p->type, begin * p->in);
-    if (p->precision == HONE_PRODUCTS_BF16) {
-        hone_dequantize_bf16_cuda(room, from, p->type, rows * p->in);
+    int64_t n = rows * p->in;
+    if (p->precision == HONE_PRODUCTS_FP8 && p->backward) {
+        hone_quantize_fp8_aside_cuda(room, from, p->type, rows, p->in, p->scales + 2);
+    } else if (p->precision == HONE_PRODUCTS_FP8) {
+        hone_quantize_fp8_cuda(room, from, p->type, n, HONE_E4M3, p->scales + 2);
+    } else if (p->precision == HONE_PRODUCTS_BF16) {
+        hone_dequantize_bf16_cuda(room, from, p->type, n);
     } else {
-        hone_dequantize_cuda(room, from, p->type, rows * p->in);
+        hone_dequantize_cuda(room, from, p->type, n);
     }
     return room;
+}
+
+static hone_fp8_format format_of_x(const pass *p) {
+    return p->backward ? HONE_E5M2 : HONE_E4M3;
 }
 
 /* A slab gives columns of the forward pass's output, and a part of every sum of the backward pass. */
@@ -126,10 +141,15 @@ static void multiply_slab(const pass *p, const void *slab, int64_t begin, int64_
                           void *space) {
     const void *x = p->x;
     float *y = p->y;
-    hone_matmul s = {p->precision, false, true, p->tokens, rows, p->in, p->in, p->in, p->out};
+    bool is_fp8 = p->precision == HONE_PRODUCTS_FP8;
+    hone_matmul_fp8 sides = {format_of_x(p), NULL, NULL};
+    const hone_matmul_fp8 *fp8 = is_fp8 ? &sides : NULL;
+    if (is_fp8) sides.a_scale = p->scales + 1, sides.b_scale = p->scales + 3;
+    hone_matmul s = {p->precision, false, true, p->tokens, rows, p->in, p->in, p->in, p->out, fp8};
     float beta = p->beta;
     if (p->backward) {
-        s = (hone_matmul){p->precision, false, false, p->tokens, p->in, rows, p->out, p->in, p->in};
+        s = (hone_matmul){p->precision,          false, is_fp8, p->tokens, p->in, rows, p->out,
+                          is_fp8 ? rows : p->in, p->in, fp8};
         x = (const char *)x + (size_t)begin * operand_bytes(p->precision);
         if (begin > 0) beta = 1;
     } else {
@@ -152,23 +172,50 @@ static void multiply_weight(const pass *p, void *room, void *space) {
 void hone_cuda_add_low(float *y, const hone_low_rank *low, int64_t tokens, int64_t width,
                        bool backward, bool rounded, void *space) {
     int64_t rank = low->rank, stride = backward ? width : rank;
-    hone_matmul s = {
-        factors_precision(rounded), false, !backward, tokens, width, rank, rank, stride, width};
+    hone_matmul s = {factors_precision(rounded),
+                     false,
+                     !backward,
+                     tokens,
+                     width,
+                     rank,
+                     rank,
+                     stride,
+                     width,
+                     NULL};
     hone_cuda_matmul(y, low->t, low->factor, &s, (float)low->scale, 1, space, bytes_of.matmul);
 }
 
-static size_t rounded_room(int64_t tokens, int64_t width) {
-    return hone_cuda_whole((size_t)(tokens * width) * sizeof(uint16_t));
+/* Of the parts for x as an operand, and in fp8 for the scales. */
+static size_t rounded_room(hone_precision precision, int64_t tokens, int64_t width) {
+    return is_copied(precision)
+               ? hone_cuda_whole((size_t)(tokens * width) * operand_bytes(precision))
+               : 0;
+}
+
+static size_t scales_room(hone_precision precision) {
+    return precision == HONE_PRODUCTS_FP8 ? hone_cuda_whole(4 * sizeof(float)) : 0;
+}
+
+/* x as an operand, in the parts for it. */
+static void round_x(pass *p, float *scales, void *rounded) {
+    int64_t n = p->tokens * (p->backward ? p->out : p->in);
+    if (p->precision == HONE_PRODUCTS_BF16) hone_to_bf16_cuda(rounded, p->x, n);
+    if (p->precision == HONE_PRODUCTS_FP8) {
+        hone_scale_fp8_cuda(scales, p->x, HONE_F32, n, format_of_x(p));
+        hone_quantize_fp8_cuda(rounded, p->x, HONE_F32, n, format_of_x(p), scales);
+        hone_scale_fp8_cuda(scales + 2, p->w, p->type, p->out * p->in, HONE_E4M3);
+        p->scales = scales;
+    }
+    p->x = rounded;
 }
 
 static void multiply(pass p, const hone_low_rank *low, void *workspace) {
     char *left = hone_cuda_parts_of(workspace);
-    if (p.precision == HONE_PRODUCTS_BF16) {
-        int64_t width = p.backward ? p.out : p.in;
-        uint16_t *rounded = hone_cuda_take(&left, rounded_room(p.tokens, width));
-        hone_to_bf16_cuda(rounded, p.x, p.tokens * width);
-        p.x = rounded;
-    }
+    p.precision = hone_precision_of(p.precision, p.in, p.out);
+    size_t bytes = rounded_room(p.precision, p.tokens, p.backward ? p.out : p.in);
+    float *scales = hone_cuda_take(&left, scales_room(p.precision));
+    void *rounded = hone_cuda_take(&left, bytes);
+    if (is_copied(p.precision)) round_x(&p, scales, rounded);
     void *room = hone_cuda_take(&left, slab_room(p.precision, p.in, p.out));
     multiply_weight(&p, room, left);
     if (!low) return;
@@ -179,14 +226,14 @@ static void multiply(pass p, const hone_low_rank *low, void *workspace) {
 void hone_linear_fwd_cuda(float *y, const float *x, const void *w, hone_dtype type,
                           const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out,
                           float beta, void *workspace) {
-    multiply((pass){false, y, x, HONE_PRODUCTS_F32, w, type, tokens, in, out, beta}, low,
+    multiply((pass){false, y, x, HONE_PRODUCTS_F32, w, type, tokens, in, out, beta, NULL}, low,
              workspace);
 }
 
 void hone_linear_bwd_cuda(float *dx, const float *dy, const void *w, hone_dtype type,
                           const hone_low_rank *low, int64_t tokens, int64_t in, int64_t out,
                           float beta, void *workspace) {
-    multiply((pass){true, dx, dy, HONE_PRODUCTS_F32, w, type, tokens, in, out, beta}, low,
+    multiply((pass){true, dx, dy, HONE_PRODUCTS_F32, w, type, tokens, in, out, beta, NULL}, low,
              workspace);
 }
 
@@ -198,19 +245,20 @@ size_t hone_linear_workspace_cuda(hone_dtype type, int64_t in, int64_t out, int6
 void hone_reduced_fwd_cuda(float *y, const float *x, const void *w, hone_dtype type,
                            hone_precision precision, const hone_low_rank *low, int64_t tokens,
                            int64_t in, int64_t out, float beta, void *workspace) {
-    multiply((pass){false, y, x, precision, w, type, tokens, in, out, beta}, low, workspace);
+    multiply((pass){false, y, x, precision, w, type, tokens, in, out, beta, NULL}, low, workspace);
 }
 
 void hone_reduced_bwd_cuda(float *dx, const float *dy, const void *w, hone_dtype type,
                            hone_precision precision, const hone_low_rank *low, int64_t tokens,
                            int64_t in, int64_t out, float beta, void *workspace) {
-    multiply((pass){true, dx, dy, precision, w, type, tokens, in, out, beta}, low, workspace);
+    multiply((pass){true, dx, dy, precision, w, type, tokens, in, out, beta, NULL}, low, workspace);
 }
 
 size_t hone_reduced_workspace_cuda(hone_dtype type, hone_precision precision, int64_t tokens,
                                    int64_t in, int64_t out, int64_t rank, bool backward) {
     (void)type, (void)rank;
-    size_t rounded =
-        precision == HONE_PRODUCTS_BF16 ? rounded_room(tokens, backward ? out : in) : 0;
-    return workspace_of(rounded + slab_room(precision, in, out));
+    precision = hone_precision_of(precision, in, out);
+    return workspace_of(scales_room(precision) +
+                        rounded_room(precision, tokens, backward ? out : in) +
+                        slab_room(precision, in, out));
 }

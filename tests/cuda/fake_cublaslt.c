@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/dtype.h"
+#include "kernels/fp8.h"
 #include "kernels/precision.h"
 #include "tests/cuda/fake_parts.h"
 #include "tests/cuda/fake_stream.h"
@@ -37,6 +38,7 @@ typedef struct object {
             int64_t compute, scale;
             int32_t op[2]; /* of A and B */
             int32_t pointer_mode;
+            const float *scaled_by[2]; /* A and B in fp8; NULL: 1 */
         } operation;
         layout layout;
         struct {
@@ -167,6 +169,10 @@ static cublasStatus_t desc_set(cublasLtMatmulDesc_t desc, cublasLtMatmulDescAttr
     if (!is_one(desc, OPERATION)) return INVALID("no operation to describe");
     object *o = (object *)(void *)desc;
     int32_t given = 0;
+    if (attribute == CUBLASLT_MATMUL_DESC_A_SCALE_POINTER)
+        return take(&o->operation.scaled_by[A], sizeof(void *), value, size);
+    if (attribute == CUBLASLT_MATMUL_DESC_B_SCALE_POINTER)
+        return take(&o->operation.scaled_by[B], sizeof(void *), value, size);
     TRY(take(&given, sizeof given, value, size));
     switch (attribute) {
     case CUBLASLT_MATMUL_DESC_TRANSA:
@@ -232,20 +238,46 @@ static cublasStatus_t preference_set(cublasLtMatmulPreference_t preference,
 /* --- What may be multiplied --- */
 
 static size_t element_bytes(int64_t type) {
-    return type == CUDA_R_16BF ? 2 : 4;
+    return type == CUDA_R_8F_E4M3 || type == CUDA_R_8F_E5M2 ? 1 : type == CUDA_R_16BF ? 2 : 4;
 }
 
-/* hone has a use for three rows of the table: exact f32, f32 by TF32, and bf16 into f32. */
+static bool is_fp8(const problem *p) {
+    return element_bytes(p->of[A].type) == 1;
+}
+
+/* What a device of compute capability 8.9 or 9.0 asks of products in fp8. */
+static cublasStatus_t check_fp8(const problem *p) {
+    const layout *a = &p->of[A], *b = &p->of[B], *d = &p->of[D];
+    if (!p->trans_a || p->trans_b)
+        return UNSUPPORTED("fp8 with A %stransposed, B %stransposed", p->trans_a ? "" : "not ",
+                           p->trans_b ? "" : "not ");
+    if (p->k % 16 != 0 || p->m * 4 % 16 != 0)
+        return UNSUPPORTED("fp8 of %lld rows and %lld terms", (long long)p->m, (long long)p->k);
+    if (a->stride % 16 != 0 || b->stride % 16 != 0 || d->stride * 4 % 16 != 0)
+        return UNSUPPORTED("fp8 with columns %lld, %lld and %lld apart", (long long)a->stride,
+                           (long long)b->stride, (long long)d->stride);
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+/* Whether A and B may be multiplied: hone has a use for exact f32, f32 by TF32, bf16 and fp8 into f32. */
+static bool are_types(int64_t a, int64_t b, bool tf32) {
+    if (a == CUDA_R_8F_E4M3 && !tf32) return b == CUDA_R_8F_E4M3 || b == CUDA_R_8F_E5M2;
+    if (a == CUDA_R_8F_E5M2 && !tf32) return b == CUDA_R_8F_E4M3;
+    return a == b && (a == CUDA_R_32F || (a == CUDA_R_16BF && !tf32));
+}
+
 static cublasStatus_t check_types(const object *operation, const problem *p) {
     int64_t ab = p->of[A].type;
     bool tf32 = p->compute == CUBLAS_COMPUTE_32F_FAST_TF32;
     if ((p->compute != CUBLAS_COMPUTE_32F && !tf32) || operation->operation.scale != CUDA_R_32F)
         return UNSUPPORTED("compute type %d with scale type %d", (int)p->compute,
                            (int)operation->operation.scale);
-    if (ab != p->of[B].type || (ab != CUDA_R_32F && (ab != CUDA_R_16BF || tf32)) ||
-        p->of[C].type != CUDA_R_32F || p->of[D].type != CUDA_R_32F)
+    if (!are_types(ab, p->of[B].type, tf32) || p->of[C].type != CUDA_R_32F ||
+        p->of[D].type != CUDA_R_32F)
         return UNSUPPORTED("operands of types %d, %d, %d, %d", (int)ab, (int)p->of[B].type,
                            (int)p->of[C].type, (int)p->of[D].type);
+    const float *const *by = operation->operation.scaled_by;
+    if ((by[A] || by[B]) && element_bytes(ab) != 1) return INVALID("a scale of what is not fp8");
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -294,7 +326,8 @@ static cublasStatus_t problem_of(problem *p, cublasLtMatmulDesc_t desc,
     p->m = p->trans_a ? p->of[A].columns : p->of[A].rows;
     p->k = p->trans_a ? p->of[A].rows : p->of[A].columns;
     p->n = p->trans_b ? p->of[B].rows : p->of[B].columns;
-    return check_sizes(p);
+    TRY(check_sizes(p));
+    return is_fp8(p) ? check_fp8(p) : CUBLAS_STATUS_SUCCESS;
 }
 
 /* --- Algorithms --- */
@@ -326,6 +359,10 @@ static cublasStatus_t get_heuristic(cublasLtHandle_t handle, cublasLtMatmulDesc_
     for (int i = 0; i < OPERANDS; i++)
         if (wish->preference.alignment[i] % element_bytes(p.of[i].type) != 0)
             return UNSUPPORTED("no algorithm for elements of %c that are not aligned", "ABCD"[i]);
+    for (int i = 0; i < OPERANDS && is_fp8(&p); i++)
+        if (wish->preference.alignment[i] % 16 != 0)
+            return UNSUPPORTED("fp8 with %c aligned to %u bytes", "ABCD"[i],
+                               wish -> preference.alignment[i]);
     object *made = choice_new(&p, wish->preference.bytes, wish->preference.alignment);
     if (!made) return refuse(CUBLAS_STATUS_ALLOC_FAILED, "no memory");
     memset(results, 0, (size_t)requested * sizeof *results);
@@ -411,6 +448,10 @@ static void scratch(void *workspace, size_t bytes) {
 
 static double element(const void *x, const layout *l, int64_t row, int64_t column) {
     int64_t at = column * l->stride + row;
+    if (l->type == CUDA_R_8F_E4M3)
+        return (double)hone_fp8_to_f32(((const uint8_t *)x)[at], HONE_E4M3);
+    if (l->type == CUDA_R_8F_E5M2)
+        return (double)hone_fp8_to_f32(((const uint8_t *)x)[at], HONE_E5M2);
     if (l->type == CUDA_R_16BF) return (double)hone_bf16_to_f32(((const uint16_t *)x)[at]);
     return (double)((const float *)x)[at];
 }
@@ -443,6 +484,7 @@ typedef struct product {
     void *workspace;
     size_t bytes; /* of it, that the algorithm writes to */
     double alpha, beta;
+    const float *by[2]; /* on the device: what A and B are scaled by, where it is given */
 } product;
 
 static void multiply(void *context) {
@@ -450,6 +492,7 @@ static void multiply(void *context) {
     const problem *p = &call->p;
     const void *const *at = call->at;
     double alpha = call->alpha, beta = call->beta;
+    for (int i = A; i <= B; i++) alpha *= call->by[i] ? (double)*call->by[i] : 1;
     scratch(call->workspace, call->bytes);
     bool tf32 = p->compute == CUBLAS_COMPUTE_32F_FAST_TF32;
     double *a = vectors_new(at[A], &p->of[A], p->trans_a, p->m, p->k, tf32);
@@ -498,13 +541,15 @@ static cublasStatus_t matmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc,
     state.matmuls++;
     product *made = hone_alloc(1, sizeof *made);
     if (!made) return refuse(CUBLAS_STATUS_ALLOC_FAILED, "no memory");
+    const float *const *by = ((const object *)(const void *)desc)->operation.scaled_by;
     *made = (product){p,
                       {a, b, c, d},
                       d,
                       workspace,
                       choice->choice.bytes,
                       (double)*(const float *)alpha,
-                      (double)*(const float *)beta};
+                      (double)*(const float *)beta,
+                      {by[A], by[B]}};
     if (fake_stream_launch(stream, (fake_work){multiply, hone_free, made}) != cudaSuccess)
         return refuse(CUBLAS_STATUS_EXECUTION_FAILED, "nothing is launched any more");
     return CUBLAS_STATUS_SUCCESS;

@@ -6,6 +6,8 @@
  *     attributes    of a wrong size, or values that do not exist
  *     layouts       a stride below the number of rows, sizes that do not fit together, C unlike D, no elements
  *     types         rows of the table of compute, scale and operand types that do not exist or that hone has no use for
+ *     fp8           A not transposed, or B; columns, strides and addresses that do not begin at multiples of 16 bytes; both
+ *                   operands in e5m2; a scale of operands that are not in fp8
  *     in place      C == D with two layouts
  *     alpha, beta   NULL; a pointer mode other than one number on the host or on the device
  *     algorithms    used for another operation, other layouts or less aligned addresses than they were chosen for

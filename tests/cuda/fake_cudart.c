@@ -340,7 +340,9 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *out, int index) {
     snprintf(out->name, sizeof out->name, "Fenced %d", index);
     out->multiProcessorCount = 1;
     out->maxThreadsPerMultiProcessor = 768;
-    out->major = 9;
+    int capability = fake_cudart_settings.capability;
+    out->major = capability == 0 ? 9 : capability / 10;
+    out->minor = capability % 10;
     return cudaSuccess;
 }
 

@@ -88,7 +88,7 @@ WRONG = {
     ("train", "--rnak", "8"): "unknown option --rnak; did you mean --rank?",
     ("train", "--set", "rnak=8"): '--set: unknown key "rnak"; did you mean "rank"?',
     ("train", "--set", "rank"): "not of the form key=value",
-    ("train", "--compute", "fp4"): 'compute = "fp4": must be one of auto, f32, tf32, bf16, int8',
+    ("train", "--compute", "fp4"): 'compute = "fp4": must be one of auto, f32, tf32, bf16, fp8, int8',
     ("train", "--memory", "lots"): "must be a size",
     ("train", "--config", "nowhere.yaml"): "nowhere.yaml: cannot open",
 }
