@@ -16,6 +16,7 @@ typedef struct way {
     const char *name;
     hone_recompute recompute;
     bool bf16_activations, dropout, full, int8, bf16;
+    hone_attention_kind attention; /* of the GPU; the processor's is exact */
 } way;
 
 /* A model on a device, what is trained of it, and a batch of two documents. */
@@ -93,6 +94,7 @@ static void open_stepper(stepper *s, const char *path, const way *how) {
     }
     if (how->int8) ck_ok(hone_model_int8(s->model, s->model->arch.layers));
     hone_model_bf16(s->model, how->bf16);
+    hone_model_attention(s->model, how->attention);
     load_batch(&s->batch, &s->device, s->model->arch.vocabulary);
     const uint64_t key = 0x123456789abcdef;
     ck_ok(hone_buffer_new(&s->key, &s->device, sizeof key));
@@ -154,8 +156,10 @@ static double distance(const stepper *found, const stepper *wanted) {
     return most;
 }
 
-/* Where a rounding to int8 falls the other way, much more is off than that. */
+/* Where a rounding to int8 falls the other way, much more is off than that. Attention on tensor cores rounds four operands and
+ * two results to 2^-8, in each block and both passes, and scores err by as much of what they sum. */
 static double near(const way *how) {
+    if (how->attention != HONE_ATTENTION_EXACT) return 1.0 / 32;
     return how->int8 || how->bf16 ? 1e-3 : 1e-5;
 }
 
@@ -194,6 +198,10 @@ static const way ways[] = {
     {.name = "full", .full = true},
     {.name = "int8", .int8 = true},
     {.name = "bf16", .bf16 = true},
+    {.name = "own attention", .bf16 = true, .attention = HONE_ATTENTION_OWN},
+    {.name = "own attention, recomputed",
+     .recompute = HONE_RECOMPUTE_FULL,
+     .attention = HONE_ATTENTION_OWN},
     {.name = "recomputed attention", .recompute = HONE_RECOMPUTE_ATTENTION},
     {.name = "full, recomputed", .full = true, .recompute = HONE_RECOMPUTE_SELECTIVE},
 };
@@ -283,6 +291,24 @@ END_TEST
 
 /* --- What is made of a model on a device --- */
 
+/* Refused before a weight is made or read, not by an assertion in the first step. */
+START_TEST(heads_too_large_for_the_device_are_refused) {
+    hone_device device;
+    hone_model *model;
+    const char *config = test_path("config.json");
+    hone_buf text = {0};
+    ck_ok(hone_buf_puts(&text, wide));
+    *strstr(text.data, "256") = '8'; /* 856 by 2 heads */
+    ck_ok(hone_file_put(config, text.data, text.length));
+    open_cuda(&device);
+    ck_fails(
+        hone_model_create(&model, config, &device, 7), HONE_ERR_UNSUPPORTED,
+        "heads have 428 elements, of which attention on a GPU takes 256 at most; use --device cpu");
+    hone_device_close(&device);
+    hone_buf_free(&text);
+}
+END_TEST
+
 START_TEST(export_of_an_adapted_model_on_device_is_that_of_the_cpu) {
     static const char *const names[] = {"untied-odd", "sharded-bf16"};
     stepper cpu = {0}, cuda = {0};
@@ -343,6 +369,7 @@ int main(void) {
     tcase_add_loop_test(backends, step_in_every_way_is_that_of_the_cpu, 0, WAYS);
     tcase_add_loop_test(backends, step_of_every_base_type_is_that_of_the_cpu, 0, TYPES);
     tcase_add_test(backends, step_of_a_plain_base_is_that_of_the_cpu);
+    tcase_add_test(backends, heads_too_large_for_the_device_are_refused);
     tcase_add_test(backends, export_of_an_adapted_model_on_device_is_that_of_the_cpu);
     tcase_add_test(backends, generation_on_device_chooses_the_tokens_of_the_cpu);
     suite_add_tcase(suite, backends);
