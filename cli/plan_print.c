@@ -59,8 +59,10 @@ hone_status hone_plan_text(hone_buf *out, const hone_plan_report *r) {
     HONE_TRY(hone_buf_printf(out, "recompute    %s\nactivations  %s\n",
                              hone_recompute_words[r->plan.recompute],
                              hone_activation_names[r->plan.bf16]));
-    HONE_TRY(hone_buf_printf(out, "compute      %s: %s\nkernels      %s, %d threads\n",
-                             hone_compute_names[r->compute], r->why, r->kernels, r->threads));
+    HONE_TRY(hone_buf_printf(out,
+                             "compute      %s: %s\nattention    %s\nkernels      %s, %d threads\n",
+                             hone_compute_names[r->compute], r->why,
+                             hone_attention_names[1 + r->attention], r->kernels, r->threads));
     if (r->no_gpu[0]) HONE_TRY(hone_buf_printf(out, "no GPU       %s\n", r->no_gpu));
     HONE_TRY(add_time(out, r));
     return add_memory(out, r);

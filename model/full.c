@@ -108,6 +108,7 @@ hone_status hone_model_create(hone_model **out, const char *config_path, const h
     hone_status status =
         model->path ? hone_json_load(&model->config, config_path) : HONE_ERR_MEMORY;
     if (status == HONE_OK) status = hone_arch_from_config(&model->arch, model->config, config_path);
+    if (status == HONE_OK) status = hone_model_check_heads(model);
     if (status == HONE_OK) status = make_fresh(model, seed);
     if (status != HONE_OK) {
         hone_model_close(model);

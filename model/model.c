@@ -281,6 +281,7 @@ hone_status hone_model_open(hone_model **out, const char *path, const hone_devic
     hone_model *model = NULL;
     hone_status status = new_model(&model, path, device);
     if (status == HONE_OK) status = open_files(model, path);
+    if (status == HONE_OK) status = hone_model_check_heads(model);
     if (status == HONE_OK) status = load_weights(model);
     if (status != HONE_OK) {
         hone_model_close(model);
@@ -329,6 +330,36 @@ hone_status hone_model_precision(hone_model *model, hone_precision precision) {
     }
     hone_model_head(model)->precision = precision;
     return HONE_OK;
+}
+
+void hone_model_attention(hone_model *model, hone_attention_kind kind) {
+    model->attention = kind;
+}
+
+hone_attention_shape hone_model_attention_shape(const hone_model *model, int64_t layer) {
+    const hone_arch *arch = &model->arch;
+    bool local = arch->layer[layer] & HONE_LAYER_LOCAL;
+    return (hone_attention_shape){.heads = arch->heads,
+                                  .kv_heads = arch->kv_heads,
+                                  .head_size = arch->head_size,
+                                  .scale = arch->attention_scale,
+                                  .window = local ? arch->window : 0,
+                                  .softcap = arch->attention_softcap};
+}
+
+bool hone_model_has_attention(const hone_model *model, hone_attention_kind kind) {
+    const hone_kernels *kernels = model->device->kernels;
+    for (int64_t l = 0; l < model->arch.layers; l++)
+        if (!kernels->attention_has(kind, hone_model_attention_shape(model, l))) return false;
+    return true;
+}
+
+hone_status hone_model_check_heads(const hone_model *model) {
+    if (hone_model_has_attention(model, HONE_ATTENTION_EXACT)) return HONE_OK;
+    return hone_fail(HONE_ERR_UNSUPPORTED,
+                     "%s: its heads have %lld elements, of which attention on a GPU takes %d at "
+                     "most; use --device cpu",
+                     model->path, (long long)model->arch.head_size, HONE_ATTENTION_MOST_HEAD);
 }
 
 hone_status hone_model_tokenizer(hone_tokenizer **out, const char *path) {

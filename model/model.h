@@ -75,7 +75,8 @@ typedef struct hone_model {
         *int8; /* owned; of the matrices, when products are taken in int8 (hone_model_int8) */
     hone_int8_counts *int8_counts; /* in int8_memory */
     hone_buffer int8_memory;
-    hone_params params; /* of full training; empty otherwise */
+    hone_params params;            /* of full training; empty otherwise */
+    hone_attention_kind attention; /* of passes without a cache (hone_model_attention) */
 } hone_model;
 
 /* Opens a Hugging Face folder, a .safetensors in one, or a .gguf; checks that all weights are there with the right
@@ -106,6 +107,17 @@ void hone_int8_outliers_text(char out[96], double part);
 /* The precision of products with the frozen matrices of the blocks and the head, where they are not taken in int8. Errors:
  * UNSUPPORTED where the device does not take them so; then nothing changes. */
 HONE_MUST_USE hone_status hone_model_precision(hone_model *model, hone_precision precision);
+
+/* Which attention whole texts take, in training and evaluation: exact at first. Whoever sets another asks first whether the device
+ * has it for all blocks. What is generated, against a cache of keys, takes the exact one. */
+void hone_model_attention(hone_model *model, hone_attention_kind kind);
+bool hone_model_has_attention(const hone_model *model, hone_attention_kind kind);
+
+/* The shape of a block's attention, but for what it works on: segments, tokens and the longest. */
+hone_attention_shape hone_model_attention_shape(const hone_model *model, int64_t layer);
+
+/* HONE_ERR_UNSUPPORTED when the device has no attention for the model's heads. */
+HONE_MUST_USE hone_status hone_model_check_heads(const hone_model *model);
 
 /* Whether an int8 copy is read in a weight's place; the embedding is read as well. What was copied to a device stays. */
 bool hone_model_int8_replaces(const hone_model *model, const hone_weight *weight);

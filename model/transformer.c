@@ -122,7 +122,7 @@ static void keep_below(const block *b, hone_recompute level) {
 }
 
 static hone_status attend(hone_tensor **y, const block *b, hone_tensor *x) {
-    const hone_arch *arch = arch_of(b);
+    const hone_model *model = b->f->model;
     const hone_tokens *tokens = b->f->tokens;
     hone_tensor *q, *k, *v, *o;
     HONE_TRY(project(&q, &k, &v, b, x));
@@ -133,23 +133,18 @@ static hone_status attend(hone_tensor **y, const block *b, hone_tensor *x) {
         k = &cache->k[b->layer];
         v = &cache->v[b->layer];
     }
-    bool local = arch->layer[b->layer] & HONE_LAYER_LOCAL;
     int64_t longest_q = tokens->room ? tokens->room : tokens->longest_q;
     int64_t longest_k = tokens->room ? tokens->room : tokens->longest_k;
     hone_attention_call call = {
         .segments = tokens->segments,
-        .shape = {.segments = tokens->segment_count,
-                  .heads = arch->heads,
-                  .kv_heads = arch->kv_heads,
-                  .head_size = arch->head_size,
-                  .scale = arch->attention_scale,
-                  .window = local ? arch->window : 0,
-                  .softcap = arch->attention_softcap,
-                  .tokens = tokens->count,
-                  .longest = longest_q > longest_k ? longest_q : longest_k},
+        .shape = hone_model_attention_shape(model, b->layer),
         .max_q = longest_q,
         .max_k = longest_k,
     };
+    call.shape.segments = tokens->segment_count;
+    call.shape.kind = cache ? HONE_ATTENTION_EXACT : model->attention;
+    call.shape.tokens = tokens->count;
+    call.shape.longest = call.max_q > call.max_k ? call.max_q : call.max_k;
     HONE_TRY(hone_attention(&o, b->tape, q, k, v, &call));
     keep_below(b, HONE_RECOMPUTE_FULL);
     return linear(y, b, o, HONE_ROLE_O);

@@ -2,7 +2,9 @@
 #include <sys/stat.h>
 
 #include "tests/train_support.h"
+#include "train/attention_kind.h"
 #include "train/compute.h"
+#include "train/measured.h"
 
 static void setup(void) {
     make_folder();
@@ -15,11 +17,11 @@ static void teardown(void) {
 }
 
 static hone_compute recalled(const char *key) {
-    return hone_compute_recall(key).compute;
+    return (hone_compute)hone_measured_recall(key, hone_compute_names).word;
 }
 
 static void remember(const char *key, hone_compute compute) {
-    hone_compute_remember(key, (hone_compute_found){compute, 2.5e-3});
+    hone_measured_remember(key, hone_compute_names, (hone_measured){(int)compute, 2.5e-3});
 }
 
 START_TEST(recall_gives_what_was_remembered_of_the_same_key) {
@@ -33,7 +35,8 @@ START_TEST(recall_gives_what_was_remembered_of_the_same_key) {
     ck_assert_int_eq(recalled("four"), HONE_COMPUTE_BF16);
     remember("one", HONE_COMPUTE_F32);
     ck_assert_int_eq(recalled("one"), HONE_COMPUTE_F32);
-    ck_assert_double_eq_tol(hone_compute_recall("two").token_seconds, 2.5e-3, 1e-9);
+    ck_assert_double_eq_tol(hone_measured_recall("two", hone_compute_names).token_seconds, 2.5e-3,
+                            1e-9);
 }
 END_TEST
 
@@ -179,6 +182,72 @@ START_TEST(asked_for_what_does_not_fit_is_refused) {
 }
 END_TEST
 
+/* --- Attention --- */
+
+static bool has_all(hone_attention_kind kind, hone_attention_shape shape) {
+    (void)kind, (void)shape;
+    return true;
+}
+
+/* A run whose device has every kind, all of which take the same time. */
+static void settle_with_all(settled *s, hone_kernels *table) {
+    settle(s, "compute=int8", 0, HONE_COMPUTE_SECONDS);
+    ck_assert_int_eq(s->run->attention, HONE_ATTENTION_EXACT);
+    *table = *s->run->session.device.kernels;
+    table->attention_has = has_all;
+    s->run->session.device.kernels = table;
+}
+
+static hone_attention_kind attention_of(const settled *s) {
+    ck_ok(hone_run_settle_attention(s->run));
+    ck_assert_int_eq(s->run->session.model->attention, s->run->attention);
+    return s->run->attention;
+}
+
+START_TEST(auto_attention_is_the_fastest_that_was_found_and_exact_in_f32) {
+    settled s;
+    hone_kernels table;
+    hone_buf key = {0};
+    settle_with_all(&s, &table);
+    s.run->token_seconds = 0;
+    hone_attention_kind found = attention_of(&s);
+    ck_assert(found == HONE_ATTENTION_OWN || found == HONE_ATTENTION_CUDNN);
+    ck_assert(s.run->token_seconds > 0);
+    ck_ok(hone_run_measured_key(&key, s.run));
+    ck_ok(hone_buf_puts(&key, " attention"));
+    ck_assert_int_eq(hone_measured_recall(key.data, hone_attention_names).word, 1 + (int)found);
+    for (int kind = HONE_ATTENTION_OWN; kind <= HONE_ATTENTION_CUDNN; kind++) {
+        hone_measured_remember(key.data, hone_attention_names, (hone_measured){1 + kind, 1});
+        ck_assert_int_eq(attention_of(&s), kind);
+    }
+    s.run->compute = HONE_COMPUTE_F32;
+    ck_assert_int_eq(attention_of(&s), HONE_ATTENTION_EXACT);
+    hone_buf_free(&key);
+    end(&s);
+}
+END_TEST
+
+START_TEST(attention_is_as_asked_for_or_as_recorded) {
+    settled s;
+    hone_kernels table;
+    char plan[] = "compute: int8\nattention: cudnn\n", earlier[] = "compute: int8\n";
+    settle_with_all(&s, &table);
+    s.run->resolved.attention = 1 + HONE_ATTENTION_OWN;
+    ck_assert_int_eq(attention_of(&s), HONE_ATTENTION_OWN);
+    s.run->resolved.attention = 0;
+    s.run->small = INT64_MAX; /* not worth measuring: hone's own */
+    ck_assert_int_eq(attention_of(&s), HONE_ATTENTION_OWN);
+    s.run->found.plan = plan;
+    ck_assert_int_eq(attention_of(&s), HONE_ATTENTION_CUDNN);
+    table.attention_has = hone_kernels_ref()->attention_has;
+    ck_fails(hone_run_settle_attention(s.run), HONE_ERR_USAGE, "attention = cudnn is a GPU's");
+    s.run->found.plan = earlier;
+    ck_fails(hone_run_settle_attention(s.run), HONE_ERR_UNSUPPORTED, "says nothing of");
+    s.run->found.plan = NULL;
+    end(&s);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("compute");
     TCase *values = tcase_create("values");
@@ -191,6 +260,8 @@ int main(void) {
     tcase_add_loop_test(values, settle_unmeasured_says_why, 0,
                         (int)(sizeof unmeasured / sizeof *unmeasured));
     tcase_add_test(values, auto_what_does_not_fit_gives_way_to_f32);
+    tcase_add_test(values, auto_attention_is_the_fastest_that_was_found_and_exact_in_f32);
+    tcase_add_test(values, attention_is_as_asked_for_or_as_recorded);
     suite_add_tcase(suite, values);
     TCase *errors = tcase_create("errors");
     tcase_add_checked_fixture(errors, setup, teardown);

@@ -106,17 +106,19 @@ START_TEST(run_on_device_is_profiled) {
 END_TEST
 #endif
 
-/* One step each. What a processor does not take is beside f32. */
+/* One step each. What a processor does not take is beside f32. Attention in bf16 is beside the processor's, which is exact. */
 static const struct {
-    const char *on_cuda, *on_cpu;
+    const char *on_cuda, *on_cpu, *attention, *taken;
     double first, last; /* how far losses may lie apart */
 } kinds[] = {
-    {"full=true", "full=true", 1e-4, 1e-3},
-    {"compute=int8", "compute=int8", 1e-4, 1e-3},
-    {"compute=bf16", "compute=bf16", 1e-4, 4e-2}, /* LoRA's factors are in TF32 on one side */
-    {"activations=bf16", "activations=bf16", 1e-4, 1e-3},
-    {"compute=fp8", "compute=f32", 0.2, 0.2},
-    {"compute=tf32", "compute=f32", 5e-3, 5e-3},
+    {"full=true", "full=true", "attention=auto", "exact", 1e-4, 1e-3},
+    {"compute=int8", "compute=int8", "attention=exact", "exact", 1e-4, 1e-3},
+    /* LoRA's factors are in TF32 on one side */
+    {"compute=bf16", "compute=bf16", "attention=exact", "exact", 1e-4, 4e-2},
+    {"compute=bf16", "compute=bf16", "attention=auto", "own", 0.04, 0.4},
+    {"activations=bf16", "activations=bf16", "attention=auto", "exact", 1e-4, 1e-3},
+    {"compute=fp8", "compute=f32", "attention=exact", "exact", 0.2, 0.2},
+    {"compute=tf32", "compute=f32", "attention=auto", "exact", 5e-3, 5e-3},
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
@@ -129,11 +131,16 @@ START_TEST(run_of_every_kind_has_the_losses_of_the_cpu) {
         hone_train_options o = run_options(in_folder(devices[d]), devices[d]);
         set(&o, "steps=1");
         set(&o, d == 0 ? kinds[_i].on_cpu : kinds[_i].on_cuda);
+        set(&o, d == 0 ? "attention=auto" : kinds[_i].attention);
         ck_ok(hone_train(&results[d], &o, false, &silent));
         hone_train_options_free(&o);
     }
+    char taken[64];
+    snprintf(taken, sizeof taken, "\"attention\": \"%s\"", kinds[_i].taken);
     ck_assert_double_eq_tol(results[1].first_loss, results[0].first_loss, kinds[_i].first);
     ck_assert_double_eq_tol(results[1].eval_loss, results[0].eval_loss, kinds[_i].last);
+    check_text(in_folder("cpu"), "run.yaml", "\"attention\": \"exact\"");
+    check_text(in_folder("cuda"), "run.yaml", taken);
     remove_folder();
 }
 END_TEST
@@ -201,6 +208,47 @@ START_TEST(adapter_of_a_run_is_evaluated_on_the_device) {
 }
 END_TEST
 
+START_TEST(run_resumed_takes_the_attention_that_it_began_with) {
+    make_folder();
+    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    hone_train_result whole, result;
+    hone_train_options o = run_options(in_folder("whole"), "cuda");
+    set(&o, "compute=bf16");
+    ck_ok(hone_train(&whole, &o, false, &silent));
+    hone_train_options_free(&o);
+    o = run_options(in_folder("parts"), "cuda");
+    set(&o, "compute=bf16");
+    stop_flag = 0;
+    stop_after = 2;
+    ck_fails(hone_train(&result, &o, false, &stopping), HONE_ERR_INTERRUPTED, "--resume");
+    stop_flag = 0;
+    stop_after = -1;
+    ck_ok(hone_train(&result, &o, true, &stopping));
+    check_same_file(in_folder("whole"), in_folder("parts"), "adapter/adapter_model.safetensors");
+    set(&o, "attention=exact");
+    ck_fails(hone_train(&result, &o, true, &silent), HONE_ERR_USAGE, "changed since");
+    hone_train_options_free(&o);
+    remove_folder();
+}
+END_TEST
+
+START_TEST(run_with_attention_that_is_not_there_is_refused) {
+    make_folder();
+    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    hone_train_options o = run_options(in_folder("run"), "cuda");
+    hone_train_result result;
+    set(&o, "attention=cudnn");
+    ck_fails(hone_train(&result, &o, false, &silent), HONE_ERR_USAGE,
+             "attention = cudnn: cuDNN is not there; leave it out, or use --attention own");
+    set(&o, "device=cpu");
+    set(&o, "attention=own");
+    ck_fails(hone_train(&result, &o, false, &silent), HONE_ERR_USAGE,
+             "attention = own is a GPU's, and this run computes on the processor");
+    hone_train_options_free(&o);
+    remove_folder();
+}
+END_TEST
+
 START_TEST(run_resumed_on_another_device_is_refused) {
     make_folder();
     ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
@@ -256,6 +304,8 @@ int main(void) {
 #ifndef __SANITIZE_ADDRESS__
     tcase_add_test(runs, run_on_device_is_profiled);
 #endif
+    tcase_add_test(runs, run_resumed_takes_the_attention_that_it_began_with);
+    tcase_add_test(runs, run_with_attention_that_is_not_there_is_refused);
     tcase_add_test(runs, run_resumed_on_another_device_is_refused);
     tcase_add_test(runs, run_in_fp8_on_an_older_device_is_refused);
     tcase_add_test(runs, run_without_room_on_the_device_says_what_it_needs);

@@ -18,7 +18,8 @@ typedef struct way {
     hone_recompute recompute;
     bool bf16_activations, dropout, full, int8;
     hone_precision precision;
-    bool padded; /* on the GPU */
+    hone_attention_kind attention; /* of the GPU; the processor's is exact */
+    bool padded;                   /* on the GPU */
 } way;
 
 /* A model on a device, what is trained of it, and a batch of two documents. */
@@ -98,6 +99,7 @@ static void open_stepper(stepper *s, const char *path, const way *how) {
     }
     if (how->int8) ck_ok(hone_model_int8(s->model, s->model->arch.layers));
     ck_ok(hone_model_precision(s->model, how->precision));
+    hone_model_attention(s->model, how->attention);
     ck_ok(hone_device_batch_new(&s->batch, &s->device, BINS * FIRST, FIRST));
     s->batch.pads = how->padded && !hone_device_is_host(&s->device);
     load_texts(&s->batch, s->model->arch.vocabulary, 0, 2);
@@ -171,9 +173,11 @@ static double distance(const stepper *found, const stepper *wanted) {
 }
 
 /* Where a rounding falls the other way, much more is off than 1e-5; and it does where a GPU rounds to TF32 in another way
- * than to the nearest number, which is its own affair. */
+ * than to the nearest number, which is its own affair. Attention on tensor cores rounds four operands and two results to
+ * 2^-8, in each block and both passes, and scores err by as much of what they sum. */
 static double near(const way *how) {
     bool rounded = how->int8 || how->precision != HONE_PRODUCTS_F32;
+    if (how->attention != HONE_ATTENTION_EXACT) return 1.0 / 32;
 #ifdef HONE_CUDA
     return rounded ? 3e-2 : 1e-5;
 #else
@@ -218,6 +222,12 @@ static const way ways[] = {
     {.name = "full", .full = true},
     {.name = "int8", .int8 = true},
     {.name = "bf16", .precision = HONE_PRODUCTS_BF16},
+    {.name = "own attention",
+     .precision = HONE_PRODUCTS_BF16,
+     .attention = HONE_ATTENTION_OWN},
+    {.name = "own attention, recomputed",
+     .recompute = HONE_RECOMPUTE_FULL,
+     .attention = HONE_ATTENTION_OWN},
     {.name = "recomputed attention", .recompute = HONE_RECOMPUTE_ATTENTION},
     {.name = "full, recomputed", .full = true, .recompute = HONE_RECOMPUTE_SELECTIVE},
     {.name = "tf32", .precision = HONE_PRODUCTS_TF32},
@@ -350,6 +360,24 @@ END_TEST
 
 /* --- What is made of a model on a device --- */
 
+/* Refused before a weight is made or read, not by an assertion in the first step. */
+START_TEST(heads_too_large_for_the_device_are_refused) {
+    hone_device device;
+    hone_model *model;
+    const char *config = test_path("config.json");
+    hone_buf text = {0};
+    ck_ok(hone_buf_puts(&text, wide));
+    *strstr(text.data, "256") = '8'; /* 856 by 2 heads */
+    ck_ok(hone_file_put(config, text.data, text.length));
+    open_cuda(&device);
+    ck_fails(
+        hone_model_create(&model, config, &device, 7), HONE_ERR_UNSUPPORTED,
+        "heads have 428 elements, of which attention on a GPU takes 256 at most; use --device cpu");
+    hone_device_close(&device);
+    hone_buf_free(&text);
+}
+END_TEST
+
 START_TEST(export_of_an_adapted_model_on_device_is_that_of_the_cpu) {
     static const char *const names[] = {"untied-odd", "sharded-bf16"};
     stepper cpu = {0}, cuda = {0};
@@ -412,6 +440,7 @@ int main(void) {
                         0, WAYS);
     tcase_add_loop_test(backends, step_of_every_base_type_is_that_of_the_cpu, 0, TYPES);
     tcase_add_test(backends, step_of_a_plain_base_is_that_of_the_cpu);
+    tcase_add_test(backends, heads_too_large_for_the_device_are_refused);
     tcase_add_test(backends, export_of_an_adapted_model_on_device_is_that_of_the_cpu);
     tcase_add_test(backends, generation_on_device_chooses_the_tokens_of_the_cpu);
     suite_add_tcase(suite, backends);

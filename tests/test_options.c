@@ -102,6 +102,7 @@ static const struct {
     {"dropout", "1", "must be at least 0 and below 1"},
     {"full", "yes", "must be true or false"},
     {"compute", "fp4", "compute = \"fp4\": must be one of auto, f32, tf32, bf16, fp8, int8"},
+    {"attention", "flash", "attention = \"flash\": must be one of auto, exact, own, cudnn"},
     {"method", "dora", "method = \"dora\": must be lora"},
     {"targets", "q,x", "must be a list of one of q, k, v, o, gate, up, down"},
     {"targets", "", "must be a list of"},

@@ -97,7 +97,11 @@ START_TEST(train_resumed_from_an_earlier_version_says_what_is_missing) {
     static const struct {
         bool of_plan;
         const char *name;
-    } rows[] = {{true, "compute"}, {true, "activations"}, {true, "template"}, {false, "too_long"}};
+    } rows[] = {{true, "compute"},
+                {true, "attention"},
+                {true, "activations"},
+                {true, "template"},
+                {false, "too_long"}};
     make_folder();
     write_records(in_folder("records.jsonl"), 60);
     hone_train_options o = options_for(in_folder("run"));

@@ -1,70 +1,18 @@
 #include "train/compute.h"
 
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "base/alloc.h"
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/machine.h"
 #include "base/parallel.h"
-#include "base/sha256.h"
+#include "train/attention_kind.h"
+#include "train/measured.h"
 #include "train/timing.h"
 
 enum {
     BLOCKS = 2, /* that are measured */
     ROWS = 4,   /* of a pass that is measured, at most */
 };
-
-/* --- What was found before --- */
-
-/* The file of a key, owned by the caller; NULL where there is no folder for it. */
-static char *cache_path(const char *key) {
-    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    bool given = cache && *cache;
-    if (!given && !(home && *home)) return NULL;
-    char name[HONE_SHA256_TEXT];
-    hone_sha256_bytes(name, key, strlen(key));
-    hone_buf path = {0};
-    if (hone_buf_printf(&path, "%s%s/hone/compute-%.16s", given ? cache : home,
-                        given ? "" : "/.cache", name) != HONE_OK)
-        return NULL;
-    return path.data;
-}
-
-/* "int8 1.25e-03\n" */
-static bool parse(hone_compute_found *out, const char *text) {
-    for (hone_compute way = HONE_COMPUTE_F32; way < HONE_COMPUTES; way++) {
-        size_t length = strlen(hone_compute_names[way]);
-        if (strncmp(text, hone_compute_names[way], length) != 0 || text[length] != ' ') continue;
-        char *end;
-        *out = (hone_compute_found){way, strtod(text + length + 1, &end)};
-        return strcmp(end, "\n") == 0 && isfinite(out->token_seconds) && out->token_seconds > 0;
-    }
-    return false;
-}
-
-hone_compute_found hone_compute_recall(const char *key) {
-    char *path = cache_path(key);
-    hone_buf text = {0};
-    hone_compute_found found = {0};
-    bool good = path && hone_path_exists(path) && hone_file_get(&text, path) == HONE_OK &&
-                text.length > 0 && parse(&found, text.data);
-    hone_buf_free(&text);
-    hone_free(path);
-    return good ? found : (hone_compute_found){HONE_COMPUTE_AUTO, 0};
-}
-
-void hone_compute_remember(const char *key, hone_compute_found found) {
-    char *path = cache_path(key), line[40];
-    snprintf(line, sizeof line, "%s %.2e\n", hone_compute_names[found.compute],
-             found.token_seconds);
-    if (path && hone_dir_make_parent(path) == HONE_OK)
-        (void)!hone_file_put(path, line, strlen(line)); /* it is measured again next time */
-    hone_free(path);
-}
 
 /* --- Measuring --- */
 
@@ -83,6 +31,11 @@ hone_status hone_compute_prepare(hone_model *model, hone_compute way, int64_t bl
     return way == HONE_COMPUTE_INT8 ? hone_model_int8(model, blocks) : HONE_OK;
 }
 
+static hone_status prepare(hone_run *run, hone_compute way, int64_t blocks) {
+    hone_model_attention(run->session.model, hone_run_likely_attention(run, way));
+    return hone_compute_prepare(run->session.model, way, blocks);
+}
+
 /* Bytes that a measured pass may take; 0: any number. The smallest is tried in any case. */
 static hone_status find_room(int64_t *out, const hone_run *run) {
     const hone_device *device = &run->session.device;
@@ -97,8 +50,7 @@ static hone_status find_room(int64_t *out, const hone_run *run) {
     return HONE_OK;
 }
 
-/* Seconds of a token, by hone_plan_cost. */
-static hone_status time_one_way(double *seconds, const hone_run *run, double most) {
+hone_status hone_run_time_token(double *seconds, const hone_run *run, double most) {
     const hone_train_options *o = run->options;
     hone_forward forward = {.model = run->session.model, .adapter = run->session.adapter};
     int64_t rows = o->batch_size < ROWS ? o->batch_size : ROWS;
@@ -126,8 +78,8 @@ static hone_status time_ways(double seconds[HONE_COMPUTES], hone_run *run, doubl
         double now = hone_seconds();
         if (!is_open(run, way) || (way != HONE_COMPUTE_F32 && now >= end)) continue;
         double part = (end - now) / left--;
-        HONE_TRY(hone_compute_prepare(run->session.model, way, BLOCKS));
-        HONE_TRY(time_one_way(&seconds[way], run, now + part - hone_seconds()));
+        HONE_TRY(prepare(run, way, BLOCKS));
+        HONE_TRY(hone_run_time_token(&seconds[way], run, now + part - hone_seconds()));
     }
     return HONE_OK;
 }
@@ -150,25 +102,25 @@ static hone_status measure(hone_run *run, const char *key, double end) {
     double seconds[HONE_COMPUTES];
     hone_status status = hone_model_rope(run->session.model, run->options->seq_len);
     if (status == HONE_OK) status = time_ways(seconds, run, end);
-    (void)!hone_compute_prepare(run->session.model, HONE_COMPUTE_F32, 0);
+    (void)!prepare(run, HONE_COMPUTE_F32, 0);
     HONE_TRY(status);
-    hone_compute_found found = {HONE_COMPUTE_F32, 0};
+    hone_measured found = {HONE_COMPUTE_F32, 0};
     bool compared = false;
     for (hone_compute way = HONE_COMPUTE_F32 + 1; way < HONE_COMPUTES; way++) {
         if (seconds[way] == 0) continue;
         compared = true;
-        if (seconds[way] < seconds[found.compute]) found.compute = way;
+        if (seconds[way] < seconds[found.word]) found.word = way;
     }
-    found.token_seconds = seconds[found.compute];
-    if (compared) hone_compute_remember(key, found);
+    found.token_seconds = seconds[found.word];
+    if (compared) hone_measured_remember(key, hone_compute_names, found);
     compare(run->why, seconds);
-    run->compute = found.compute;
+    run->compute = (hone_compute)found.word;
     run->token_seconds = found.token_seconds;
     return HONE_OK;
 }
 
-/* What decides how long a pass takes: not the weights' values, so that nobody waits for a hash of them. */
-static hone_status write_key(hone_buf *key, const hone_run *run) {
+/* Not of the weights' values, so that nobody waits for a hash of them. */
+hone_status hone_run_measured_key(hone_buf *key, const hone_run *run) {
     const hone_train_options *o = run->options;
     const hone_model *model = run->session.model;
     const hone_arch *arch = &model->arch;
@@ -202,12 +154,12 @@ static hone_status choose(hone_run *run) {
         return HONE_OK;
     }
     hone_buf key = {0};
-    hone_status status = write_key(&key, run);
+    hone_status status = hone_run_measured_key(&key, run);
     if (status == HONE_OK) {
-        hone_compute_found found = hone_compute_recall(key.data);
+        hone_measured found = hone_measured_recall(key.data, hone_compute_names);
         run->token_seconds = found.token_seconds;
-        take(run, found.compute, "as measured before");
-        if (found.compute == HONE_COMPUTE_AUTO) status = measure(run, key.data, end);
+        take(run, (hone_compute)found.word, "as measured before");
+        if (run->compute == HONE_COMPUTE_AUTO) status = measure(run, key.data, end);
     }
     hone_buf_free(&key);
     return status;
@@ -232,7 +184,7 @@ hone_status hone_run_settle_compute(hone_run *run) {
             HONE_TRY(choose_together(run));
         }
     }
-    return hone_compute_prepare(run->session.model, run->compute, run->session.model->arch.layers);
+    return prepare(run, run->compute, run->session.model->arch.layers);
 }
 
 bool hone_run_may_compute_in_f32(const hone_run *run) {
@@ -248,7 +200,8 @@ hone_status hone_run_compute_in_f32(hone_run *run) {
              hone_compute_names[run->compute]);
     take(run, HONE_COMPUTE_F32, why);
     run->token_seconds = 0; /* that was the other way's */
-    HONE_TRY(hone_compute_prepare(s->model, HONE_COMPUTE_F32, 0));
+    HONE_TRY(prepare(run, HONE_COMPUTE_F32, 0));
+    HONE_TRY(hone_run_settle_attention(run));
     if (!run->evaluator) return HONE_OK;
     hone_evaluator_free(run->evaluator);
     run->evaluator = NULL;

@@ -31,16 +31,10 @@ HONE_MUST_USE hone_status hone_compute_prepare(hone_model *model, hone_compute w
 /* Whether `auto` would not measure the model. */
 bool hone_run_is_small(const hone_run *run);
 
-/* What a measurement found fastest; HONE_COMPUTE_AUTO when there is none. */
-typedef struct hone_compute_found {
-    hone_compute compute;
-    double token_seconds; /* by hone_plan_cost */
-} hone_compute_found;
+/* What decides how long a pass of the run takes, as text: what measurements are remembered by. */
+HONE_MUST_USE hone_status hone_run_measured_key(hone_buf *key, const hone_run *run);
 
-/* What an earlier measurement of `key` found. */
-hone_compute_found hone_compute_recall(const char *key);
-
-/* Remembers it. Where no file can be written it is measured anew each time. */
-void hone_compute_remember(const char *key, hone_compute_found found);
+/* Seconds of a token, by hone_plan_cost, of the model as it is, measured within `most` seconds. */
+HONE_MUST_USE hone_status hone_run_time_token(double *seconds, const hone_run *run, double most);
 
 #endif

@@ -29,6 +29,8 @@ typedef enum hone_compute {
 } hone_compute;
 extern const char *const
     hone_compute_names[HONE_COMPUTES + 1]; /* "auto", "f32", "tf32", "bf16", "fp8", "int8", NULL */
+extern const char
+    *const hone_attention_names[2 + HONE_ATTENTIONS]; /* "auto", "exact", "own", "cudnn", NULL */
 /* How activations that backward reads are kept; AUTO: the plan chooses. */
 typedef enum hone_activations {
     HONE_ACTIVATIONS_F32,
@@ -88,6 +90,7 @@ typedef struct hone_train_options {
     int device;      /* hone_device_kind */
     int compute;     /* hone_compute */
     int64_t gpus;    /* processes with a GPU each; 0: one process, on one GPU or the processor */
+    int attention;   /* 0: auto; else 1 + hone_attention_kind */
     int64_t threads; /* 0: every core */
     int64_t memory;  /* bytes; 0: what the machine has free */
     int recompute;   /* hone_recompute, or HONE_RECOMPUTE_AUTO */

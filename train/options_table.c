@@ -10,6 +10,7 @@ static const char *const optimizers[] = {"adamw", NULL};
 static const char *const schedules[] = {"constant", "linear", "cosine", NULL};
 const char *const hone_compute_names[HONE_COMPUTES + 1] = {"auto", "f32",  "tf32", "bf16",
                                                            "fp8",  "int8", NULL};
+const char *const hone_attention_names[] = {"auto", "exact", "own", "cudnn", NULL};
 static const char *const recomputes[] = {"none", "selective", "attention", "full", "auto", NULL};
 const char *const hone_activation_names[] = {"f32", "bf16", "auto", NULL};
 static const char *const graphs[] = {"off", "auto", NULL};
@@ -83,6 +84,9 @@ static const hone_train_option table[] = {
      .text = "train on this many GPUs of this machine at once; 0: on one, or as --device says"},
     {AT(compute), .flag = "compute", .type = HONE_OPTION_CHOICE, .words = hone_compute_names,
      .text = "how products with frozen weights are taken; auto: the fastest way on this machine"},
+    {AT(attention), .flag = "attention", .type = HONE_OPTION_CHOICE, .words = hone_attention_names,
+     .text = "which attention a GPU takes: exact, in f32; hone's own or cuDNN's, which round to "
+             "bf16; auto: exact with compute = f32, else the faster of the two"},
     {AT(threads), .flag = "threads", .type = HONE_OPTION_INT, .maximum = 4096, .unit = "N",
      .text = "threads; 0: OMP_NUM_THREADS, else every core this process may use"},
     {AT(memory), .flag = "memory", .type = HONE_OPTION_SIZE, .maximum = MANY, .unit = "SIZE",

@@ -58,6 +58,7 @@ typedef struct hone_plan_item {
 typedef struct hone_plan_report {
     hone_plan plan;
     hone_compute compute; /* never auto */
+    hone_attention_kind attention;
     char why[HONE_COMPUTE_WHY];
     const char *kernels;
     char no_gpu[HONE_DEVICE_DOUBT]; /* as hone_device has it */

@@ -58,6 +58,7 @@ hone_status hone_run_describe(hone_run *run) {
     snprintf(micro_batch, sizeof micro_batch, "%lld", (long long)run->plan.micro_batch);
     const hone_plan_entry entries[] = {
         {"compute", hone_compute_names[run->compute]},
+        {"attention", hone_attention_names[1 + run->attention]},
         {"kernels", run->session.device.kernels->name},
         {"threads", threads},
         {"recompute", recompute_names[run->plan.recompute]},
@@ -196,6 +197,13 @@ hone_status hone_run_recorded_compute(hone_compute *out, const hone_run *run) {
     int way = recorded_word(run->found.plan, "compute", hone_compute_names, HONE_COMPUTES);
     *out = (hone_compute)way;
     return way > HONE_COMPUTE_AUTO ? HONE_OK : refuse_recorded(run, "compute");
+}
+
+hone_status hone_run_recorded_attention(hone_attention_kind *out, const hone_run *run) {
+    int word =
+        recorded_word(run->found.plan, "attention", hone_attention_names, 1 + HONE_ATTENTIONS);
+    *out = (hone_attention_kind)(word - 1);
+    return word > 0 ? HONE_OK : refuse_recorded(run, "attention");
 }
 
 hone_status hone_run_write_plan(const hone_run *run) {

@@ -44,6 +44,7 @@ static void fill(hone_plan_report *out, const hone_run *run) {
            bins = (double)hone_loader_bins(run->loader);
     *out = (hone_plan_report){.plan = run->plan,
                               .compute = run->compute,
+                              .attention = run->attention,
                               .kernels = run->session.device.kernels->name,
                               .threads = hone_threads(),
                               .limit = run->limit,

@@ -36,8 +36,9 @@ typedef struct hone_run {
     double auto_seconds;  /* that it may take; tests lower it */
     hone_compute compute; /* that the run settled on */
     char why[HONE_COMPUTE_WHY];
-    double token_seconds; /* by hone_plan_cost, as `auto` measured it; 0: it did not */
-    hone_params *params;  /* of the adapter or of the whole model */
+    hone_attention_kind attention; /* that it settled on */
+    double token_seconds;          /* by hone_plan_cost, as `auto` measured it; 0: it did not */
+    hone_params *params;           /* of the adapter or of the whole model */
     hone_loader *loader;
     hone_evaluator *evaluator; /* NULL: nothing is held out */
     hone_batch host;
@@ -107,6 +108,8 @@ HONE_MUST_USE hone_status hone_run_recorded_compute(hone_compute *out, const hon
 HONE_MUST_USE hone_status hone_run_check_ranks(const hone_run *run);
 /* That all processes have planned the same. */
 HONE_MUST_USE hone_status hone_run_compare_plans(const hone_run *run);
+HONE_MUST_USE hone_status hone_run_recorded_attention(hone_attention_kind *out,
+                                                      const hone_run *run);
 /* That it says all that hone_run_describe has set: one of an earlier version may not. */
 HONE_MUST_USE hone_status hone_run_check_names(const hone_run *run);
 /* Writes run.yaml. */

@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/file.h"
 #include "base/parallel.h"
+#include "train/attention_kind.h"
 #include "train/compute.h"
 
 static hone_status make_folders(hone_run *run, bool resume) {
@@ -232,6 +233,7 @@ hone_status hone_run_open(hone_run *run, bool resume) {
     HONE_TRY(open_parameters(run));
     HONE_TRY(hone_run_check_files(run));
     HONE_TRY(hone_run_settle_compute(run));
+    HONE_TRY(hone_run_settle_attention(run));
     if (hone_run_leads(run))
         hone_session_begin_hash(&run->session); /* what was measured was not to be disturbed */
     HONE_TRY(open_data(run));
