@@ -42,7 +42,7 @@ typedef struct hone_attention_shape {
     double scale;      /* of the scores, usually 1 / sqrt(D) */
     int64_t
         window; /* keys that a query sees at most: itself and the window - 1 before it; 0: all */
-    double softcap; /* scaled scores s become softcap tanh(s / softcap); 0: they stay */
+    double softcap;  /* scaled scores s become softcap tanh(s / softcap); 0: they stay */
     int64_t tokens;  /* rows of q and k */
     int64_t longest; /* queries or keys of a segment that may come, at most */
 } hone_attention_shape;
