@@ -139,13 +139,14 @@ static bool same(const hone_attention_graph *a, const hone_attention_graph *b) {
 
 static hone_status plan_make(plan *p) {
     HONE_TRY(hone_attention_plan(&p->made, &attention.target, &p->shape));
-    size_t room = room_for(&p->shape) - hone_cuda_whole((size_t)hone_attention_graph_dots(&p->shape) *
-                                                        sizeof(float));
+    size_t room = room_for(&p->shape) -
+                  hone_cuda_whole((size_t)hone_attention_graph_dots(&p->shape) * sizeof(float));
     if ((size_t)p->made.bytes <= room) return HONE_OK;
-    return hone_fail(HONE_ERR_UNSUPPORTED,
-                     "cuDNN's kernel for attention asks for %lld bytes of workspace, where %zu were "
-                     "expected",
-                     (long long)p->made.bytes, room);
+    return hone_fail(
+        HONE_ERR_UNSUPPORTED,
+        "cuDNN's kernel for attention asks for %lld bytes of workspace, where %zu were "
+        "expected",
+        (long long)p->made.bytes, room);
 }
 
 /* What was made before, or is made now; in place of the oldest when there are many. NULL where there is no memory. */
@@ -245,12 +246,13 @@ typedef struct pass {
 
 static void keep(const pass *p, cudnnStatus_t status) {
     char text[512];
-    snprintf(text, sizeof text,
-             "cuDNN: %s, for attention %s of %lld heads of %lld elements and documents of up to %lld "
-             "tokens; choose another kind of attention, or report this with the version of cuDNN, %zu",
-             attention.library.get_error_string(status), p->graph.backward ? "backward" : "forward",
-             (long long)p->shape.heads, (long long)p->shape.head_size,
-             (long long)p->graph.longest, attention.library.get_version());
+    snprintf(
+        text, sizeof text,
+        "cuDNN: %s, for attention %s of %lld heads of %lld elements and documents of up to %lld "
+        "tokens; choose another kind of attention, or report this with the version of cuDNN, %zu",
+        attention.library.get_error_string(status), p->graph.backward ? "backward" : "forward",
+        (long long)p->shape.heads, (long long)p->shape.head_size, (long long)p->graph.longest,
+        attention.library.get_version());
     hone_cuda_keep_failure(HONE_ERR_UNSUPPORTED, text);
 }
 
@@ -289,8 +291,8 @@ static void call(const pass *p, int64_t document, int64_t kv_head) {
         uids[count] = i + 1;
         addresses[count++] = moved(p, i, document, kv_head);
     }
-    cudnnStatus_t status = hone_cudnn_run(&attention.target, &p->plan->made, uids, addresses, count,
-                                          p->workspace);
+    cudnnStatus_t status =
+        hone_cudnn_run(&attention.target, &p->plan->made, uids, addresses, count, p->workspace);
     if (status != CUDNN_STATUS_SUCCESS) keep(p, status);
 }
 

@@ -42,9 +42,10 @@ size_t hone_attention_workspace_cudnn(hone_attention_shape shape, int64_t max_q,
 
 /* The segments as cuDNN takes them, `room` of them, of which those past the last are empty. */
 typedef struct hone_attention_index {
-    int32_t *lengths;                             /* [room] */
-    int64_t *q_offsets, *k_offsets, *s_offsets;   /* [room + 1], in elements of rows of q, k and lse */
-    uint8_t *inside;                              /* [T] whether a token is of a segment */
+    int32_t *lengths; /* [room] */
+    int64_t *q_offsets, *k_offsets,
+        *s_offsets;  /* [room + 1], in elements of rows of q, k and lse */
+    uint8_t *inside; /* [T] whether a token is of a segment */
 } hone_attention_index;
 void hone_attention_index_cuda(const hone_attention_index *out, const hone_segment *segments,
                                hone_attention_shape shape, int64_t room);

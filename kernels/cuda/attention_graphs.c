@@ -178,8 +178,7 @@ static hone_cudnn_tensor dots(builder *b, const hone_cudnn_tensor *gradient) {
     hone_cudnn_tensor dot =
         operand(b, HONE_ATTENTION_DOT, CUDNN_DATA_FLOAT, row_shape(b), sizeof(float), NULL);
     hone_cudnn_tensor each = hone_cudnn_inner(
-        g, CUDNN_DATA_FLOAT,
-        hone_cudnn_dense(s->batch, s->heads_taken, s->longest, s->head_size));
+        g, CUDNN_DATA_FLOAT, hone_cudnn_dense(s->batch, s->heads_taken, s->longest, s->head_size));
     hone_cudnn_pointwise_into(g, &each, CUDNN_POINTWISE_MUL, gradient, &o, NULL);
     hone_cudnn_tensor sum = reduced(b, CUDNN_REDUCE_TENSOR_ADD, &each);
     hone_cudnn_pointwise_into(g, &dot, CUDNN_POINTWISE_MUL, &sum, &one, NULL);
@@ -192,17 +191,16 @@ static void give_keys(builder *b, hone_attention_operand which, const hone_cudnn
     hone_cudnn_graph *g = &b->graph;
     const hone_attention_graph *s = b->shape;
     hone_cudnn_tensor out = of_keys(b, which);
-    hone_cudnn_tensor turned =
-        hone_cudnn_inner(g, CUDNN_DATA_BFLOAT16, transposed(score_shape(b)));
+    hone_cudnn_tensor turned = hone_cudnn_inner(g, CUDNN_DATA_BFLOAT16, transposed(score_shape(b)));
     hone_cudnn_reshape(g, &turned, weights);
     hone_cudnn_lengths lengths = {.m = &b->lengths, .k = &b->lengths};
     if (s->heads == s->kv_heads) {
         hone_cudnn_product(g, &out, &turned, rows, lengths);
         return;
     }
-    hone_cudnn_tensor each = hone_cudnn_inner(
-        g, CUDNN_DATA_BFLOAT16,
-        hone_cudnn_dense(s->batch, s->heads_taken, s->longest, s->head_size));
+    hone_cudnn_tensor each =
+        hone_cudnn_inner(g, CUDNN_DATA_BFLOAT16,
+                         hone_cudnn_dense(s->batch, s->heads_taken, s->longest, s->head_size));
     hone_cudnn_product(g, &each, &turned, rows, lengths);
     hone_cudnn_reduce(g, &out, CUDNN_REDUCE_TENSOR_ADD, &each);
 }
@@ -211,12 +209,10 @@ static void give_keys(builder *b, hone_attention_operand which, const hone_cudnn
 static void give_queries(builder *b, const hone_cudnn_tensor *ds, const hone_cudnn_tensor *k) {
     hone_cudnn_graph *g = &b->graph;
     hone_cudnn_tensor dq = of_queries(b, HONE_ATTENTION_DQ);
-    hone_cudnn_tensor rows =
-        hone_cudnn_tensor_at(g, CUDNN_DATA_BFLOAT16, key_shape(b),
-                             (hone_cudnn_place){.ragged = &b->k_offsets});
+    hone_cudnn_tensor rows = hone_cudnn_tensor_at(g, CUDNN_DATA_BFLOAT16, key_shape(b),
+                                                  (hone_cudnn_place){.ragged = &b->k_offsets});
     hone_cudnn_reshape(g, &rows, k);
-    hone_cudnn_product(g, &dq, ds, &rows,
-                       (hone_cudnn_lengths){.m = &b->lengths, .k = &b->lengths});
+    hone_cudnn_product(g, &dq, ds, &rows, (hone_cudnn_lengths){.m = &b->lengths, .k = &b->lengths});
 }
 
 /* p = exp(scores - stats), dv = p^T do, ds = p (do v^T - do . o) scale, dk = ds^T q, dq = ds k. */
@@ -261,7 +257,6 @@ hone_status hone_attention_plan(hone_cudnn_plan *out, const hone_cudnn_target *t
     } else {
         describe_forward(&b);
     }
-    return hone_cudnn_plan_make(out, &b.graph,
-                                shape->backward ? "attention backward, its sums in order"
-                                                : "attention");
+    return hone_cudnn_plan_make(
+        out, &b.graph, shape->backward ? "attention backward, its sums in order" : "attention");
 }

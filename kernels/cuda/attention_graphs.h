@@ -13,9 +13,9 @@
 
 typedef struct hone_attention_graph {
     bool backward;
-    int64_t batch, longest;                /* documents, and tokens of one at most */
-    int64_t heads, kv_heads;               /* that a row has */
-    int64_t heads_taken, kv_heads_taken;   /* by a call */
+    int64_t batch, longest;              /* documents, and tokens of one at most */
+    int64_t heads, kv_heads;             /* that a row has */
+    int64_t heads_taken, kv_heads_taken; /* by a call */
     int64_t head_size;
     bool windowed;
 } hone_attention_graph;
@@ -27,21 +27,21 @@ typedef enum hone_attention_operand {
     HONE_ATTENTION_K,
     HONE_ATTENTION_V,
     HONE_ATTENTION_O,
-    HONE_ATTENTION_STATS,      /* f32 [T,H]: log-sum-exp of the scores */
-    HONE_ATTENTION_LENGTHS,    /* int32 [batch] */
-    HONE_ATTENTION_Q_OFFSETS,  /* int64 [batch + 1], in elements of q's rows */
-    HONE_ATTENTION_K_OFFSETS,  /* of k's */
-    HONE_ATTENTION_S_OFFSETS,  /* of the stats' */
-    HONE_ATTENTION_SCALE,      /* floats on the host: factor of the scores */
-    HONE_ATTENTION_MASKED,     /* -infinity */
-    HONE_ATTENTION_WINDOW,     /* keys that a query sees; where windowed */
+    HONE_ATTENTION_STATS,     /* f32 [T,H]: log-sum-exp of the scores */
+    HONE_ATTENTION_LENGTHS,   /* int32 [batch] */
+    HONE_ATTENTION_Q_OFFSETS, /* int64 [batch + 1], in elements of q's rows */
+    HONE_ATTENTION_K_OFFSETS, /* of k's */
+    HONE_ATTENTION_S_OFFSETS, /* of the stats' */
+    HONE_ATTENTION_SCALE,     /* floats on the host: factor of the scores */
+    HONE_ATTENTION_MASKED,    /* -infinity */
+    HONE_ATTENTION_WINDOW,    /* keys that a query sees; where windowed */
     HONE_ATTENTION_FORWARD_OPERANDS,
     HONE_ATTENTION_DO = HONE_ATTENTION_FORWARD_OPERANDS,
     HONE_ATTENTION_DQ,
     HONE_ATTENTION_DK,
     HONE_ATTENTION_DV,
-    HONE_ATTENTION_DOT,        /* f32 [batch, heads_taken, longest], written: do . o */
-    HONE_ATTENTION_ONE,        /* 1, on the host */
+    HONE_ATTENTION_DOT, /* f32 [batch, heads_taken, longest], written: do . o */
+    HONE_ATTENTION_ONE, /* 1, on the host */
     HONE_ATTENTION_BACKWARD_OPERANDS,
 } hone_attention_operand;
 

@@ -279,8 +279,8 @@ void hone_cudnn_plan_free(hone_cudnn_plan *plan, const hone_cudnn *library) {
 static cudnnStatus_t fill_pack(const hone_cudnn *l, cudnnBackendDescriptor_t pack,
                                const int64_t *uids, void *const *addresses, int64_t count,
                                void *workspace) {
-    cudnnStatus_t status = l->attribute_set(pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS,
-                                            CUDNN_TYPE_INT64, count, uids);
+    cudnnStatus_t status =
+        l->attribute_set(pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, count, uids);
     if (status == CUDNN_STATUS_SUCCESS)
         status = l->attribute_set(pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR,
                                   count, addresses);
@@ -298,8 +298,7 @@ cudnnStatus_t hone_cudnn_run(const hone_cudnn_target *target, const hone_cudnn_p
     cudnnStatus_t status = l->descriptor_create(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &pack);
     if (status != CUDNN_STATUS_SUCCESS) return status;
     status = fill_pack(l, pack, uids, addresses, count, workspace);
-    if (status == CUDNN_STATUS_SUCCESS)
-        status = l->execute(target->handle, plan->descriptor, pack);
+    if (status == CUDNN_STATUS_SUCCESS) status = l->execute(target->handle, plan->descriptor, pack);
     (void)l->descriptor_destroy(pack);
     return status;
 }

@@ -31,10 +31,11 @@ typedef struct hone_cudnn_tensor {
 
 /* Where a tensor of the caller's lies; those without are inside the kernel. Zeroed but for what is said. */
 typedef struct hone_cudnn_place {
-    int64_t uid;                     /* from 1 up; 0: inside the kernel */
-    int64_t alignment;               /* bytes */
-    bool by_value;                   /* one float in the host's memory */
-    const hone_cudnn_tensor *ragged; /* [batch + 1] where each batch begins, in elements; may be NULL */
+    int64_t uid;       /* from 1 up; 0: inside the kernel */
+    int64_t alignment; /* bytes */
+    bool by_value;     /* one float in the host's memory */
+    const hone_cudnn_tensor
+        *ragged; /* [batch + 1] where each batch begins, in elements; may be NULL */
 } hone_cudnn_place;
 
 /* A graph that is being described. After a failure calls do nothing; the first is kept. */

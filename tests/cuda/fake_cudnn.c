@@ -228,7 +228,8 @@ static cudnnStatus_t descriptor_destroy(cudnnBackendDescriptor_t descriptor) {
 /* --- Attributes --- */
 
 static cudnnStatus_t check_elements(const rule *r, int type, int64_t count, const void *elements) {
-    if (type != r->type) return FAKE_INVALID("attribute %d is of type %d, not %d", r->name, r->type, type);
+    if (type != r->type)
+        return FAKE_INVALID("attribute %d is of type %d, not %d", r->name, r->type, type);
     bool fits = r->count > 0 ? count == r->count : count > 0 && count <= -r->count;
     if (!fits || !elements)
         return FAKE_INVALID("attribute %d with %lld elements", r->name, (long long)count);
@@ -239,7 +240,8 @@ static cudnnStatus_t check_elements(const rule *r, int type, int64_t count, cons
     if (type != TYPE(BACKEND_DESCRIPTOR)) return CUDNN_STATUS_SUCCESS;
     for (int64_t i = 0; i < count; i++)
         if (!refers_well(((void *const *)elements)[i], r->refers))
-            return FAKE_INVALID("attribute %d refers to no finalised descriptor of its kind", r->name);
+            return FAKE_INVALID("attribute %d refers to no finalised descriptor of its kind",
+                                r->name);
     return CUDNN_STATUS_SUCCESS;
 }
 
@@ -387,7 +389,7 @@ static void run(void *context) {
 
 static cudnnStatus_t execute(cudnnHandle_t handle, cudnnBackendDescriptor_t plan,
                              cudnnBackendDescriptor_t pack) {
-    cudnnStatus_t status = asked_for();
+    cudnnStatus_t status = state.to_return_of_run;
     if (status != CUDNN_STATUS_SUCCESS) return status;
     const fake_object *h = object_of(handle), *p = object_of(plan), *with = object_of(pack);
     if (!h || h->is != FAKE_HANDLE) return FAKE_INVALID("no handle");

@@ -23,11 +23,12 @@
 typedef struct fake_cudnn {
     int64_t created, live; /* handles and descriptors so far, and not destroyed */
     int64_t plans, runs;
-    cudaStream_t stream;     /* of the handle */
-    bool missing;            /* the library cannot be loaded */
-    bool no_backward;        /* no kernel sums in order, as before Hopper */
-    cudnnStatus_t to_return; /* where it is no success: by the next create, finalize or execute */
-    char complaint[256];     /* why the last refusal was one */
+    cudaStream_t stream;            /* of the handle */
+    bool missing;                   /* the library cannot be loaded */
+    bool no_backward;               /* no kernel sums in order, as before Hopper */
+    cudnnStatus_t to_return;        /* where it is no success: by the next create or finalize */
+    cudnnStatus_t to_return_of_run; /* by every execute */
+    char complaint[256];            /* why the last refusal was one */
 } fake_cudnn;
 
 /* One per process. */

@@ -56,7 +56,8 @@ cudnnStatus_t fake_check_tensor(const fake_object *o) {
     for (int i = 0; i < DIMS; i++)
         if (t.dims[i] < 1 || t.strides[i] < 1) return FAKE_INVALID("a size or stride below 1");
     if (t.alignment < 1 || t.alignment % element_bytes(t.type) != 0)
-        return FAKE_INVALID("an alignment of %lld, which its elements lack", (long long)t.alignment);
+        return FAKE_INVALID("an alignment of %lld, which its elements lack",
+                            (long long)t.alignment);
     if (t.is_virtual && t.by_value) return FAKE_INVALID("both virtual and by value");
     if (!t.ragged) return CUDNN_STATUS_SUCCESS;
     fake_tensor offsets = fake_tensor_of(t.ragged);
@@ -154,8 +155,7 @@ static cudnnStatus_t check_matmul(const ends *e) {
 static cudnnStatus_t check_reduction(const ends *e) {
     fake_tensor x = fake_tensor_of(e->in[0]), y = fake_tensor_of(e->out);
     for (int d = 0; d < DIMS; d++)
-        if (y.dims[d] != x.dims[d] && y.dims[d] != 1 &&
-            (d != HEADS || x.dims[d] % y.dims[d] != 0))
+        if (y.dims[d] != x.dims[d] && y.dims[d] != 1 && (d != HEADS || x.dims[d] % y.dims[d] != 0))
             return FAKE_INVALID("a reduction to sizes that do not fit");
     return CUDNN_STATUS_SUCCESS;
 }
@@ -475,8 +475,7 @@ static cudnnStatus_t compute_operation(values *v, const fake_object *o) {
 
 static cudnnStatus_t compute_element(values *v, const fake_attribute *operations) {
     cudnnStatus_t status = CUDNN_STATUS_SUCCESS;
-    for (int i = 0; i < v->of.count; i++)
-        v->at[i] = (value){.shape = fake_tensor_of(v->of.of[i])};
+    for (int i = 0; i < v->of.count; i++) v->at[i] = (value){.shape = fake_tensor_of(v->of.of[i])};
     for (int64_t i = 0; i < operations->count && status == CUDNN_STATUS_SUCCESS; i++)
         status = compute_operation(v, fake_at(operations, i));
     for (int i = 0; i < v->of.count; i++) hone_free(v->at[i].x);
@@ -502,9 +501,9 @@ cudnnStatus_t fake_compute(const fake_object *graph, const fake_object *pack) {
     v = (values){.pack = pack};
     TRY(collect(&v.of, graph));
     int64_t batch = 0;
-    for (int i = 0; i < v.of.count; i++) {
-        fake_tensor t = fake_tensor_of(v.of.of[i]);
-        if (t.is_virtual && t.dims[BATCH] > batch) batch = t.dims[BATCH];
+    for (int64_t i = 0; i < operations->count; i++) {
+        fake_tensor y = fake_tensor_of(ends_of(fake_at(operations, i)).out);
+        if (y.dims[BATCH] > batch) batch = y.dims[BATCH];
     }
     for (v.batch = 0; v.batch < batch; v.batch++)
         if (!is_empty(&v)) TRY(compute_element(&v, operations));
