@@ -42,7 +42,7 @@ static size_t find(const hone_passes *passes, const hone_pass_key *key) {
 
 hone_status hone_passes_run(hone_passes *passes, hone_tape *tape, const hone_forward *forward,
                             const hone_loss_call *loss) {
-    if (!passes->on) return run(tape, forward, loss);
+    if (!passes || !passes->on) return run(tape, forward, loss);
     hone_pass_key key = key_of(forward, loss);
     size_t i = find(passes, &key);
     if (i == passes->count) {

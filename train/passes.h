@@ -31,7 +31,7 @@ typedef struct hone_passes {
 void hone_passes_record(hone_passes *passes, const hone_device *device);
 void hone_passes_free(hone_passes *passes); /* takes a zeroed one */
 
-/* Runs the pass, always from the same memory, or queues it again. */
+/* Runs the pass, always from the same memory, or queues it again. `passes` may be NULL: it runs. */
 HONE_MUST_USE hone_status hone_passes_run(hone_passes *passes, hone_tape *tape,
                                           const hone_forward *forward, const hone_loss_call *loss);
 

@@ -111,7 +111,8 @@ static hone_status zero_gradients(hone_run *run) {
     return HONE_OK;
 }
 
-/* The norm reads the gradients; AdamW reads them with values and moments, and writes the last two. */
+/* The norm reads the gradients; AdamW reads them with values and moments, and writes the last two. Nobody waits for AdamW,
+ * unless its time is wanted: it falls to the next step. */
 static hone_status update(double *grad_norm, hone_run *run, int64_t step, double lr) {
     double start = hone_seconds();
     HONE_TRY(hone_optimizer_step(grad_norm, &run->optimizer, step, lr));
