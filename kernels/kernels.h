@@ -202,8 +202,8 @@ typedef struct hone_kernels {
     void (*rope)(hone_real *x, const hone_real *cosine, const hone_real *sine,
                  const int32_t *positions, hone_rope_shape shape, bool inverse);
 
-    /* Whether the table has attention of that kind for that shape, whose own kind does not count. */
-    bool (*attention_has)(hone_attention_kind kind, hone_attention_shape shape);
+    /* Why there is no attention of that kind for that shape, whose own kind does not count; NULL: there is. */
+    const char *(*attention_lacks)(hone_attention_kind kind, hone_attention_shape shape);
     /* o = softmax(scale q k^T, capped, causal and within the window of each segment) v; lse [T,H] = log-sum-exp of those scores, kept for
      * backward (may be NULL). q, o [Tq,H*D]; k, v [Tk,K*D]. Overwrites. (arXiv 2205.14135, section 3) */
     void (*attention_fwd)(hone_real *o, hone_real *lse, const hone_real *q, const hone_real *k,

@@ -347,15 +347,16 @@ hone_attention_shape hone_model_attention_shape(const hone_model *model, int64_t
                                   .softcap = arch->attention_softcap};
 }
 
-bool hone_model_has_attention(const hone_model *model, hone_attention_kind kind) {
+const char *hone_model_lacks_attention(const hone_model *model, hone_attention_kind kind) {
     const hone_kernels *kernels = model->device->kernels;
-    for (int64_t l = 0; l < model->arch.layers; l++)
-        if (!kernels->attention_has(kind, hone_model_attention_shape(model, l))) return false;
-    return true;
+    const char *why = NULL;
+    for (int64_t l = 0; !why && l < model->arch.layers; l++)
+        why = kernels->attention_lacks(kind, hone_model_attention_shape(model, l));
+    return why;
 }
 
 hone_status hone_model_check_heads(const hone_model *model) {
-    if (hone_model_has_attention(model, HONE_ATTENTION_EXACT)) return HONE_OK;
+    if (!hone_model_lacks_attention(model, HONE_ATTENTION_EXACT)) return HONE_OK;
     return hone_fail(HONE_ERR_UNSUPPORTED,
                      "%s: its heads have %lld elements, of which attention on a GPU takes %d at "
                      "most; use --device cpu",

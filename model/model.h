@@ -109,9 +109,9 @@ void hone_int8_outliers_text(char out[96], double part);
 HONE_MUST_USE hone_status hone_model_precision(hone_model *model, hone_precision precision);
 
 /* Which attention whole texts take, in training and evaluation: exact at first. Whoever sets another asks first whether the device
- * has it for all blocks. What is generated, against a cache of keys, takes the exact one. */
+ * has it for all blocks, or why not (NULL: it has). What is generated, against a cache of keys, takes the exact one. */
 void hone_model_attention(hone_model *model, hone_attention_kind kind);
-bool hone_model_has_attention(const hone_model *model, hone_attention_kind kind);
+const char *hone_model_lacks_attention(const hone_model *model, hone_attention_kind kind);
 
 /* The shape of a block's attention, but for what it works on: segments, tokens and the longest. */
 hone_attention_shape hone_model_attention_shape(const hone_model *model, int64_t layer);

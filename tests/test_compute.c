@@ -184,9 +184,9 @@ END_TEST
 
 /* --- Attention --- */
 
-static bool has_all(hone_attention_kind kind, hone_attention_shape shape) {
+static const char *lacks_nothing(hone_attention_kind kind, hone_attention_shape shape) {
     (void)kind, (void)shape;
-    return true;
+    return NULL;
 }
 
 /* A run whose device has every kind, all of which take the same time. */
@@ -194,7 +194,7 @@ static void settle_with_all(settled *s, hone_kernels *table) {
     settle(s, "compute=int8", 0, HONE_COMPUTE_SECONDS);
     ck_assert_int_eq(s->run->attention, HONE_ATTENTION_EXACT);
     *table = *s->run->session.device.kernels;
-    table->attention_has = has_all;
+    table->attention_lacks = lacks_nothing;
     s->run->session.device.kernels = table;
 }
 
@@ -239,7 +239,7 @@ START_TEST(attention_is_as_asked_for_or_as_recorded) {
     ck_assert_int_eq(attention_of(&s), HONE_ATTENTION_OWN);
     s.run->found.plan = plan;
     ck_assert_int_eq(attention_of(&s), HONE_ATTENTION_CUDNN);
-    table.attention_has = hone_kernels_ref()->attention_has;
+    table.attention_lacks = hone_kernels_ref()->attention_lacks;
     ck_fails(hone_run_settle_attention(s.run), HONE_ERR_USAGE, "attention = cudnn is a GPU's");
     s.run->found.plan = earlier;
     ck_fails(hone_run_settle_attention(s.run), HONE_ERR_UNSUPPORTED, "says nothing of");

@@ -110,15 +110,17 @@ END_TEST
 static const struct {
     const char *on_cuda, *on_cpu, *attention, *taken;
     double first, last; /* how far losses may lie apart */
+    const char *model;
 } kinds[] = {
-    {"full=true", "full=true", "attention=auto", "exact", 1e-4, 1e-3},
-    {"compute=int8", "compute=int8", "attention=exact", "exact", 1e-4, 1e-3},
+    {"full=true", "full=true", "attention=auto", "exact", 1e-4, 1e-3, "grouped-tied"},
+    {"compute=int8", "compute=int8", "attention=exact", "exact", 1e-4, 1e-3, "grouped-tied"},
     /* LoRA's factors are in TF32 on one side */
-    {"compute=bf16", "compute=bf16", "attention=exact", "exact", 1e-4, 4e-2},
-    {"compute=bf16", "compute=bf16", "attention=auto", "own", 0.04, 0.4},
-    {"activations=bf16", "activations=bf16", "attention=auto", "exact", 1e-4, 1e-3},
-    {"compute=fp8", "compute=f32", "attention=exact", "exact", 0.2, 0.2},
-    {"compute=tf32", "compute=f32", "attention=auto", "exact", 5e-3, 5e-3},
+    {"compute=bf16", "compute=bf16", "attention=exact", "exact", 1e-4, 4e-2, "grouped-tied"},
+    {"compute=bf16", "compute=bf16", "attention=auto", "own", 0.04, 0.4, "grouped-tied"},
+    {"compute=bf16", "compute=bf16", "attention=cudnn", "cudnn", 0.04, 0.4, "llama3-rope"},
+    {"activations=bf16", "activations=bf16", "attention=auto", "exact", 1e-4, 1e-3, "grouped-tied"},
+    {"compute=fp8", "compute=f32", "attention=exact", "exact", 0.2, 0.2, "grouped-tied"},
+    {"compute=tf32", "compute=f32", "attention=auto", "exact", 5e-3, 5e-3, "grouped-tied"},
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
@@ -132,6 +134,7 @@ START_TEST(run_of_every_kind_has_the_losses_of_the_cpu) {
         set(&o, "steps=1");
         set(&o, d == 0 ? kinds[_i].on_cpu : kinds[_i].on_cuda);
         set(&o, d == 0 ? "attention=auto" : kinds[_i].attention);
+        set(&o, test_text("model=" HONE_TEST_FIXTURES "/models", kinds[_i].model));
         ck_ok(hone_train(&results[d], &o, false, &silent));
         hone_train_options_free(&o);
     }
@@ -239,7 +242,8 @@ START_TEST(run_with_attention_that_is_not_there_is_refused) {
     hone_train_result result;
     set(&o, "attention=cudnn");
     ck_fails(hone_train(&result, &o, false, &silent), HONE_ERR_USAGE,
-             "attention = cudnn: cuDNN is not there; leave it out, or use --attention own");
+             "attention = cudnn: cuDNN's attention takes heads of a multiple of 8 elements; leave "
+             "it out, or use --attention own");
     set(&o, "device=cpu");
     set(&o, "attention=own");
     ck_fails(hone_train(&result, &o, false, &silent), HONE_ERR_USAGE,

@@ -11,7 +11,7 @@ static hone_attention_kind kind_of(int word) {
 
 /* The first from `kind` on that the device has, of those that round; HONE_ATTENTIONS when there is none. */
 static hone_attention_kind next_kind(const hone_run *run, hone_attention_kind kind) {
-    while (kind < HONE_ATTENTIONS && !hone_model_has_attention(run->session.model, kind)) kind++;
+    while (kind < HONE_ATTENTIONS && hone_model_lacks_attention(run->session.model, kind)) kind++;
     return kind;
 }
 
@@ -46,7 +46,7 @@ static hone_status find_fastest(hone_run *run) {
     hone_measured found = {0};
     if (status == HONE_OK) found = hone_measured_recall(key.data, hone_attention_names);
     bool known =
-        found.word > 0 && hone_model_has_attention(run->session.model, kind_of(found.word));
+        found.word > 0 && !hone_model_lacks_attention(run->session.model, kind_of(found.word));
     if (status == HONE_OK && !known) {
         status = measure(&found, run);
         if (status == HONE_OK) hone_measured_remember(key.data, hone_attention_names, found);
@@ -69,7 +69,8 @@ static hone_status find_together(hone_run *run) {
 
 static hone_status check(const hone_run *run) {
     const char *name = hone_attention_names[1 + run->attention];
-    if (hone_model_has_attention(run->session.model, run->attention)) return HONE_OK;
+    const char *why = hone_model_lacks_attention(run->session.model, run->attention);
+    if (!why) return HONE_OK;
     const char *instead = run->found.plan ? "resume where the run began, or start a new one"
                                           : "leave it out, or use --attention own";
     if (hone_device_is_host(&run->session.device))
@@ -77,7 +78,7 @@ static hone_status check(const hone_run *run) {
                          "attention = %s is a GPU's, and this run computes on the processor, whose "
                          "attention is exact: leave it out, or use --device cuda",
                          name);
-    return hone_fail(HONE_ERR_USAGE, "attention = %s: cuDNN is not there; %s", name, instead);
+    return hone_fail(HONE_ERR_USAGE, "attention = %s: %s; %s", name, why, instead);
 }
 
 hone_status hone_run_settle_attention(hone_run *run) {

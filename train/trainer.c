@@ -70,13 +70,12 @@ static hone_status fill_ahead(hone_run *run, hone_cursor cursor, int64_t step) {
  * between: that is not recorded. */
 static hone_status run_micro_batch(hone_run *run, hone_cursor *cursor, int64_t rows, bool last) {
     bool sums = last && run->group.size > 1;
-    hone_passes none = {0};
     double start = hone_seconds();
     HONE_TRY(fill(run, cursor, rows));
     HONE_TRY(hone_device_batch_load(&run->batch, &run->host));
     hone_profile_span(run->profile, "batch", start, 0);
     if (sums) hone_exchange_begin(&run->exchange);
-    return hone_passes_run(sums ? &none : &run->passes, run->tape, &run->forward,
+    return hone_passes_run(sums ? NULL : &run->passes, run->tape, &run->forward,
                            &run->batch.loss);
 }
 

@@ -40,7 +40,7 @@ void hone_rope_cuda(float *x, const float *cosine, const float *sine, const int3
                     hone_rope_shape shape, bool inverse);
 
 /* For heads of up to 256 elements, by the shape's kind (kernels/cuda/attention.h). */
-bool hone_attention_has_cuda(hone_attention_kind kind, hone_attention_shape shape);
+const char *hone_attention_lacks_cuda(hone_attention_kind kind, hone_attention_shape shape);
 void hone_attention_fwd_cuda(float *o, float *lse, const float *q, const float *k, const float *v,
                              const hone_segment *segments, hone_attention_shape shape,
                              void *workspace);

@@ -52,7 +52,7 @@ double hone_attention_pairs_cuda(const hone_segment *segments, hone_attention_sh
     X(layernorm_fwd)                                                                               \
     X(layernorm_bwd)                                                                               \
     X(rope)                                                                                        \
-    X(attention_has)                                                                               \
+    X(attention_lacks)                                                                             \
     X(attention_fwd)                                                                               \
     X(attention_bwd)                                                                               \
     X(attention_workspace)                                                                         \

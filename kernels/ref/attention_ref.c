@@ -34,9 +34,9 @@ static double query_fwd(hone_real *o, const hone_real *q, const hone_real *k, co
     return largest + log(total);
 }
 
-bool hone_attention_has_ref(hone_attention_kind kind, hone_attention_shape shape) {
+const char *hone_attention_lacks_ref(hone_attention_kind kind, hone_attention_shape shape) {
     (void)shape;
-    return kind == HONE_ATTENTION_EXACT;
+    return kind == HONE_ATTENTION_EXACT ? NULL : "a processor's attention is exact";
 }
 
 void hone_attention_fwd_ref(hone_real *o, hone_real *lse, const hone_real *q, const hone_real *k,

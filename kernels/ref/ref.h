@@ -85,7 +85,7 @@ void hone_layernorm_bwd_ref(hone_real *dx, hone_real *dw, hone_real *db, const h
 void hone_rope_ref(hone_real *x, const hone_real *cosine, const hone_real *sine,
                    const int32_t *positions, hone_rope_shape shape, bool inverse);
 
-bool hone_attention_has_ref(hone_attention_kind kind, hone_attention_shape shape);
+const char *hone_attention_lacks_ref(hone_attention_kind kind, hone_attention_shape shape);
 void hone_attention_fwd_ref(hone_real *o, hone_real *lse, const hone_real *q, const hone_real *k,
                             const hone_real *v, const hone_segment *segments,
                             hone_attention_shape shape, void *workspace);

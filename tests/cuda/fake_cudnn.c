@@ -189,8 +189,10 @@ static cudnnStatus_t create(cudnnHandle_t *out) {
     return CUDNN_STATUS_SUCCESS;
 }
 
-/* Work that was queued may still read what it holds. */
+/* Work that was queued may still read a graph. */
 static void forget(fake_object *o) {
+    for (int i = 0; o->is == OF(VARIANT_PACK) && i < o->count; i++)
+        hone_free(o->attributes[i].elements);
     o->alive = false;
     state.live--;
 }
@@ -377,14 +379,15 @@ static void scratch(void *workspace, int64_t bytes) {
 
 /* What is queued of an execution. */
 typedef struct call {
-    const fake_object *graph, *with;
+    const fake_object *graph;
+    fake_addresses at;
     void *workspace;
 } call;
 
 static void run(void *context) {
     const call *c = context;
     scratch(c->workspace, bytes_of(c->graph));
-    if (fake_compute(c->graph, c->with) != CUDNN_STATUS_SUCCESS) fake_die(state.complaint);
+    if (fake_compute(c->graph, &c->at) != CUDNN_STATUS_SUCCESS) fake_die(state.complaint);
 }
 
 static cudnnStatus_t execute(cudnnHandle_t handle, cudnnBackendDescriptor_t plan,
@@ -404,7 +407,8 @@ static cudnnStatus_t execute(cudnnHandle_t handle, cudnnBackendDescriptor_t plan
     state.runs++;
     call *made = hone_alloc(1, sizeof *made);
     if (!made) return fake_refuse(CUDNN_STATUS_INTERNAL_ERROR, "no memory");
-    *made = (call){p->graph, with, workspace};
+    *made = (call){.graph = p->graph, .workspace = workspace};
+    fake_keep_addresses(&made->at, p->graph, with);
     if (fake_stream_launch(state.stream, (fake_work){run, hone_free, made}) != cudaSuccess)
         return fake_refuse(CUDNN_STATUS_EXECUTION_FAILED, "nothing is launched any more");
     return CUDNN_STATUS_SUCCESS;

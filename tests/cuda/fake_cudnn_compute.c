@@ -256,6 +256,29 @@ cudnnStatus_t fake_check_addresses(const fake_object *graph, const fake_object *
     return FAKE_INVALID("%lld addresses for %lld tensors", (long long)given, (long long)expected);
 }
 
+void fake_keep_addresses(fake_addresses *out, const fake_object *graph, const fake_object *pack) {
+    tensors all;
+    *out = (fake_addresses){0};
+    if (collect(&all, graph) != CUDNN_STATUS_SUCCESS) return;
+    for (int i = 0; i < all.count && out->count < FAKE_MOST_ADDRESSES; i++) {
+        fake_tensor t = fake_tensor_of(all.of[i]);
+        if (t.is_virtual) continue;
+        out->uids[out->count] = t.uid;
+        out->of[out->count] = address_of(pack, t.uid);
+        if (t.by_value) {
+            void *kept = &out->by_value[out->count];
+            out->of[out->count] = memcpy(kept, out->of[out->count], (size_t)element_bytes(t.type));
+        }
+        out->count++;
+    }
+}
+
+static void *kept_address(const fake_addresses *at, int64_t uid) {
+    for (int64_t i = 0; i < at->count; i++)
+        if (at->uids[i] == uid) return at->of[i];
+    return NULL;
+}
+
 /* --- Values: of one batch element at a time, dense [heads, rows, columns] --- */
 
 typedef struct value {
@@ -266,7 +289,7 @@ typedef struct value {
 typedef struct values {
     tensors of;
     value at[TENSORS];
-    const fake_object *pack;
+    const fake_addresses *addresses;
     int64_t batch; /* element */
 } values;
 
@@ -284,7 +307,7 @@ static int64_t begin_of(const values *v, const fake_tensor *t, int64_t *rows, in
     *rows = t->dims[*axis];
     if (!t->ragged) return t->dims[BATCH] == 1 ? 0 : v->batch * t->strides[BATCH];
     fake_tensor offsets = fake_tensor_of(t->ragged);
-    const void *x = address_of(v->pack, offsets.uid);
+    const void *x = kept_address(v->addresses, offsets.uid);
     int64_t begin = integer_at(&offsets, x, v->batch);
     int64_t there = (integer_at(&offsets, x, v->batch + 1) - begin) / t->strides[*axis];
     if (there < *rows) *rows = there;
@@ -305,7 +328,7 @@ static void put(const fake_tensor *t, void *x, int64_t i, float y) {
 /* Reads a tensor of the caller's, or writes it. */
 static void move(const values *v, value *of, bool writes) {
     const fake_tensor *t = &of->shape;
-    char *x = address_of(v->pack, t->uid);
+    char *x = kept_address(v->addresses, t->uid);
     int64_t rows, index[DIMS], i = 0;
     int axis;
     int64_t begin = begin_of(v, t, &rows, &axis);
@@ -405,7 +428,7 @@ static void compute_pointwise(const fake_object *o, value *const in[], value *y)
 
 static int64_t length_of(const values *v, const value *of, int64_t whole) {
     if (!of) return whole;
-    return integer_at(&of->shape, address_of(v->pack, of->shape.uid), v->batch);
+    return integer_at(&of->shape, kept_address(v->addresses, of->shape.uid), v->batch);
 }
 
 /* Nothing comes of rows, columns and terms past the lengths. */
@@ -495,10 +518,10 @@ static bool is_empty(values *v) {
     return false;
 }
 
-cudnnStatus_t fake_compute(const fake_object *graph, const fake_object *pack) {
+cudnnStatus_t fake_compute(const fake_object *graph, const fake_addresses *at) {
     const fake_attribute *operations = fake_find(graph, AT(OPERATIONGRAPH_OPS));
     static values v;
-    v = (values){.pack = pack};
+    v = (values){.addresses = at};
     TRY(collect(&v.of, graph));
     int64_t batch = 0;
     for (int64_t i = 0; i < operations->count; i++) {

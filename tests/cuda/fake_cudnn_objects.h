@@ -55,6 +55,17 @@ cudnnStatus_t fake_check_tensor(const fake_object *o);
 cudnnStatus_t fake_check_operation(const fake_object *o);
 cudnnStatus_t fake_check_graph(const fake_object *o);
 cudnnStatus_t fake_check_addresses(const fake_object *graph, const fake_object *pack);
-cudnnStatus_t fake_compute(const fake_object *graph, const fake_object *pack);
+
+/* What a finalised pack says, and numbers that it gives by value, as they are now: until they are computed with, both may
+ * go. */
+enum { FAKE_MOST_ADDRESSES = 32 };
+typedef struct fake_addresses {
+    int64_t uids[FAKE_MOST_ADDRESSES];
+    void *of[FAKE_MOST_ADDRESSES];
+    double by_value[FAKE_MOST_ADDRESSES];
+    int64_t count;
+} fake_addresses;
+void fake_keep_addresses(fake_addresses *out, const fake_object *graph, const fake_object *pack);
+cudnnStatus_t fake_compute(const fake_object *graph, const fake_addresses *at);
 
 #endif
