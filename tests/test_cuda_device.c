@@ -64,7 +64,8 @@ START_TEST(attention_pairs_of_segments_on_device_are_those_of_the_reference) {
     int32_t at = 0;
     for (int32_t i = 0; i < SEGMENTS; at += segments[i++].q_len)
         segments[i] = (hone_segment){at, 1 + i % 5, at, 1 + i % 5};
-    hone_attention_shape shape = {SEGMENTS, 2, 1, 8, 1, 3, 0};
+    hone_attention_shape shape = {
+        .segments = SEGMENTS, .heads = 2, .kv_heads = 1, .head_size = 8, .scale = 1, .window = 3};
     hone_device device;
     hone_buffer buffer;
     open_cuda(&device);

@@ -203,7 +203,8 @@ START_TEST(attention_window_of_one_copies_values) {
     float q[] = {1, 2, 3};
     float v[] = {3, 7, -1};
     hone_segment run = {0, 3, 0, 3};
-    hone_attention_shape shape = {1, 1, 1, 1, 1.0, 1, 0.0};
+    hone_attention_shape shape = {
+        .segments = 1, .heads = 1, .kv_heads = 1, .head_size = 1, .scale = 1.0, .window = 1};
     double workspace[8];
     float o[3];
     hone_kernels_ref()->attention_fwd(o, NULL, q, q, v, &run, shape, workspace);

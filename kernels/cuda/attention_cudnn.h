@@ -21,7 +21,7 @@ const char *hone_attention_cudnn_reason(void);
 /* Loads the library and makes what attention needs of it, of the device that is open; false where that fails, also when it
  * failed before. hone_attention_cudnn_serves() does it by itself. */
 bool hone_attention_cudnn_open(void);
-/* Gives everything back; nothing may be running. Nothing to do when none is open. */
+/* Gives everything back. Nothing to do when none is open. */
 void hone_attention_cudnn_close(void);
 
 /* Bytes of a workspace that backward's sums of all scores may take, if one document and key/value head do: unless set before
