@@ -36,15 +36,16 @@ prepare() {
     du -shc "$build/lib" "$build/data" "${programs[@]}"
 }
 
-# Where the program looks for its libraries: that of CUDA may lie in a Python package.
-link_cublaslt() {
-    local found
-    found=$("$python" -c 'import glob, importlib.util
+# Where the program looks for its libraries: those of CUDA may lie in Python packages. cuDNN has several files, and compiles.
+link_libraries() {
+    "$python" -c 'import glob, importlib.util, sys
 found = importlib.util.find_spec("nvidia")
-for folder in found.submodule_search_locations if found else []:
-    for path in glob.glob(folder + "/*/lib/libcublasLt.so.13"): print(path)' | head -n 1)
-    [[ $found ]] || found=$(find /usr/local/cuda/lib64 -name libcublasLt.so.13 2>/dev/null | head -n 1)
-    [[ ! $found ]] || ln -sf "$found" "$build/lib/libcublasLt.so.13"
+folders = [folder + "/*/lib/" for folder in (found.submodule_search_locations if found else [])]
+for name in sys.argv[1:]:
+    places = (glob.glob(folder + name) for folder in folders + ["/usr/local/cuda/lib64/"])
+    for path in next(filter(None, places), []): print(path)' \
+        'libcublasLt.so.13' 'libcudnn*.so.9' 'libnvrtc*.so.13*' |
+        xargs -r ln -sft "$build/lib"
 }
 
 usage() {
@@ -81,7 +82,7 @@ else
     steps=$build/tests/test_cuda_steps
     tools=(memcheck racecheck synccheck initcheck)
     [[ -x $hone ]] || prepare
-    link_cublaslt
+    link_libraries
     export PATH=$PATH:/usr/local/cuda/bin
     [[ ! -d $build/data/gguf ]] || export PYTHONPATH=$PWD/$build/data
     [[ ! -d $build/data/tiny-archs ]] || export HONE_TEST_DATA=$PWD/$build/data

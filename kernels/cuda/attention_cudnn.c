@@ -18,11 +18,13 @@ enum {
     PLANS = 32,
 };
 
-/* One pass of a shape. One that cannot be made is kept too. */
+enum { REASON = 512 };
+
+/* One pass of a shape. One that cannot be made is kept too, with the reason. */
 typedef struct plan {
     hone_attention_graph shape;
     hone_cudnn_plan made;
-    hone_status status;
+    char reason[REASON];
 } plan;
 
 /* As the device: one per process. */
@@ -32,7 +34,7 @@ static struct {
     hone_cudnn_target target;
     plan *plans[PLANS];
     int newest;
-    char reason[512];
+    char reason[REASON];
 } attention;
 
 static size_t most_bytes = HONE_ATTENTION_CUDNN_BYTES;
@@ -79,8 +81,10 @@ bool hone_attention_cudnn_open(void) {
     return start();
 }
 
+/* A kernel may be queued that goes with it. */
 static void plan_free(plan *p) {
     if (!p) return;
+    (void)cudaStreamSynchronize(hone_cuda_stream());
     hone_cudnn_plan_free(&p->made, &attention.library);
     hone_free(p);
 }
@@ -149,26 +153,40 @@ static hone_status plan_make(plan *p) {
         (long long)p->made.bytes, room);
 }
 
-/* What was made before, or is made now; in place of the oldest when there are many. NULL where there is no memory. */
-static const plan *plan_for(const hone_attention_graph *shape) {
+static plan *plan_find(const hone_attention_graph *shape) {
     for (int i = 0; i < PLANS; i++)
         if (attention.plans[i] && same(&attention.plans[i]->shape, shape))
             return attention.plans[i];
+    return NULL;
+}
+
+/* In place of the oldest when there are many. NULL where there is no memory. */
+static plan *plan_new(const hone_attention_graph *shape) {
     plan *p = hone_alloc(1, sizeof *p);
     if (!p) return NULL;
     *p = (plan){.shape = *shape};
-    p->status = plan_make(p);
+    if (plan_make(p) != HONE_OK) snprintf(p->reason, sizeof p->reason, "%s", hone_fail_message());
     attention.newest = (attention.newest + 1) % PLANS;
     plan_free(attention.plans[attention.newest]);
     attention.plans[attention.newest] = p;
     return p;
 }
 
+/* What was made before, or is made now. NULL after saying why not. */
+static const plan *plan_for(const hone_attention_graph *shape) {
+    plan *p = plan_find(shape);
+    if (!p) p = plan_new(shape);
+    if (!p) {
+        refuse(hone_fail_message());
+    } else if (p->reason[0]) {
+        refuse(p->reason);
+    }
+    return p && !p->reason[0] ? p : NULL;
+}
+
 static bool has_plan(hone_attention_shape shape, bool backward) {
     hone_attention_graph g = graph_of(shape, backward);
-    const plan *p = plan_for(&g);
-    if (!p || p->status != HONE_OK) refuse(hone_fail_message());
-    return p && p->status == HONE_OK;
+    return plan_for(&g) != NULL;
 }
 
 bool hone_attention_cudnn_serves(hone_attention_shape shape) {
@@ -314,8 +332,8 @@ static bool pass_begin(pass *p, const parts *at, const hone_segment *segments,
                 .window = (float)shape.window,
                 .one = 1.0f};
     p->plan = hone_attention_cudnn_open() ? plan_for(&p->graph) : NULL;
-    if (!p->plan || p->plan->status != HONE_OK) {
-        hone_cuda_keep_failure(HONE_ERR_UNSUPPORTED, "cuDNN has no attention for this shape");
+    if (!p->plan) {
+        hone_cuda_keep_failure(HONE_ERR_UNSUPPORTED, attention.reason);
         return false;
     }
     hone_attention_index_cuda(&at->index, segments, shape, index_room(shape));

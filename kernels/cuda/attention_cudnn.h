@@ -21,11 +21,11 @@ const char *hone_attention_cudnn_reason(void);
 /* Loads the library and makes what attention needs of it, of the device that is open; false where that fails, also when it
  * failed before. hone_attention_cudnn_serves() does it by itself. */
 bool hone_attention_cudnn_open(void);
-/* Gives everything back; nothing may be running. Nothing to do when none is open. */
+/* Gives everything back. Nothing to do when none is open. */
 void hone_attention_cudnn_close(void);
 
-/* Bytes of a workspace that backward's sums of all scores may take, if one document and key/value head do: unless set before
- * any workspace is asked for. */
+/* Bytes that a call of backward may take for what cuDNN keeps of all scores, unless set before any workspace is asked for;
+ * one document and one key/value head take what they need. */
 enum { HONE_ATTENTION_CUDNN_BYTES = 256 << 20 };
 void hone_attention_cudnn_size(size_t bytes);
 
@@ -42,10 +42,11 @@ size_t hone_attention_workspace_cudnn(hone_attention_shape shape, int64_t max_q,
 
 /* The segments as cuDNN takes them, `room` of them, of which those past the last are empty. */
 typedef struct hone_attention_index {
-    int32_t *lengths; /* [room] */
-    int64_t *q_offsets, *k_offsets,
-        *s_offsets;  /* [room + 1], in elements of rows of q, k and lse */
-    uint8_t *inside; /* [T] whether a token is of a segment */
+    int32_t *lengths;   /* [room] */
+    int64_t *q_offsets; /* [room + 1], in elements of q */
+    int64_t *k_offsets; /* of k */
+    int64_t *s_offsets; /* of lse */
+    uint8_t *inside;    /* [T] whether a token is of a segment */
 } hone_attention_index;
 void hone_attention_index_cuda(const hone_attention_index *out, const hone_segment *segments,
                                hone_attention_shape shape, int64_t room);

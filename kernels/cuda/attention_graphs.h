@@ -20,8 +20,8 @@ typedef struct hone_attention_graph {
     bool windowed;
 } hone_attention_graph;
 
-/* What a call is given, in this order: uids are positions + 1. Tensors of bf16 begin at their first head that is taken,
- * at multiples of 16 bytes; so does `stats`. */
+/* What a call is given, in this order: uids are positions + 1. Tensors of bf16 and the stats begin at the first head that
+ * is taken; those of bf16 at a multiple of 16 bytes. */
 typedef enum hone_attention_operand {
     HONE_ATTENTION_Q,
     HONE_ATTENTION_K,
