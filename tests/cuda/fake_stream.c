@@ -131,10 +131,6 @@ static void check_stream(cudaStream_t stream) {
     if (!stream || !stream->open) fake_die("work for a stream that is not open");
 }
 
-bool fake_stream_captures(cudaStream_t stream) {
-    return stream->captures;
-}
-
 bool fake_stream_permits(void) {
     bool permits = true;
     for (int i = 0; i < STREAMS; i++) {
@@ -280,6 +276,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
 
 /* --- Graphs --- */
 
+/* In the relaxed mode CUDA would permit what is refused here. */
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMode mode) {
     check_stream(stream);
     if (mode == cudaStreamCaptureModeRelaxed || stream->captures)

@@ -1,7 +1,8 @@
 /*
  * Streams, events and graphs of the fake CUDA runtime. Work runs as late as CUDA allows: not before the host waits for it,
  * so that what host and device do at the same time in the wrong order shows. (With fake_cudart.at_once it runs when it is
- * queued.) What may not be done while a stream is captured ends the capture with CUDA's errors.
+ * queued.) Refused while a stream is captured, whose capture is then of no use: memory taken or given back, on either side;
+ * copies of memory that is not pinned; waiting for a stream or an event.
  */
 #ifndef HONE_TESTS_CUDA_FAKE_STREAM_H
 #define HONE_TESTS_CUDA_FAKE_STREAM_H
@@ -25,8 +26,7 @@ cudaError_t fake_stream_attempt(cudaStream_t stream, fake_progress (*attempt)(vo
 /* Runs what is queued anywhere; what the host does by that is to wait. */
 void fake_stream_finish(void);
 
-/* Whether the stream is captured. A call that CUDA does not permit then spoils the capture: false if it has. */
-bool fake_stream_captures(cudaStream_t stream);
+/* Asked by calls that CUDA does not permit while a stream is captured: false where one is, which is spoilt by it. */
 bool fake_stream_permits(void);
 
 #endif
