@@ -288,6 +288,14 @@ static hone_status tell_dead(const hone_ranks *ranks, const child *c, const char
                      (int)(c - ranks->children), how, what_is_kept(kept, folder));
 }
 
+static bool all_say(const hone_ranks *ranks, const char *message) {
+    for (int i = 0; i < ranks->count; i++) {
+        const char *other = ranks->children[i].message;
+        if (!other || strcmp(other, message) != 0) return false;
+    }
+    return true;
+}
+
 static hone_status judge(const hone_ranks *ranks, const char *folder) {
     const child *dead = find_dead(ranks);
     if (dead) return tell_dead(ranks, dead, folder);
@@ -297,8 +305,7 @@ static hone_status judge(const hone_ranks *ranks, const char *folder) {
     }
     if (first < 0) return HONE_OK;
     const child *c = &ranks->children[first];
-    if (c->status == HONE_ERR_USAGE || c->status == HONE_ERR_INTERRUPTED)
-        return hone_fail(c->status, "%s", c->message); /* which all say */
+    if (all_say(ranks, c->message)) return hone_fail(c->status, "%s", c->message);
     return hone_fail(c->status, "GPU %d: %s", first, c->message);
 }
 

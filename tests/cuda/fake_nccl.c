@@ -399,7 +399,7 @@ hone_nccl fake_nccl_functions(void) {
         .get_async_error = get_async_error,
         .finalize = finalize,
         .destroy = destroy,
-        .abort = abort_comm,
+        .abort_comm = abort_comm,
         .get_error_string = get_error_string,
         .get_last_error = get_last_error,
         .all_reduce = all_reduce,
