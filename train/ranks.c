@@ -58,9 +58,14 @@ static hone_status become(hone_rank *rank, int index, int count, const int names
     rank->size = rank->local = count;
     rank->names = names[index == 0 ? WRITE_END : READ_END];
     rank->reports = reports;
-    close(names[index == 0 ? READ_END : WRITE_END]);
+    if (index > 0)
+        close(names[WRITE_END]); /* the first keeps both: it may write when all others have ended */
     signal(SIGINT, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
+    sigset_t stop; /* until somebody waits for it */
+    sigemptyset(&stop);
+    sigaddset(&stop, SIGTERM);
+    sigprocmask(SIG_BLOCK, &stop, NULL);
     /* A parent that ended before this call has left the child to another. */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
         return hone_fail(HONE_ERR_PEER, "the process that was started ended");

@@ -363,6 +363,8 @@ cudaError_t cudaSetDevice(int index) {
     int count;
     cudaError_t error = cudaGetDeviceCount(&count);
     if (error != cudaSuccess) return error;
+    const char *faulty = getenv("FAKE_FAULTY_GPU");
+    if (faulty && atoi(faulty) == index) return fail(cudaErrorECCUncorrectable);
     return index < count ? cudaSuccess : fail(cudaErrorInvalidDevice);
 }
 

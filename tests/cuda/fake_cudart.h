@@ -15,8 +15,8 @@
 
 /* What the next calls find. Zeroed numbers stand for the usual ones. */
 typedef struct fake_cudart {
-    int driver;       /* version that it serves, as CUDA counts: 13000; -1: none is loaded */
-    int devices;      /* -1: none; 0: as many as FAKE_GPUS says, else one */
+    int driver; /* version that it serves, as CUDA counts: 13000; -1: none is loaded */
+    int devices; /* -1: none; 0: as many as FAKE_GPUS says, else one; FAKE_FAULTY_GPU: one that fails */
     int64_t memory;   /* bytes of a device */
     int broken_after; /* launches until one fails for good; 0: none does */
     bool bad_launch;  /* the next launch is refused */

@@ -242,7 +242,7 @@ static ncclResult_t all_reduce(const void *send, void *recv, size_t count, ncclD
     if (type != ncclFloat32 && type != ncclFloat64)
         return refuse(ncclInvalidArgument, "%d is no type", (int)type);
     if (op != ncclSum) return refuse(ncclInvalidArgument, "%d is no sum", (int)op);
-    size_t bytes = count * size_of(type);
+    size_t bytes = count * size_of((int)type);
     result = check_buffers(send, recv, bytes);
     if (result != ncclSuccess) return result;
     if (!fake_cudart_is_ordered(stream, send)) die("numbers are sent before they are made");

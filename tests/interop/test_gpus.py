@@ -308,6 +308,13 @@ def test_failure_of_nccl_ends_all_with_its_cause(program, out, fail, message):
     assert out.exists() == (fail == "1:30")
 
 
+@pytest.mark.parametrize("faulty", [0, 1])
+def test_gpu_that_fails_is_named(program, out, faulty):
+    done = program.run(program.command(out, "--gpus", 2), 2, status=1, FAKE_FAULTY_GPU=str(faulty))
+    assert re.fullmatch(rf"hone: GPU {faulty}: CUDA: cannot use the GPU.*memory is faulty.*\n", done.stderr), done.stderr
+    assert not out.exists()
+
+
 def test_plan_counts_the_rows_of_all(program):
     command = program.command("unused", "--gpus", 2)
     command[1] = "plan"
