@@ -149,6 +149,7 @@ hone_status hone_ranks_fork(hone_ranks **out, hone_rank *rank, int count) {
     hone_ranks *ranks;
     *out = NULL;
     HONE_TRY(ranks_new(&ranks, count));
+    signal(SIGCHLD, SIG_DFL); /* where it is ignored, nobody can wait for children */
     hone_status status = HONE_OK;
     if (pipe2(names, O_CLOEXEC) < 0 || pipe2(reports, O_CLOEXEC) < 0 ||
         fcntl(reports[READ_END], F_SETFL, O_NONBLOCK) < 0)
