@@ -37,7 +37,7 @@ typedef struct hone_group {
 HONE_MUST_USE hone_status hone_group_gpus(int *count);
 
 /* The device of this process must be open, on a GPU that no other process of the group has. The second call waits for all
- * `size` (2 to HONE_GROUP_MOST) to come, for two minutes at most. HONE_ERR_UNSUPPORTED where NCCL cannot be used. */
+ * `size` (2 to HONE_GROUP_MOST) to come, for five minutes at most. HONE_ERR_UNSUPPORTED where NCCL cannot be used. */
 HONE_MUST_USE hone_status hone_group_make_name(hone_group_name *out);
 HONE_MUST_USE hone_status hone_group_join(hone_group *out, const hone_group_name *name, int rank,
                                           int size);

@@ -11,7 +11,7 @@ build_packages=(
 # For the tests and checks as well. The C++ compiler is for llama.cpp, one of the oracles; libomp has the omp.h that
 # clang-tidy reads.
 test_packages=(
-    g++ python3 python3-venv ca-certificates git strace gzip xz-utils hdf5-tools
+    g++ python3 python3-venv ca-certificates git strace gzip xz-utils hdf5-tools openmpi-bin
     clang-format-14 clang-tidy-14 libomp-14-dev shellcheck groff-base
 )
 # For the cross build and its tests: the compiler, the emulator, and libraries that lie beside those of this machine.

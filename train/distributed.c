@@ -12,7 +12,7 @@
 #include "base/file.h"
 #include "base/sha256.h"
 
-static const double file_seconds = 120; /* in which the first process is to have written its file */
+static const double file_seconds = 300; /* in which the first process is to have written its file */
 
 hone_rank hone_rank_alone(void) {
     return (hone_rank){.size = 1, .names = -1, .reports = -1};

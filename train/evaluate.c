@@ -140,9 +140,10 @@ hone_status hone_evaluate_part(hone_evaluation *out, hone_evaluator *e, int64_t 
     double start = hone_seconds(), sum;
     int64_t bins = hone_loader_bins(e->loader);
     if (most > 0 && most < bins) bins = most;
-    int64_t rank = e->group ? e->group->rank : 0, size = e->group ? e->group->size : 1;
+    bool alone = !e->group || e->group->size < 2;
+    int64_t first = alone ? 0 : e->group->rank, stride = alone ? 1 : e->group->size;
     HONE_TRY(hone_device_batch_begin(&e->batch, 0));
-    for (int64_t i = rank; i < bins; i += size) HONE_TRY(evaluate_bin(out, e, i));
+    for (int64_t i = first; i < bins; i += stride) HONE_TRY(evaluate_bin(out, e, i));
     HONE_TRY(hone_device_batch_loss(&sum, &e->batch));
     HONE_TRY(sum_parts(out, &sum, e->group));
     out->seconds = hone_seconds() - start;

@@ -58,9 +58,14 @@ static hone_status become(hone_rank *rank, int index, int count, const int names
     rank->size = rank->local = count;
     rank->names = names[index == 0 ? WRITE_END : READ_END];
     rank->reports = reports;
-    close(names[index == 0 ? READ_END : WRITE_END]);
+    if (index > 0)
+        close(names[WRITE_END]); /* the first keeps both: it may write when all others have ended */
     signal(SIGINT, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
+    sigset_t stop; /* until somebody waits for it */
+    sigemptyset(&stop);
+    sigaddset(&stop, SIGTERM);
+    sigprocmask(SIG_BLOCK, &stop, NULL);
     /* A parent that ended before this call has left the child to another. */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
         return hone_fail(HONE_ERR_PEER, "the process that was started ended");
@@ -144,6 +149,7 @@ hone_status hone_ranks_fork(hone_ranks **out, hone_rank *rank, int count) {
     hone_ranks *ranks;
     *out = NULL;
     HONE_TRY(ranks_new(&ranks, count));
+    signal(SIGCHLD, SIG_DFL); /* where it is ignored, nobody can wait for children */
     hone_status status = HONE_OK;
     if (pipe2(names, O_CLOEXEC) < 0 || pipe2(reports, O_CLOEXEC) < 0 ||
         fcntl(reports[READ_END], F_SETFL, O_NONBLOCK) < 0)
@@ -288,6 +294,14 @@ static hone_status tell_dead(const hone_ranks *ranks, const child *c, const char
                      (int)(c - ranks->children), how, what_is_kept(kept, folder));
 }
 
+static bool all_say(const hone_ranks *ranks, const char *message) {
+    for (int i = 0; i < ranks->count; i++) {
+        const char *other = ranks->children[i].message;
+        if (!other || strcmp(other, message) != 0) return false;
+    }
+    return true;
+}
+
 static hone_status judge(const hone_ranks *ranks, const char *folder) {
     const child *dead = find_dead(ranks);
     if (dead) return tell_dead(ranks, dead, folder);
@@ -297,8 +311,7 @@ static hone_status judge(const hone_ranks *ranks, const char *folder) {
     }
     if (first < 0) return HONE_OK;
     const child *c = &ranks->children[first];
-    if (c->status == HONE_ERR_USAGE || c->status == HONE_ERR_INTERRUPTED)
-        return hone_fail(c->status, "%s", c->message); /* which all say */
+    if (all_say(ranks, c->message)) return hone_fail(c->status, "%s", c->message);
     return hone_fail(c->status, "GPU %d: %s", first, c->message);
 }
 

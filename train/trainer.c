@@ -226,6 +226,7 @@ static bool is_stopping(const hone_run *run) {
 }
 
 static hone_status stop_for_signal(hone_run *run) {
+    HONE_TRY(hone_group_leave(&run->group)); /* nobody waits while the first saves */
     HONE_TRY(hone_run_save(run));
     return hone_fail(HONE_ERR_INTERRUPTED,
                      "stopped after step %lld of %lld, saved; go on with: "

@@ -14,7 +14,9 @@
 #include "kernels/cuda/nccl.h"
 #include "kernels/cuda/stream.h"
 
-static const double join_seconds = 120, ask_seconds = 1e-3; /* between two questions to NCCL */
+static const double join_seconds = 300;
+static const double ask_seconds = 1e-3;  /* between two questions to NCCL */
+static const double busy_seconds = 2e-4; /* in which a wait does not sleep */
 
 static struct {
     ncclComm_t comm; /* NULL: there is no group */
@@ -42,7 +44,7 @@ static void release(void) {
 
 /* Ends what NCCL's kernels still wait for. */
 static void abandon(void) {
-    if (group.comm) (void)group.nccl.abort(group.comm);
+    if (group.comm) (void)group.nccl.abort_comm(group.comm);
     group.comm = NULL;
     release();
 }
@@ -79,19 +81,20 @@ static const char failed[] = "a computation failed";
 
 /* Asks again and again whether the stream, or else the event, is done. */
 static hone_status poll(cudaStream_t stream, cudaEvent_t event) {
-    double asked = 0;
+    double begin = hone_seconds(), asked = begin;
     for (;;) {
         cudaError_t error = stream ? cudaStreamQuery(stream) : cudaEventQuery(event);
         if (error != cudaErrorNotReady) return hone_cuda_check(error, failed);
-        if (hone_seconds() - asked > ask_seconds) {
+        double now = hone_seconds();
+        if (now - asked > ask_seconds) {
             ncclResult_t result = ncclSuccess;
             ncclResult_t answer = group.nccl.get_async_error(group.comm, &result);
             if (answer != ncclSuccess) result = answer;
             if (result != ncclSuccess && result != ncclInProgress)
                 return fail(result, "a sum over the GPUs failed");
-            asked = hone_seconds();
+            asked = now;
         }
-        sleep_a_little();
+        if (now - begin > busy_seconds) sleep_a_little();
     }
 }
 

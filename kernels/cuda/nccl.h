@@ -64,7 +64,7 @@ typedef struct hone_nccl {
     __typeof__(ncclCommGetAsyncError) *get_async_error;
     __typeof__(ncclCommFinalize) *finalize;
     __typeof__(ncclCommDestroy) *destroy;
-    __typeof__(ncclCommAbort) *abort;
+    __typeof__(ncclCommAbort) *abort_comm;
     __typeof__(ncclGetErrorString) *get_error_string;
     __typeof__(ncclGetLastError) *get_last_error;
     __typeof__(ncclAllReduce) *all_reduce;

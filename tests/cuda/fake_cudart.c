@@ -331,6 +331,8 @@ cudaError_t cudaSetDevice(int index) {
     int count;
     cudaError_t error = cudaGetDeviceCount(&count);
     if (error != cudaSuccess) return error;
+    const char *faulty = getenv("FAKE_FAULTY_GPU");
+    if (faulty && atoi(faulty) == index) return fake_fail(cudaErrorECCUncorrectable);
     return index < count ? cudaSuccess : fake_fail(cudaErrorInvalidDevice);
 }
 

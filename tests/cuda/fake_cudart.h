@@ -12,8 +12,8 @@
 
 /* What the next calls find. Zeroed numbers stand for the usual ones. */
 typedef struct fake_cudart {
-    int driver;       /* version that it serves, as CUDA counts: 13000; -1: none is loaded */
-    int devices;      /* -1: none; 0: as many as FAKE_GPUS says, else one */
+    int driver; /* version that it serves, as CUDA counts: 13000; -1: none is loaded */
+    int devices; /* -1: none; 0: as many as FAKE_GPUS says, else one; FAKE_FAULTY_GPU: one that fails */
     int capability;   /* of a device: 80 for 8.0; usually 90 */
     int64_t memory;   /* bytes of a device */
     int broken_after; /* launches until one fails for good; 0: none does */

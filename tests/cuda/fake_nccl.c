@@ -227,7 +227,7 @@ static ncclResult_t all_reduce(const void *send, void *recv, size_t count, ncclD
     if (type != ncclFloat32 && type != ncclFloat64)
         return refuse(ncclInvalidArgument, "%d is no type", (int)type);
     if (op != ncclSum) return refuse(ncclInvalidArgument, "%d is no sum", (int)op);
-    size_t bytes = count * size_of(type);
+    size_t bytes = count * size_of((int)type);
     result = check_buffers(send, recv, bytes);
     if (result != ncclSuccess) return result;
     if (comm->asked - comm->made == PENDING) die("too many sums at once");
@@ -382,7 +382,7 @@ hone_nccl fake_nccl_functions(void) {
         .get_async_error = get_async_error,
         .finalize = finalize,
         .destroy = destroy,
-        .abort = abort_comm,
+        .abort_comm = abort_comm,
         .get_error_string = get_error_string,
         .get_last_error = get_last_error,
         .all_reduce = all_reduce,

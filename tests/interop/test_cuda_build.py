@@ -46,7 +46,7 @@ def test_no_library_of_cuda_is_needed_to_start(cuda):
 def test_program_without_cuda_has_no_code_of_it(hone):
     symbols = [line.split()[-1] for line in lines_of("nm", hone.binary)]
     assert "hone_device_open_cuda" in symbols  # that which says so
-    assert not [name for name in symbols if re.search(r"cudart|cublas|cudnn|^cuda[A-Z]|_cuda$", name) and name != "hone_device_open_cuda"]
+    assert not [name for name in symbols if re.search(r"cudart|cublas|cudnn|nccl|^cuda[A-Z]|_cuda$", name) and name != "hone_device_open_cuda"]
 
 
 def test_asked_for_a_gpu_without_driver_is_refused(cuda, fixtures, records, tmp_path):
