@@ -5,7 +5,7 @@
 
 #include <vector>
 
-#define FULL 0xffffffffu
+#include "kernels/cuda/mma.cuh"
 
 /* --- What kernels may do --- */
 
@@ -101,6 +101,91 @@ START_TEST(order_depends_on_seed_alone) {
     HONE_LAUNCH(write_order, 3, 40, &other);
     ck_assert(first == again);
     ck_assert(first != other);
+}
+END_TEST
+
+/* --- Tensor cores --- */
+
+enum { ROWS = 16, INNER = 16, COLUMNS = 8 };
+
+/* A product of small whole numbers, which is exact. */
+struct product {
+    float a[ROWS * INNER], b[INNER * COLUMNS], d[ROWS * COLUMNS];
+};
+
+static product product_of(unsigned seed) {
+    product p;
+    srand(seed);
+    for (float &x : p.a) x = (float)(rand() % 17 - 8);
+    for (float &x : p.b) x = (float)(rand() % 17 - 8);
+    for (float &x : p.d) x = (float)(rand() % 17 - 8);
+    return p;
+}
+
+static float expected_at(const product &p, int row, int column) {
+    float sum = p.d[row * COLUMNS + column];
+    for (int k = 0; k < INNER; k++) sum += p.a[row * INNER + k] * p.b[k * COLUMNS + column];
+    return sum;
+}
+
+static bool is_right(const product &before, const product &after) {
+    for (int i = 0; i < ROWS * COLUMNS; i++)
+        if (after.d[i] != expected_at(before, i / COLUMNS, i % COLUMNS)) return false;
+    return true;
+}
+
+/* Fragments as PTX deals them out; with two words of a in each other's place when `wrong`. */
+__global__ static void multiply(product *p, bool wrong) {
+    int g = (int)threadIdx.x / 4, t = (int)threadIdx.x % 4;
+    uint32_t a[4], b[2];
+    float d[4];
+    for (int i = 0; i < 4; i++) {
+        const float *from = p->a + (g + i % 2 * 8) * INNER + 2 * t + i / 2 * 8;
+        a[wrong ? i ^ 3 : i] = bf16_pair(from[0], from[1]);
+        d[i] = p->d[(g + i / 2 * 8) * COLUMNS + 2 * t + i % 2];
+    }
+    for (int i = 0; i < 2; i++) {
+        const float *from = p->b + (2 * t + i * 8) * COLUMNS + g;
+        b[i] = bf16_pair(from[0], from[COLUMNS]);
+    }
+    mma_bf16(d, a, b[0], b[1]);
+    for (int i = 0; i < 4; i++) p->d[(g + i / 2 * 8) * COLUMNS + 2 * t + i % 2] = d[i];
+}
+
+START_TEST(mma_bf16_is_the_plain_product) {
+    product before = product_of((unsigned)_i), right = before, wrong = before;
+    HONE_LAUNCH(multiply, 1, 32, &right, false);
+    ck_assert(is_right(before, right));
+    HONE_LAUNCH(multiply, 1, 32, &wrong, true);
+    ck_assert(!is_right(before, wrong));
+}
+END_TEST
+
+/* The same from shared memory, as far as `apart` words are from row to row: a by its rows, b of its rows too. */
+__global__ static void multiply_shared(product *p, int apart, int skip) {
+    HONE_SHARED_GIVEN(uint32_t, words);
+    int lane = (int)threadIdx.x, g = lane / 4, t = lane % 4;
+    for (int i = lane; i < ROWS * INNER / 2; i += WARP)
+        words[i / 8 * apart + i % 8] = bf16_pair(p->a[2 * i], p->a[2 * i + 1]);
+    HONE_SHARED_POINTER(uint32_t) other = words + ROWS * apart;
+    for (int i = lane; i < INNER * COLUMNS / 2; i += WARP)
+        other[i / 4 * apart + i % 4] = bf16_pair(p->b[2 * i], p->b[2 * i + 1]);
+    __syncwarp();
+    uint32_t a[4], b[4];
+    float d[4];
+    for (int i = 0; i < 4; i++) d[i] = p->d[(g + i / 2 * 8) * COLUMNS + 2 * t + i % 2];
+    load_squares(a, words + (lane % 16 * apart + lane / 16 * 4 + skip));
+    load_squares_aside(b, other + lane % 16 * apart); /* twice the same two */
+    ck_assert(b[0] == b[2] && b[1] == b[3]);
+    mma_bf16(d, a, b[0], b[1]);
+    for (int i = 0; i < 4; i++) p->d[(g + i / 2 * 8) * COLUMNS + 2 * t + i % 2] = d[i];
+}
+
+START_TEST(squares_of_shared_memory_are_fragments) {
+    enum { APART = 12, BYTES = (ROWS + INNER) * APART * 4 };
+    product before = product_of((unsigned)_i), after = before;
+    HONE_LAUNCH_SHARED(multiply_shared, 1, 32, BYTES, &after, APART, 0);
+    ck_assert(is_right(before, after));
 }
 END_TEST
 
@@ -253,6 +338,44 @@ START_TEST(launches_that_do_not_fit_are_faults) {
 }
 END_TEST
 
+START_TEST(squares_that_are_not_there_are_faults) {
+    enum { APART = 12, BYTES = (ROWS + INNER) * APART * 4 };
+    product p = product_of(1);
+    expect_fault("names a row at word", /* 10 words apart no row begins at 16 bytes */
+                 [&] { HONE_LAUNCH_SHARED(multiply_shared, 1, 32, BYTES, &p, 10, 0); });
+    expect_fault("which nobody wrote",
+                 [&] { HONE_LAUNCH_SHARED(multiply_shared, 1, 32, BYTES, &p, APART, 4); });
+    expect_fault("takes element 375 of 375",
+                 [&] { HONE_LAUNCH_SHARED(multiply_shared, 1, 32, 375 * 4, &p, APART, 0); });
+    expect_fault("takes element", [&] { HONE_LAUNCH(multiply_shared, 1, 32, &p, APART, 0); });
+    expect_fault("at most 101376 bytes of shared memory in all, not 101380",
+                 [&] { HONE_LAUNCH_SHARED(multiply_shared, 1, 32, 101380, &p, APART, 0); });
+}
+END_TEST
+
+__global__ static void multiply_here_and_there() {
+    uint32_t a[4] = {};
+    float d[4] = {};
+    if (threadIdx.x < 16) {
+        mma_bf16(d, a, 0, 0);
+    } else {
+        mma_bf16(d, a, 0, 0);
+    }
+}
+
+__global__ static void multiply_by_some() {
+    uint32_t a[4] = {};
+    float d[4] = {};
+    if (threadIdx.x != 9) mma_bf16(d, a, 0, 0);
+}
+
+START_TEST(mma_that_not_all_lanes_make_is_fault) {
+    expect_fault("divergence: thread 0 waits at",
+                 [] { HONE_LAUNCH(multiply_here_and_there, 1, 32); });
+    expect_fault("but thread 9 has ended", [] { HONE_LAUNCH(multiply_by_some, 1, 32); });
+}
+END_TEST
+
 /* A fault that nobody expects ends the program, saying what it was. */
 START_TEST(unexpected_fault_ends_program) {
     HONE_LAUNCH(both_write, 1, 2);
@@ -268,6 +391,8 @@ int main(void) {
     tcase_add_test(values, votes_give_all_lanes_the_same);
     tcase_add_test(values, syncwarp_orders_its_warp);
     tcase_add_test(values, order_depends_on_seed_alone);
+    tcase_add_loop_test(values, mma_bf16_is_the_plain_product, 1, 5);
+    tcase_add_loop_test(values, squares_of_shared_memory_are_fragments, 1, 5);
     suite_add_tcase(suite, values);
     TCase *faults = tcase_create("faults");
     tcase_add_test(faults, index_outside_of_shared_memory_is_fault);
@@ -281,6 +406,8 @@ int main(void) {
     tcase_add_test(faults, warp_call_that_a_lane_leaves_out_is_fault);
     tcase_add_test(faults, wrong_masks_are_faults);
     tcase_add_test(faults, launches_that_do_not_fit_are_faults);
+    tcase_add_test(faults, squares_that_are_not_there_are_faults);
+    tcase_add_test(faults, mma_that_not_all_lanes_make_is_fault);
     tcase_add_test_raise_signal(faults, unexpected_fault_ends_program, 6); /* SIGABRT */
     suite_add_tcase(suite, faults);
     SRunner *runner = srunner_create(suite);

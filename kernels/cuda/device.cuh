@@ -3,7 +3,8 @@
  * host; loops over items; sums and maxima of warps, blocks and columns. All of it is deterministic.
  *
  * Kernels are written in it as follows. Shared memory is one-dimensional and declared by HONE_SHARED; a grid is started by
- * HONE_LAUNCH on the process's stream; every warp is whole, so that masks are FULL.
+ * HONE_LAUNCH on the process's stream; every warp is whole, so that masks are FULL. HONE_LAUNCH_SHARED gives each block an
+ * array of its own of so many bytes, up to 99 KB, that begins at a multiple of 16: HONE_SHARED_GIVEN, one to a kernel.
  */
 #ifndef HONE_KERNELS_CUDA_DEVICE_CUH
 #define HONE_KERNELS_CUDA_DEVICE_CUH
@@ -26,6 +27,13 @@ extern "C" {
 #define HONE_SHARED_POINTER(type)      type *
 #define HONE_LAUNCH(kernel, grid, block, ...)                                                      \
     kernel<<<(grid), (block), 0, hone_cuda_stream()>>>(__VA_ARGS__)
+#define HONE_SHARED_GIVEN(type, name) extern __shared__ __align__(16) type name[]
+#define HONE_LAUNCH_SHARED(kernel, grid, block, bytes, ...)                                        \
+    do {                                                                                           \
+        (void)cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,            \
+                                   (int)(bytes));                                                  \
+        kernel<<<(grid), (block), (bytes), hone_cuda_stream()>>>(__VA_ARGS__);                     \
+    } while (0)
 #endif
 
 enum { WARP = 32, BLOCK = 256 };

@@ -10,6 +10,10 @@
 #include <memory>
 #include <vector>
 
+extern "C" {
+#include "base/dtype.h"
+}
+
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
 #define SANITIZED 1
@@ -42,7 +46,9 @@ hone_emulator_switch:
 
 namespace emulator {
 
-enum { WARP = 32, STACK_BYTES = 256 << 10, MOST_THREADS = 1024, MOST_SHARED = 48 << 10 };
+enum { WARP = 32, STACK_BYTES = 256 << 10, MOST_THREADS = 1024 };
+/* Bytes of a block: what it declares, and with what the launch gives, on every GPU from Ampere on. */
+enum { MOST_SHARED = 48 << 10, MOST_SHARED_IN_ALL = 99 << 10 };
 
 enum class state { fresh, ready, at_warp, at_block, done };
 
@@ -58,7 +64,7 @@ struct thread {
 
 /* Words that lanes bring to a warp call; `passed` counts them, and barriers of the block. */
 struct warp {
-    uint64_t words[2][WARP];
+    brought words[2][WARP];
     uint32_t passed;
 };
 
@@ -101,7 +107,7 @@ static struct {
     size_t next;
     uint32_t block_phase;
     std::map<std::pair<const char *, int>, shared_memory> shared;
-    size_t shared_bytes;
+    size_t shared_bytes, shared_given; /* declared by the block; by the launch */
     thread *running;
     touch now; /* of the running thread */
     void *scheduler;
@@ -244,11 +250,11 @@ void block_barrier(site at) {
     wait(state::at_block, at);
 }
 
-const uint64_t *warp_exchange(site at, uint32_t mask, uint64_t value) {
+const brought *warp_exchange(site at, uint32_t mask, brought value) {
     thread *self = run.running;
     if (!(mask >> self->lane & 1u))
         fail("%s:%d: mask %08x lacks lane %d, which calls", at.file, at.line, mask, self->lane);
-    uint64_t *words = run.warps[(size_t)(self->number / WARP)].words[self->exchanges++ % 2];
+    brought *words = run.warps[(size_t)(self->number / WARP)].words[self->exchanges++ % 2];
     words[self->lane] = value;
     self->mask = mask;
     wait(state::at_warp, at);
@@ -256,7 +262,7 @@ const uint64_t *warp_exchange(site at, uint32_t mask, uint64_t value) {
 }
 
 static bool same(site a, site b) {
-    return a.line == b.line && strcmp(a.file, b.file) == 0;
+    return a.line == b.line && (a.file == b.file || strcmp(a.file, b.file) == 0);
 }
 
 static void fail_launch(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -383,11 +389,13 @@ void set_hooks(hooks value) {
     around = value;
 }
 
-static void run_grid(dim3 grid, dim3 block, const std::function<void()> &body) {
+static void run_grid(dim3 grid, dim3 block, size_t shared_bytes,
+                     const std::function<void()> &body) {
     std::vector<int> blocks(grid.x * grid.y * grid.z);
     for (size_t i = 0; i < blocks.size(); i++) blocks[i] = (int)i;
     shuffle(&blocks);
     run.body = &body;
+    run.shared_given = shared_bytes;
     run.failed = false;
     unsigned threads = block.x * block.y * block.z;
     if (blocks.empty() || threads == 0 || threads > MOST_THREADS) {
@@ -405,9 +413,9 @@ static void run_grid(dim3 grid, dim3 block, const std::function<void()> &body) {
     resting.clear();
 }
 
-void launch(dim3 grid, dim3 block, const std::function<void()> &body) {
+void launch(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()> &body) {
     if (around.begin && !around.begin()) return;
-    run_grid(grid, block, body);
+    run_grid(grid, block, shared_bytes, body);
     if (around.end) around.end();
 }
 
@@ -421,19 +429,40 @@ const char *fault_of(const std::function<void()> &launches) {
 
 /* --- Shared memory --- */
 
-shared_memory *shared_memory_at(site at, size_t size, int64_t count) {
+static shared_memory *find_shared(site at, size_t size, int64_t count, bool *fresh) {
     auto place = run.shared.try_emplace({at.file, at.line});
     shared_memory *memory = &place.first->second;
-    if (!place.second) return memory;
-    run.shared_bytes += size * (size_t)count;
-    if (run.shared_bytes > MOST_SHARED)
-        fail("%s:%d: a block has %d bytes of shared memory, not %zu", at.file, at.line, MOST_SHARED,
-             run.shared_bytes);
+    *fresh = place.second;
+    if (!*fresh) return memory;
     memory->at = at;
     memory->size = size;
     memory->count = count;
     memory->bytes.reset(new char[size * (size_t)count]);
     memory->elements.resize((size_t)count);
+    return memory;
+}
+
+static void check_shared(site at) {
+    if (run.shared_bytes > MOST_SHARED)
+        fail("%s:%d: a block has %d bytes of shared memory, not %zu", at.file, at.line, MOST_SHARED,
+             run.shared_bytes);
+    if (run.shared_bytes + run.shared_given > MOST_SHARED_IN_ALL)
+        fail("%s:%d: a launch gives at most %d bytes of shared memory in all, not %zu", at.file,
+             at.line, MOST_SHARED_IN_ALL, run.shared_bytes + run.shared_given);
+}
+
+shared_memory *shared_memory_at(site at, size_t size, int64_t count) {
+    bool fresh;
+    shared_memory *memory = find_shared(at, size, count, &fresh);
+    if (fresh) run.shared_bytes += size * (size_t)count;
+    check_shared(at);
+    return memory;
+}
+
+shared_memory *launch_shared_memory(site at, size_t size) {
+    bool fresh;
+    shared_memory *memory = find_shared(at, size, (int64_t)(run.shared_given / size), &fresh);
+    check_shared(at);
     return memory;
 }
 
@@ -486,6 +515,50 @@ void *shared_write(shared_memory *memory, int64_t index) {
     e->written = true;
     e->writer = now;
     return memory->bytes.get() + (size_t)index * memory->size;
+}
+
+/* --- Tensor cores --- */
+
+static float bf16_at(const uint32_t *words, int i) {
+    return hone_bf16_to_f32((uint16_t)(words[i / 2] >> (i % 2 * 16)));
+}
+
+/* How tensor cores round on the way is not said; here it is once. */
+static float dot_bf16(const uint32_t x[8], const uint32_t y[8], float sum) {
+    double all = static_cast<double>(sum);
+    for (int i = 0; i < 16; i++)
+        all += static_cast<double>(bf16_at(x, i)) * static_cast<double>(bf16_at(y, i));
+    return static_cast<float>(all);
+}
+
+void multiply_bf16(site at, float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1) {
+    multiply_fragments<float>(at, d, a, b0, b1, dot_bf16);
+}
+
+static uint32_t word_at(uint64_t row, int64_t word) {
+    auto *memory = reinterpret_cast<shared_memory *>(row >> 16);
+    return *static_cast<const uint32_t *>(shared_read(memory, (int64_t)(row & 0xffff) + word));
+}
+
+void squares_of(site at, uint32_t out[4], shared_pointer<uint32_t> row, bool transposed) {
+    if (row.index() < 0 || row.index() % 4 != 0)
+        fail("%s:%d: lane %d names a row at word %lld of shared memory, which is no multiple of 4",
+             at.file, at.line, lane(), (long long)row.index());
+    /* An address has 48 bits, an index into shared memory less than 16. */
+    uint64_t mine = reinterpret_cast<uint64_t>(row.memory()) << 16 | (uint64_t)row.index();
+    const brought *all = warp_exchange(at, 0xffffffffu, {{mine}});
+    int group = lane() / 4, within = lane() % 4;
+    for (int square = 0; square < 4; square++) {
+        const brought *rows = all + square * 8;
+        if (!transposed) {
+            out[square] = word_at(rows[group].word[0], within);
+            continue;
+        }
+        uint32_t low = word_at(rows[within * 2].word[0], group / 2);
+        uint32_t high = word_at(rows[within * 2 + 1].word[0], group / 2);
+        int shift = group % 2 * 16;
+        out[square] = (low >> shift & 0xffffu) | (high >> shift & 0xffffu) << 16;
+    }
 }
 
 } // namespace emulator

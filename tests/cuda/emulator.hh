@@ -7,13 +7,14 @@
  *                     them writing, with no barrier between
  *     __syncthreads   not reached by every thread of the block, or reached at another place by some of them
  *     warp functions  a mask without the caller or with lanes that never come, that come elsewhere, or that do not exist;
- *                     a value asked of a lane outside of the mask
+ *                     a value asked of a lane outside of the mask; an address of ldmatrix beside 16 bytes
  *
  * The order of blocks, and of threads between two barriers, is shuffled by a seed: what depends on it shows. What is not
  * looked for: kernels that read the host's memory, and the rounding of products and sums that nvcc fuses.
  *
  * The dialect, beside CUDA's own words (kernels/cuda/device.cuh has the same for nvcc): HONE_SHARED declares an array of
- * shared memory, HONE_SHARED_POINTER the type of a pointer into one, HONE_LAUNCH starts a grid and here also ends it.
+ * shared memory, HONE_SHARED_POINTER the type of a pointer into one, HONE_LAUNCH starts a grid and here also ends it;
+ * HONE_LAUNCH_SHARED gives its blocks an array of a size that is no constant, which HONE_SHARED_GIVEN names.
  */
 #ifndef HONE_TESTS_CUDA_EMULATOR_HH
 #define HONE_TESTS_CUDA_EMULATOR_HH
@@ -41,8 +42,9 @@ namespace emulator {
 /* Of the blocks and threads of the launches that follow. */
 void set_seed(uint64_t seed);
 
-/* Runs `body` in every thread of the grid. A fault ends the program, or the launch where one is expected. */
-void launch(dim3 grid, dim3 block, const std::function<void()> &body);
+/* Runs `body` in every thread of the grid, with so many bytes of shared memory beside what it declares. A fault ends the
+ * program, or the launch where one is expected. */
+void launch(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()> &body);
 
 /* Is asked before a launch whether it runs, and called after one that ran. */
 struct hooks {
@@ -67,9 +69,14 @@ struct site {
 
 void block_barrier(site at);
 
+/* What a lane brings to a warp call. */
+struct brought {
+    uint64_t word[3];
+};
+
 /* Waits for the lanes of `mask`, all at the same place, and gives what each of them brought; valid until the lane's next
  * call. */
-const uint64_t *warp_exchange(site at, uint32_t mask, uint64_t value);
+const brought *warp_exchange(site at, uint32_t mask, brought value);
 int lane();
 [[noreturn]] void fail_lane(site at, int from);
 
@@ -78,6 +85,8 @@ int lane();
 /* One array of the running block: its bytes, and who touched each element last. */
 struct shared_memory;
 shared_memory *shared_memory_at(site at, size_t size, int64_t count);
+/* That which the launch gave, as elements of so many bytes; one such array to a kernel. */
+shared_memory *launch_shared_memory(site at, size_t size);
 void *shared_read(shared_memory *memory, int64_t index);
 void *shared_write(shared_memory *memory, int64_t index);
 
@@ -119,6 +128,12 @@ template <typename T> class shared_pointer {
     shared_pointer operator+(int64_t n) const {
         return {memory_, at_ + n};
     }
+    shared_memory *memory() const {
+        return memory_;
+    }
+    int64_t index() const {
+        return at_;
+    }
 
   private:
     shared_memory *memory_;
@@ -129,21 +144,55 @@ template <typename T> class shared_pointer {
 
 template <typename T> T exchanged(site at, uint32_t mask, T value, int from) {
     static_assert(sizeof(T) <= sizeof(uint64_t), "a lane brings 8 bytes at most");
-    uint64_t word = 0;
-    memcpy(&word, &value, sizeof value);
-    const uint64_t *all = warp_exchange(at, mask, word);
+    brought mine = {};
+    memcpy(mine.word, &value, sizeof value);
+    const brought *all = warp_exchange(at, mask, mine);
     if (from < 0 || from >= 32 || !(mask >> from & 1u)) fail_lane(at, from);
-    memcpy(&value, &all[from], sizeof value);
+    memcpy(&value, all[from].word, sizeof value);
     return value;
 }
 
 inline uint32_t ballot(site at, uint32_t mask, bool vote) {
-    const uint64_t *all = warp_exchange(at, mask, vote);
+    const brought *all = warp_exchange(at, mask, {{vote}});
     uint32_t votes = 0;
     for (int i = 0; i < 32; i++)
-        if (mask >> i & 1u) votes |= (uint32_t)all[i] << i;
+        if (mask >> i & 1u) votes |= (uint32_t)all[i].word[0] << i;
     return votes;
 }
+
+/* --- Tensor cores --- */
+
+/* Fragments of a product of 16 x k by k x 8, k/2 or k/4 to a word: rows and columns of words are dealt out to lanes as PTX
+ * says for mma.m16n8k16 (bf16) and mma.m16n8k32 (s8), which is the same in words. (PTX ISA 9.0, sections 9.7.14.5.8 and
+ * 9.7.14.5.10) */
+template <typename Sum>
+void multiply_fragments(site at, Sum d[4], const uint32_t a[4], uint32_t b0, uint32_t b1,
+                        Sum (*dot)(const uint32_t x[8], const uint32_t y[8], Sum sum)) {
+    brought mine;
+    memcpy(mine.word, a, 4 * sizeof *a);
+    mine.word[2] = b0 | (uint64_t)b1 << 32;
+    const brought *all = warp_exchange(at, 0xffffffffu, mine);
+    int group = lane() / 4, within = lane() % 4;
+    uint32_t x[2][8],
+        y[2][8]; /* rows group and group + 8 of a, columns 2 within and the next of b */
+    for (int i = 0; i < 8; i++) {
+        uint32_t words[6];
+        memcpy(words, all[group * 4 + i % 4].word, sizeof words);
+        for (int half = 0; half < 2; half++) x[half][i] = words[i / 4 * 2 + half];
+        for (int column = 0; column < 2; column++) {
+            memcpy(words, all[(within * 2 + column) * 4 + i % 4].word, sizeof words);
+            y[column][i] = words[4 + i / 4];
+        }
+    }
+    for (int i = 0; i < 4; i++) d[i] = dot(x[i / 2], y[i % 2], d[i]);
+}
+
+/* d += a b, a 16 x 16 by rows, b 16 x 8 by columns, of bf16. */
+void multiply_bf16(site at, float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1);
+
+/* Four squares of 8 x 8 of 16 bits (ldmatrix.x4): lane i names row i % 8 of square i / 8, and gets of each square a word of
+ * row lane / 4; of the squares on their sides when `transposed`. (PTX ISA 9.0, section 9.7.14.5.15) */
+void squares_of(site at, uint32_t out[4], shared_pointer<uint32_t> row, bool transposed);
 
 /* --- Arithmetic --- */
 
@@ -169,7 +218,7 @@ inline float rounded_product(float a, float b) {
 #define HONE_SITE (emulator::site{__FILE__, __LINE__})
 
 #define __syncthreads()                emulator::block_barrier(HONE_SITE)
-#define __syncwarp()                   ((void)emulator::warp_exchange(HONE_SITE, 0xffffffffu, 0))
+#define __syncwarp()                   ((void)emulator::warp_exchange(HONE_SITE, 0xffffffffu, {}))
 #define __ballot_sync(mask, yes)       emulator::ballot(HONE_SITE, mask, yes)
 #define __any_sync(mask, yes)          (emulator::ballot(HONE_SITE, mask, yes) != 0)
 #define __all_sync(mask, yes)          (emulator::ballot(HONE_SITE, mask, yes) == (mask))
@@ -185,6 +234,10 @@ inline float rounded_product(float a, float b) {
         emulator::shared_memory_at(HONE_SITE, sizeof(type), count), 0)
 #define HONE_SHARED_POINTER(type) emulator::shared_pointer<type>
 #define HONE_LAUNCH(kernel, grid, block, ...)                                                      \
-    emulator::launch(grid, block, [&] { kernel(__VA_ARGS__); })
+    HONE_LAUNCH_SHARED(kernel, grid, block, 0, __VA_ARGS__)
+#define HONE_SHARED_GIVEN(type, name)                                                              \
+    emulator::shared_pointer<type> name(emulator::launch_shared_memory(HONE_SITE, sizeof(type)), 0)
+#define HONE_LAUNCH_SHARED(kernel, grid, block, bytes, ...)                                        \
+    emulator::launch(grid, block, bytes, [&] { kernel(__VA_ARGS__); })
 
 #endif
