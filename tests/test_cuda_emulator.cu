@@ -161,6 +161,42 @@ START_TEST(mma_bf16_is_the_plain_product) {
 }
 END_TEST
 
+/* The same of s8, four elements to a word: a [16,32] by rows, b [32,8] by columns. */
+enum { S8_INNER = 32 };
+struct s8_product {
+    int8_t a[ROWS * S8_INNER], b[COLUMNS * S8_INNER];
+    int d[ROWS * COLUMNS];
+};
+
+__global__ static void multiply_s8(s8_product *p) {
+    int g = (int)threadIdx.x / 4, t = (int)threadIdx.x % 4, d[4];
+    uint32_t a[4], b[2];
+    for (int i = 0; i < 4; i++) {
+        memcpy(&a[i], p->a + (g + i % 2 * 8) * S8_INNER + 4 * t + i / 2 * 16, 4);
+        d[i] = p->d[(g + i / 2 * 8) * COLUMNS + 2 * t + i % 2];
+    }
+    for (int i = 0; i < 2; i++) memcpy(&b[i], p->b + g * S8_INNER + 4 * t + i * 16, 4);
+    mma_s8(d, a, b[0], b[1]);
+    for (int i = 0; i < 4; i++) p->d[(g + i / 2 * 8) * COLUMNS + 2 * t + i % 2] = d[i];
+}
+
+START_TEST(mma_s8_is_the_plain_product) {
+    s8_product before, after;
+    srand((unsigned)_i);
+    for (int8_t &x : before.a) x = (int8_t)(rand() % 256 - 128);
+    for (int8_t &x : before.b) x = (int8_t)(rand() % 256 - 128);
+    for (int &x : before.d) x = rand() % 1000;
+    after = before;
+    HONE_LAUNCH(multiply_s8, 1, 32, &after);
+    for (int i = 0; i < ROWS * COLUMNS; i++) {
+        int sum = before.d[i];
+        for (int k = 0; k < S8_INNER; k++)
+            sum += before.a[i / COLUMNS * S8_INNER + k] * before.b[i % COLUMNS * S8_INNER + k];
+        ck_assert_int_eq(after.d[i], sum);
+    }
+}
+END_TEST
+
 /* The same from shared memory, as far as `apart` words are from row to row: a by its rows, b of its rows too. */
 __global__ static void multiply_shared(product *p, int apart, int skip) {
     HONE_SHARED_GIVEN(uint32_t, words);
@@ -392,6 +428,7 @@ int main(void) {
     tcase_add_test(values, syncwarp_orders_its_warp);
     tcase_add_test(values, order_depends_on_seed_alone);
     tcase_add_loop_test(values, mma_bf16_is_the_plain_product, 1, 5);
+    tcase_add_loop_test(values, mma_s8_is_the_plain_product, 1, 5);
     tcase_add_loop_test(values, squares_of_shared_memory_are_fragments, 1, 5);
     suite_add_tcase(suite, values);
     TCase *faults = tcase_create("faults");

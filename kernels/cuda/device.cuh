@@ -2,7 +2,7 @@
  * What the kernel files share: the dialect that compiles for GPUs and, with tests/cuda/emulator.hh before it, for the
  * host; loops over items; sums and maxima of warps, blocks and columns. All of it is deterministic.
  *
- * Kernels are written in it as follows. Shared memory is one-dimensional and declared by HONE_SHARED; a grid is started by
+ * Kernels are written in it as follows. Shared memory is one-dimensional, begins at a multiple of 16 bytes and is declared by HONE_SHARED; a grid is started by
  * HONE_LAUNCH on the process's stream; every warp is whole, so that masks are FULL. HONE_LAUNCH_SHARED gives each block an
  * array of its own of so many bytes, up to 99 KB, that begins at a multiple of 16: HONE_SHARED_GIVEN, one to a kernel.
  */
@@ -23,7 +23,7 @@ extern "C" {
 extern "C" {
 #include "kernels/cuda/stream.h"
 }
-#define HONE_SHARED(type, name, count) __shared__ type name[count]
+#define HONE_SHARED(type, name, count) __shared__ __align__(16) type name[count]
 #define HONE_SHARED_POINTER(type)      type *
 #define HONE_LAUNCH(kernel, grid, block, ...)                                                      \
     kernel<<<(grid), (block), 0, hone_cuda_stream()>>>(__VA_ARGS__)

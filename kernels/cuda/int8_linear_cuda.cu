@@ -1,10 +1,11 @@
 /*
- * Products in int8 (kernels/int8.h). A block of threads makes 48 tokens by 64 columns of the output, a thread three tokens
- * by four columns 16 apart. Block after block of the contraction, both sides are brought into shared memory as words of
- * four elements that follow each other along the contraction; inside a block sums are exact, across blocks in f32, in order.
+ * Products in int8 (kernels/int8.h) on tensor cores. A block of threads makes 96 tokens by 64 columns of the output, a warp of it
+ * 48 by 16. Block after block of the contraction, both sides are brought into shared memory as words of four elements that
+ * follow each other along the contraction, the next block's on their way while one is multiplied; inside a block sums are
+ * exact, across blocks in f32, in order.
  */
 #include "base/size.h"
-#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/mma.cuh"
 
 extern "C" {
 #include "kernels/cuda/products.h"
@@ -13,16 +14,23 @@ extern "C" {
 enum {
     SIDE = HONE_INT8_BLOCK,
     TILE = HONE_INT8_TILE,
-    TILES = 4, /* of tokens, of a block of threads */
-    TOKENS = TILES * TILE,
-    WORDS = SIDE / 4,  /* of a row's block */
-    PITCH = WORDS + 1, /* of columns in shared memory: 16 of them at one word lie in 16 banks */
-    WEIGHT_WORDS = SIDE * PITCH,
-    ROW_WORDS = TOKENS * WORDS,
-    OWN_TOKENS = 3,
-    OWN_COLUMNS = 4,
-    APART = SIDE / OWN_COLUMNS, /* columns of a thread */
+    WORDS = SIDE / 4, /* of a row's block */
+    /* Words between rows in shared memory: eight of them begin in other banks each, all at 16 bytes. */
+    PITCH = WORDS + 4,
+    TOKENS = 96,    /* of a block of threads: whole tiles, and whole fragments */
+    COLUMNS = SIDE, /* of a block of threads: those of one block of the weight */
+    TILE_WORDS = TILE * WORDS,
+    OWN_TOKENS = 48, /* of a warp */
+    OWN_COLUMNS = 16,
+    ACROSS = COLUMNS / OWN_COLUMNS, /* warps side by side */
+    ROWS = 16,                      /* of a fragment, along tokens */
+    DEEP = OWN_TOKENS / ROWS,
+    WIDE = OWN_COLUMNS / 8, /* fragments of 8 columns */
+    STEPS = SIDE / 32,      /* fragments along a block of the contraction */
 };
+static_assert(2 * OWN_TOKENS == TOKENS && 2 * ACROSS * WARP == BLOCK && OWN_TOKENS % TILE == 0 &&
+                  COLUMNS * WORDS == 4 * BLOCK,
+              "warps make up a block of threads, each of which brings four words of the weight");
 
 /* What is multiplied: rows of a weight, and where their product goes. */
 typedef struct job {
@@ -39,129 +47,240 @@ typedef struct job {
 } job;
 
 /* Four elements `stride` apart, of which `count` are there; the others are 0. */
-__device__ static inline int word_of(const int8_t *q, int64_t stride, int64_t count) {
+__device__ static inline uint32_t word_of(const int8_t *q, int64_t stride, int64_t count) {
     uint32_t word = 0;
     for (int i = 0; i < 4; i++)
         if (i < count) word |= (uint32_t)(uint8_t)q[i * stride] << (8 * i);
-    return (int)word;
+    return word;
 }
 
-__device__ static inline int aligned_word(const int8_t *q) {
-    return *(const int *)(const void *)q;
+__device__ static inline uint32_t aligned_word(const int8_t *q) {
+    return *(const uint32_t *)(const void *)q;
 }
 
-/* Word `k` of column `c` of the output, in block b of the contraction. */
-template <bool BACKWARD>
-__device__ static inline int weight_word(const job &j, int64_t b, int64_t c, int k) {
-    int64_t along = b * SIDE + 4 * k; /* of the contraction */
-    if (c >= j.columns) return 0;
-    if (BACKWARD) return word_of(j.q + along * j.in + c, j.in, j.out - along);
-    const int8_t *at = j.q + c * j.in + along;
-    if (j.in % 4 == 0 && (uintptr_t)j.q % 4 == 0) return along < j.in ? aligned_word(at) : 0;
-    return word_of(at, 1, j.in - along);
+/* Bytes of four words, so that word i has byte i of each. */
+__device__ static inline void turn(uint32_t word[4]) {
+    uint32_t turned[4] = {};
+    for (int i = 0; i < 4; i++)
+        for (int k = 0; k < 4; k++) turned[i] |= (word[k] >> (8 * i) & 0xffu) << (8 * k);
+    for (int i = 0; i < 4; i++) word[i] = turned[i];
 }
 
-/* Threads side by side read bytes side by side. */
-template <bool BACKWARD>
-__device__ static void bring_weights(HONE_SHARED_POINTER(int) weights, const job &j, int64_t b) {
-    for (int at = (int)threadIdx.x; at < SIDE * WORDS; at += BLOCK) {
-        int c = BACKWARD ? at % SIDE : at / WORDS, k = BACKWARD ? at / SIDE : at % WORDS;
-        weights[c * PITCH + k] = weight_word<BACKWARD>(j, b, (int64_t)blockIdx.x * SIDE + c, k);
+/* Four words of the weight for block b of the contraction, and where the first of them goes: neighbours `next` apart. */
+typedef struct quad {
+    uint32_t word[4];
+    int to, next;
+} quad;
+
+/* Forward they follow each other along the contraction, of column c of the output; threads side by side take one column. */
+__device__ static inline void fetch_along(quad *to, const job &j, int64_t b) {
+    int column = (int)threadIdx.x / 4, k = (int)threadIdx.x % 4 * 4;
+    int64_t c = (int64_t)blockIdx.x * COLUMNS + column;
+    to->to = column * PITCH + k;
+    to->next = 1;
+    bool aligned = j.in % 4 == 0 && (uintptr_t)j.q % 4 == 0;
+    for (int i = 0; i < 4; i++) {
+        int64_t along = b * SIDE + 4 * (k + i);
+        bool there = c < j.columns && along < j.in;
+        const int8_t *at = j.q + c * j.in + along;
+        to->word[i] = !there ? 0 : aligned ? aligned_word(at) : word_of(at, 1, j.in - along);
     }
 }
 
-/* Steps and residuals of the block's tokens; 0 of those that are not there. */
-__device__ static void bring_rows(HONE_SHARED_POINTER(int) steps, HONE_SHARED_POINTER(int) rests,
-                                  const job &j, int64_t b) {
-    int64_t tiles = hone_int8_tiles(j.rows.tokens), blocks = hone_int8_blocks(j.rows.width);
-    for (int at = (int)threadIdx.x; at < ROW_WORDS; at += BLOCK) {
-        int64_t tile = (int64_t)blockIdx.y * TILES + at / (TILE * WORDS);
-        int64_t tile_block = tile * blocks + j.first + b;
-        int64_t from = tile_block * TILE * SIDE + at % (TILE * WORDS) * 4;
-        bool there = tile < tiles, fine = there && hone_int8_is_fine(&j.rows, tile_block);
-        steps[at] = there ? aligned_word(j.rows.q + from) : 0;
-        rests[at] = fine ? aligned_word(j.rows.residual + from) : 0;
-    }
-}
-
-typedef struct own_sums {
-    float of[OWN_TOKENS][OWN_COLUMNS];
-} own_sums;
-
-typedef struct own_dots {
-    int steps[OWN_TOKENS][OWN_COLUMNS], rests[OWN_TOKENS][OWN_COLUMNS];
-} own_dots;
-
-/* Exact sums over one block of the contraction, of the thread's tokens from `token` on. */
-__device__ static inline own_dots dots_of(HONE_SHARED_POINTER(int) weights,
-                                          HONE_SHARED_POINTER(int) steps,
-                                          HONE_SHARED_POINTER(int) rests, int token, int column,
-                                          bool fine) {
-    own_dots dots = {};
-    for (int k = 0; k < WORDS; k++) {
-        int w[OWN_COLUMNS];
-        for (int c = 0; c < OWN_COLUMNS; c++) w[c] = weights[(column + c * APART) * PITCH + k];
-        for (int t = 0; t < OWN_TOKENS; t++) {
-            int x = steps[(token + t) * WORDS + k];
-            for (int c = 0; c < OWN_COLUMNS; c++)
-                dots.steps[t][c] = __dp4a(x, w[c], dots.steps[t][c]);
-            if (!fine) continue;
-            int rest = rests[(token + t) * WORDS + k];
-            for (int c = 0; c < OWN_COLUMNS; c++)
-                dots.rests[t][c] = __dp4a(rest, w[c], dots.rests[t][c]);
+/* Backward they are of four columns, and their elements lie `in` apart; eight threads side by side read 32 bytes of a row. */
+__device__ static inline void fetch_aside(quad *to, const job &j, int64_t b) {
+    int number = (int)threadIdx.x;
+    int column = (number % 8 + number / 128 * 8) * 4, k = number % 128 / 8;
+    int64_t c = (int64_t)blockIdx.x * COLUMNS + column, along = b * SIDE + 4 * k;
+    to->to = column * PITCH + k;
+    to->next = PITCH;
+    const int8_t *at = j.q + along * j.in + c;
+    bool aligned = j.in % 4 == 0 && (uintptr_t)j.q % 4 == 0;
+    for (int i = 0; i < 4; i++) {
+        if (aligned) {
+            bool there = c < j.columns && along + i < j.out;
+            to->word[i] = there ? aligned_word(at + i * j.in) : 0;
+        } else {
+            bool there = c + i < j.columns;
+            to->word[i] = there ? word_of(at + i, j.in, j.out - along) : 0;
         }
     }
-    return dots;
+    if (aligned) turn(to->word);
+}
+
+enum { ROW_WORDS = TOKENS * WORDS / BLOCK };
+
+/* What a thread brings of a block of the contraction: of the weight, of the tokens' steps and residuals, and a token's scale.
+ * 0 of what is not there. */
+typedef struct brought {
+    quad weights;
+    uint32_t steps[ROW_WORDS], rests[ROW_WORDS];
+    float scale;
+} brought;
+
+__device__ static inline void fetch_rows(brought *to, const job &j, int64_t b) {
+    int64_t tiles = hone_int8_tiles(j.rows.tokens), blocks = hone_int8_blocks(j.rows.width);
+    int64_t first = (int64_t)blockIdx.y * (TOKENS / TILE);
+    for (int i = 0; i < ROW_WORDS; i++) {
+        int at = (int)threadIdx.x + i * BLOCK;
+        int64_t tile = first + at / TILE_WORDS, tile_block = tile * blocks + j.first + b;
+        int64_t from = (tile_block * TILE_WORDS + at % TILE_WORDS) * 4;
+        bool there = tile < tiles, fine = there && hone_int8_is_fine(&j.rows, tile_block);
+        to->steps[i] = there ? aligned_word(j.rows.q + from) : 0;
+        to->rests[i] = fine ? aligned_word(j.rows.residual + from) : 0;
+    }
+    int64_t tile = first + (int)threadIdx.x / TILE;
+    bool there = threadIdx.x < TOKENS && tile < tiles;
+    int64_t row = (tile * blocks + j.first + b) * TILE + threadIdx.x % TILE;
+    to->scale = there ? j.rows.scale[row] : 0.0f;
+}
+
+template <bool BACKWARD> __device__ static inline void fetch(brought *to, const job &j, int64_t b) {
+    if (BACKWARD) {
+        fetch_aside(&to->weights, j, b);
+    } else {
+        fetch_along(&to->weights, j, b);
+    }
+    fetch_rows(to, j, b);
+}
+
+/* Both sides of a block of the contraction in shared memory. */
+typedef struct sides {
+    HONE_SHARED_POINTER(uint32_t) weights; /* [COLUMNS][PITCH] */
+    HONE_SHARED_POINTER(uint32_t) steps;   /* [TOKENS][PITCH] */
+    HONE_SHARED_POINTER(uint32_t) rests;
+    HONE_SHARED_POINTER(float) scale; /* [TOKENS] */
+} sides;
+
+__device__ static inline void put(const sides &to, const brought &from) {
+    const quad &q = from.weights;
+    for (int k = 0; k < 4; k++) to.weights[q.to + k * q.next] = q.word[k];
+    for (int i = 0; i < ROW_WORDS; i++) {
+        int at = (int)threadIdx.x + i * BLOCK, word = at / WORDS * PITCH + at % WORDS;
+        to.steps[word] = from.steps[i];
+        to.rests[word] = from.rests[i];
+    }
+    if (threadIdx.x < TOKENS) to.scale[threadIdx.x] = from.scale;
+}
+
+/* A lane's elements of d of a warp's fragments (kernels/cuda/mma.cuh). */
+typedef struct own_sums {
+    float of[DEEP][WIDE][4];
+} own_sums;
+
+/* The warp's part of the weight: of two fragments of 8 columns side by side, two words each. */
+typedef struct own_weights {
+    uint32_t of[WIDE / 2][STEPS][4];
+} own_weights;
+
+__device__ static inline void load_weights(own_weights *to, const sides &from, int column) {
+    int lane = (int)threadIdx.x % WARP;
+    for (int n = 0; n < WIDE / 2; n++) {
+        for (int k = 0; k < STEPS; k++) {
+            int row = column + n * 16 + lane / 16 * 8 + lane % 8;
+            load_squares(to->of[n][k], from.weights + (row * PITCH + k * 8 + lane / 8 % 2 * 4));
+        }
+    }
+}
+
+/* 16 tokens from `token` on. */
+__device__ static inline void load_rows(uint32_t to[STEPS][4], HONE_SHARED_POINTER(uint32_t) rows,
+                                        int token) {
+    int lane = (int)threadIdx.x % WARP;
+    for (int k = 0; k < STEPS; k++)
+        load_squares(to[k], rows + ((token + lane % 16) * PITCH + k * 8 + lane / 16 * 4));
+}
+
+/* Exact sums over one block of the contraction, by fragment n of the weight. */
+__device__ static inline void multiply_rows(int dots[4], const uint32_t rows[STEPS][4],
+                                            const own_weights &weights, int n) {
+    for (int k = 0; k < STEPS; k++) {
+        const uint32_t *w = weights.of[n / 2][k] + n % 2 * 2;
+        mma_s8(dots, rows[k], w[0], w[1]);
+    }
 }
 
 /* A token without residuals gets the bits it would get alone: adding 0 changes none. */
-__device__ static inline void add_dots(own_sums *sums, const own_dots &dots, const float *row_scale,
-                                       float weight_scale) {
+__device__ static inline void add_dots(float sums[4], const int dots[4], const int rests[4],
+                                       const float scale[2]) {
     const float fine = 1.0f / (float)HONE_INT8_FINE;
-    for (int t = 0; t < OWN_TOKENS; t++) {
-        float scale = row_scale[t] * weight_scale;
-        for (int c = 0; c < OWN_COLUMNS; c++) {
-            float dot = (float)dots.steps[t][c] + (float)dots.rests[t][c] * fine;
-            sums->of[t][c] += dot * scale;
+    for (int i = 0; i < 4; i++) {
+        float dot = (float)dots[i] + (float)rests[i] * fine;
+        sums[i] += dot * scale[i / 2];
+    }
+}
+
+__device__ static inline void add_block(own_sums *sums, const sides &from, int token, int column,
+                                        bool fine, float weight_scale) {
+    int group = (int)threadIdx.x % WARP / 4;
+    own_weights weights;
+    load_weights(&weights, from, column);
+    for (int m = 0; m < DEEP; m++) {
+        int row = token + m * ROWS;
+        uint32_t steps[STEPS][4], rests[STEPS][4];
+        load_rows(steps, from.steps, row);
+        if (fine) load_rows(rests, from.rests, row);
+        const float scale[2] = {from.scale[row + group] * weight_scale,
+                                from.scale[row + group + 8] * weight_scale};
+        for (int n = 0; n < WIDE; n++) {
+            int dots[4] = {}, more[4] = {};
+            multiply_rows(dots, steps, weights, n);
+            if (fine) multiply_rows(more, rests, weights, n);
+            add_dots(sums->of[m][n], dots, more, scale);
         }
     }
+}
+
+/* Whether any tile of the warp's tokens has residuals in block b. */
+__device__ static inline bool any_fine(const job &j, int64_t token, int64_t b) {
+    int64_t tiles = hone_int8_tiles(j.rows.tokens), blocks = hone_int8_blocks(j.rows.width);
+    bool fine = false;
+    for (int64_t tile = token / TILE; tile < (token + OWN_TOKENS) / TILE; tile++)
+        fine |= tile < tiles && hone_int8_is_fine(&j.rows, tile * blocks + j.first + b);
+    return fine;
 }
 
 __device__ static void store(const job &j, const own_sums &sums, int64_t token, int64_t column) {
-    for (int t = 0; t < OWN_TOKENS; t++) {
-        for (int c = 0; c < OWN_COLUMNS; c++) {
-            int64_t at_token = token + t, at_column = column + c * APART;
-            if (at_token >= j.rows.tokens || at_column >= j.columns) continue;
-            float *y = &j.y[at_token * j.stride + at_column];
-            float value = sums.of[t][c] * j.factor[at_column];
-            *y = j.beta != 0.0f ? value + j.beta * *y : value;
+    int lane = (int)threadIdx.x % WARP;
+    for (int m = 0; m < DEEP; m++) {
+        for (int n = 0; n < WIDE; n++) {
+            for (int i = 0; i < 4; i++) {
+                int64_t at_token = token + m * ROWS + lane / 4 + i / 2 * 8;
+                int64_t at_column = column + n * 8 + lane % 4 * 2 + i % 2;
+                if (at_token >= j.rows.tokens || at_column >= j.columns) continue;
+                float *y = &j.y[at_token * j.stride + at_column];
+                float value = sums.of[m][n][i] * j.factor[at_column];
+                *y = j.beta != 0.0f ? value + j.beta * *y : value;
+            }
         }
     }
 }
 
-template <bool BACKWARD> __global__ void multiply_int8(job j) {
-    HONE_SHARED(int, weights, WEIGHT_WORDS);
-    HONE_SHARED(int, steps, ROW_WORDS);
-    HONE_SHARED(int, rests, ROW_WORDS);
-    int column = (int)threadIdx.x % APART, token = (int)threadIdx.x / APART * OWN_TOKENS;
-    int64_t tile = (int64_t)blockIdx.y * TILES + token / TILE; /* a thread's tokens are of one */
-    int64_t blocks = hone_int8_blocks(j.rows.width), across = hone_int8_blocks(j.in);
-    bool there = tile < hone_int8_tiles(j.rows.tokens);
+template <bool BACKWARD> __global__ void __launch_bounds__(BLOCK, 2) multiply_int8(job j) {
+    HONE_SHARED(uint32_t, weights, COLUMNS * PITCH);
+    HONE_SHARED(uint32_t, steps, TOKENS * PITCH);
+    HONE_SHARED(uint32_t, rests, TOKENS * PITCH);
+    HONE_SHARED(float, scale, TOKENS);
+    const sides shared = {weights, steps, rests, scale};
+    int warp = (int)threadIdx.x / WARP;
+    int own_token = warp / ACROSS * OWN_TOKENS, own_column = warp % ACROSS * OWN_COLUMNS;
+    int64_t token = (int64_t)blockIdx.y * TOKENS + own_token;
+    int64_t column = (int64_t)blockIdx.x * COLUMNS + own_column, part = blockIdx.x;
+    int64_t across = hone_int8_blocks(j.in);
+    bool there = token < j.rows.tokens && column < j.columns;
     own_sums sums = {};
+    brought next = {};
+    if (j.blocks > 0) fetch<BACKWARD>(&next, j, 0);
     for (int64_t b = 0; b < j.blocks; b++) {
         __syncthreads(); /* all have read the block before */
-        bring_weights<BACKWARD>(weights, j, b);
-        bring_rows(steps, rests, j, b);
+        put(shared, next);
         __syncthreads();
+        if (b + 1 < j.blocks) fetch<BACKWARD>(&next, j, b + 1);
         if (!there) continue;
-        int64_t tile_block = tile * blocks + j.first + b;
-        bool fine = hone_int8_is_fine(&j.rows, tile_block);
-        own_dots dots = dots_of(weights, steps, rests, token, column, fine);
-        float scale = j.scale[BACKWARD ? b * across + blockIdx.x : blockIdx.x * across + b];
-        add_dots(&sums, dots, j.rows.scale + tile_block * TILE + token % TILE, scale);
+        float weight_scale = j.scale[BACKWARD ? b * across + part : part * across + b];
+        add_block(&sums, shared, own_token, own_column, any_fine(j, token, b), weight_scale);
     }
-    if (there)
-        store(j, sums, (int64_t)blockIdx.y * TOKENS + token, (int64_t)blockIdx.x * SIDE + column);
+    if (there) store(j, sums, token, column);
 }
 
 static void launch_job(const job &j, bool backward) {

@@ -23,6 +23,14 @@ __device__ static inline void mma_bf16(float d[4], const uint32_t a[4], uint32_t
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
+/* m16n8k32 of s8, exact in int32: four elements to a word, else dealt out in the same way. */
+__device__ static inline void mma_s8(int d[4], const uint32_t a[4], uint32_t b0, uint32_t b1) {
+    asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 "
+        "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
 /* Four squares of 8 x 8 elements of 16 bits from shared memory: lane l gives row l % 8 of square l / 8, 16 bytes that begin
  * at a multiple of 16, and gets of square i in out[i] two elements of row g from column 2t on. */
 __device__ static inline void load_squares(uint32_t out[4], const uint32_t *row) {
@@ -59,6 +67,7 @@ __device__ static inline float exp2_of(float x) {
 #define HONE_UNROLL
 
 #define mma_bf16(d, a, b0, b1)       emulator::multiply_bf16(HONE_SITE, d, a, b0, b1)
+#define mma_s8(d, a, b0, b1)         emulator::multiply_s8(HONE_SITE, d, a, b0, b1)
 #define load_squares(out, row)       emulator::squares_of(HONE_SITE, out, row, false)
 #define load_squares_aside(out, row) emulator::squares_of(HONE_SITE, out, row, true)
 

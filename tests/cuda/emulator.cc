@@ -537,6 +537,15 @@ void multiply_bf16(site at, float d[4], const uint32_t a[4], uint32_t b0, uint32
     multiply_fragments<float>(at, d, a, b0, b1, dot_bf16);
 }
 
+static int dot_s8(const uint32_t x[8], const uint32_t y[8], int sum) {
+    for (int i = 0; i < 8; i++) sum = dot_bytes((int)x[i], (int)y[i], sum);
+    return sum;
+}
+
+void multiply_s8(site at, int d[4], const uint32_t a[4], uint32_t b0, uint32_t b1) {
+    multiply_fragments<int>(at, d, a, b0, b1, dot_s8);
+}
+
 static uint32_t word_at(uint64_t row, int64_t word) {
     auto *memory = reinterpret_cast<shared_memory *>(row >> 16);
     return *static_cast<const uint32_t *>(shared_read(memory, (int64_t)(row & 0xffff) + word));

@@ -193,6 +193,8 @@ void multiply_fragments(site at, Sum d[4], const uint32_t a[4], uint32_t b0, uin
 
 /* d += a b, a 16 x 16 by rows, b 16 x 8 by columns, of bf16. */
 void multiply_bf16(site at, float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1);
+/* The same, a 16 x 32, b 32 x 8, of s8. */
+void multiply_s8(site at, int d[4], const uint32_t a[4], uint32_t b0, uint32_t b1);
 
 /* Four squares of 8 x 8 of 16 bits (ldmatrix.x4): lane i names row i % 8 of square i / 8, and gets of each square a word of
  * row lane / 4; of the squares on their sides when `transposed`. (PTX ISA 9.0, section 9.7.14.5.15) */
