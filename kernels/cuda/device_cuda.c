@@ -142,9 +142,9 @@ static hone_status copy_in(void *to, const void *from, size_t bytes) {
     return hone_cuda_staging_copy(&gpu.staging, to, from, bytes);
 }
 
-/* Would itself wait for what was queued, deaf to a group. */
 static hone_status copy_out(void *to, const void *from, size_t bytes) {
-    HONE_TRY(wait());
+    HONE_TRY(check_launches());
+    HONE_TRY(hone_cuda_finish_group(gpu.stream));
     cudaError_t error = cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, gpu.stream);
     HONE_TRY(check(error, "cannot copy memory"));
     return check(cudaStreamSynchronize(gpu.stream), "a computation failed");

@@ -103,6 +103,10 @@ hone_status hone_cuda_finish(cudaStream_t stream) {
     return hone_cuda_check(cudaStreamSynchronize(stream), failed);
 }
 
+hone_status hone_cuda_finish_group(cudaStream_t stream) {
+    return group.comm ? poll(stream, NULL) : HONE_OK;
+}
+
 hone_status hone_cuda_await(cudaEvent_t event) {
     if (group.comm) return poll(NULL, event);
     return hone_cuda_check(cudaEventSynchronize(event), failed);

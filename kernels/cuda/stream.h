@@ -18,6 +18,8 @@ HONE_MUST_USE hone_status hone_cuda_check(cudaError_t error, const char *doing);
  * (kernels/group.h). */
 HONE_MUST_USE hone_status hone_cuda_finish(cudaStream_t stream);
 HONE_MUST_USE hone_status hone_cuda_await(cudaEvent_t event);
+/* The same in a group, otherwise nothing: before a call that itself waits for the stream, whoever is lost. */
+HONE_MUST_USE hone_status hone_cuda_finish_group(cudaStream_t stream);
 
 /* The first failure of what was queued so far to be started. */
 HONE_MUST_USE hone_status hone_cuda_launches_status(void);
