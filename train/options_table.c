@@ -10,6 +10,8 @@ static const char *const schedules[] = {"constant", "linear", "cosine", NULL};
 const char *const hone_compute_names[HONE_COMPUTES + 1] = {"auto", "f32", "bf16", "int8", NULL};
 static const char *const recomputes[] = {"none", "selective", "attention", "full", "auto", NULL};
 const char *const hone_activation_names[] = {"f32", "bf16", "auto", NULL};
+const char *const hone_offload_names[HONE_OFFLOADS + 2] = {"none", "optimizer", "activations",
+                                                           "all",  "auto",      NULL};
 static const char *const train_ons[] = {"assistant", "all", NULL};
 static const char *const overlongs[] = {"refuse", "truncate", "split", "drop", NULL};
 static const char *const targets[] = {"q", "k", "v", "o", "gate", "up", "down", NULL};
@@ -89,6 +91,9 @@ static const hone_train_option table[] = {
     {AT(activations), .flag = NULL, .type = HONE_OPTION_CHOICE, .words = hone_activation_names,
      .text = "how what backward reads is kept: bf16 takes half the memory and rounds gradients a "
              "little; auto: bf16 where --memory asks for it"},
+    {AT(offload), .flag = "offload", .type = HONE_OPTION_CHOICE, .words = hone_offload_names,
+     .text = "what a run on a GPU keeps in the machine's memory, with the same bits; auto: what "
+             "the GPU has no room for"},
     {AT(template), .flag = NULL, .type = HONE_OPTION_TEXT, .unit = "NAME",
      .text = "chat template; auto: the model's own; or the path of a .jinja file"},
     {AT(template_vars), .flag = NULL, .type = HONE_OPTION_TEXT, .unit = "JSON",

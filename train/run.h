@@ -82,7 +82,7 @@ HONE_MUST_USE hone_status hone_run_open(hone_run *run, bool resume);
 HONE_MUST_USE hone_status hone_run_plan(hone_run *run);
 /* Tells the observer (train/plan_report.c). */
 HONE_MUST_USE hone_status hone_run_tell_plan(const hone_run *run);
-/* Takes all memory of the plan, its pages too. */
+/* Takes all memory of the plan, its pages too; opens the optimiser in it. */
 HONE_MUST_USE hone_status hone_run_commit(hone_run *run);
 
 /* --- the plan in writing (train/plan_record.c) --- */

@@ -44,7 +44,7 @@ static hone_status add_scales(hone_run *run) {
 }
 
 static hone_status name_group(hone_run *run, hone_run_group *group) {
-    float *at = hone_device_host_address(&run->session.device, group->buffer->base);
+    float *at = hone_buffer_on_host(group->buffer);
     if (!at) at = group->copy = hone_alloc(1, group->buffer->bytes);
     if (!at) return HONE_ERR_MEMORY;
     for (size_t i = 0; i < run->params->count; i++) {

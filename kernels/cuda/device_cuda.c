@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "base/size.h"
+#include "kernels/cuda/copies.h"
 #include "kernels/cuda/cublaslt.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/products.h"
@@ -71,6 +72,10 @@ static hone_status check(cudaError_t error, const char *doing) {
     return error == cudaSuccess ? HONE_OK : fail(error, doing);
 }
 
+hone_status hone_cuda_check(cudaError_t error, const char *doing) {
+    return check(error, doing);
+}
+
 /* Launches do not tell: theirs is found here. */
 static hone_status check_launches(void) {
     HONE_TRY(check(cudaGetLastError(), "a computation could not be started"));
@@ -92,6 +97,7 @@ static hone_status fail_memory(size_t bytes) {
 
 static hone_status wait(void) {
     HONE_TRY(check_launches());
+    HONE_TRY(hone_cuda_copies_wait());
     return check(cudaStreamSynchronize(gpu.stream), "a computation failed");
 }
 
@@ -102,6 +108,7 @@ static hone_status zero(void *to, size_t bytes) {
 static void give_back(void *base, size_t bytes) {
     gpu.use.now -= (int64_t)bytes;
     (void)cudaStreamSynchronize(gpu.stream); /* what was queued may still use it */
+    (void)!hone_cuda_copies_wait();
     (void)cudaFree(base);
 }
 
@@ -149,6 +156,7 @@ static hone_device_use use(void) {
 }
 
 static void close_device(void) {
+    hone_cuda_copies_close();
     hone_cuda_products_close();
     if (gpu.scratch) give_back(gpu.scratch, hone_cuda_matmul_bytes());
     gpu.scratch = NULL;
@@ -168,6 +176,11 @@ static const hone_device_memory device_memory = {
     .look = look,
     .use = use,
     .close = close_device,
+    .take_host = hone_cuda_take_host,
+    .give_back_host = hone_cuda_give_back_host,
+    .fetch = hone_cuda_fetch,
+    .send = hone_cuda_send,
+    .meet = hone_cuda_meet,
 };
 
 /* --- Opening --- */

@@ -30,6 +30,8 @@ static inline void stop(void) {
     ck_assert_int_eq(left.pieces, 0);
     ck_assert_int_eq(left.bytes, 0);
     ck_assert_int_eq(left.streams, 0);
+    ck_assert_int_eq(left.events, 0);
+    ck_assert_int_eq(left.pinned, 0);
 }
 #endif
 

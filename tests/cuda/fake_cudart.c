@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 enum { PAGE = 4096, UNIT = 256, MOST_PIECES = 4096, RUNTIME = 13000, GARBAGE = 0xff };
+enum { MOST_LATE = 4096, MOST_PINNED = 64 };
 static const size_t addresses = (size_t)64 << 30; /* enough, though none is given twice */
 
 /* A piece of device memory, in whole pages of its own. */
@@ -17,7 +18,23 @@ typedef struct piece {
 
 struct CUstream_st {
     bool open;
+    int64_t given; /* launches and copies so far */
+    int64_t seen;  /* of those of the first stream, what this one waits for */
 };
+
+struct CUevent_st {
+    cudaStream_t stream; /* NULL: never recorded */
+    int64_t given;       /* to it before the event */
+};
+
+/* A copy that is asked for and not made yet. */
+typedef struct late_copy {
+    cudaStream_t stream;
+    int64_t number; /* of what its stream was given, from 1 */
+    void *to;
+    const void *from;
+    size_t bytes;
+} late_copy;
 
 fake_cudart fake_cudart_settings;
 
@@ -25,9 +42,13 @@ static struct {
     unsigned char *begin, *end; /* of all addresses, and of those that were given */
     piece pieces[MOST_PIECES];
     size_t count;
+    piece pinned[MOST_PINNED];
+    size_t pinned_count;
+    late_copy late[MOST_LATE]; /* in the order that they were asked for */
+    size_t late_count;
     fake_cudart_use used;
-    struct CUstream_st streams[8];
-    cudaError_t last; /* of a launch or a call; told once, unless `broken` */
+    struct CUstream_st streams[8]; /* launches go to the first */
+    cudaError_t last;              /* of a launch or a call; told once, unless `broken` */
     bool broken;
 } fake;
 
@@ -76,6 +97,7 @@ static void set_fences(int protection) {
 
 bool fake_cudart_launch_begin(void) {
     fake.used.launches++;
+    fake.streams[0].given++;
     if (fake_cudart_settings.broken_after > 0 && --fake_cudart_settings.broken_after == 0) {
         fake.broken = true;
         fake.last = cudaErrorIllegalAddress;
@@ -147,11 +169,22 @@ cudaError_t cudaMalloc(void **out, size_t bytes) {
     return cudaSuccess;
 }
 
+/* Memory that a copy is yet to be made of must not go. */
+static void refuse_pending(const piece *p) {
+    for (size_t i = 0; i < fake.late_count; i++) {
+        const unsigned char *to = fake.late[i].to, *from = fake.late[i].from;
+        if ((to >= p->base && to < p->base + p->bytes) ||
+            (from >= p->base && from < p->base + p->bytes))
+            die("memory is freed while a copy of it is pending");
+    }
+}
+
 cudaError_t cudaFree(void *base) {
     if (!base) return cudaSuccess;
     for (size_t i = 0; i < fake.count; i++) {
         piece p = fake.pieces[i];
         if (p.base != base) continue;
+        refuse_pending(&p);
         (void)madvise(p.base, rounded(p.bytes, PAGE), MADV_DONTNEED);
         fake.pieces[i] = fake.pieces[--fake.count];
         fake.used.bytes -= (int64_t)rounded(p.bytes, UNIT);
@@ -167,8 +200,63 @@ cudaError_t cudaMemGetInfo(size_t *available, size_t *all) {
     return fake.broken ? fake.last : cudaSuccess;
 }
 
+cudaError_t cudaMallocHost(void **out, size_t bytes) {
+    if (fake.broken) return fake.last;
+    if (fake_cudart_settings.no_host) return fail(cudaErrorMemoryAllocation);
+    if (fake.pinned_count == MOST_PINNED) die("too many pieces of pinned memory");
+    piece p = {malloc(bytes), bytes};
+    if (!p.base) die("out of memory");
+    memset(p.base, GARBAGE, bytes);
+    fake.pinned[fake.pinned_count++] = p;
+    fake.used.pinned++;
+    *out = p.base;
+    return cudaSuccess;
+}
+
+cudaError_t cudaFreeHost(void *base) {
+    for (size_t i = 0; i < fake.pinned_count; i++) {
+        piece p = fake.pinned[i];
+        if (p.base != base) continue;
+        refuse_pending(&p);
+        fake.pinned[i] = fake.pinned[--fake.pinned_count];
+        fake.used.pinned--;
+        free(base);
+        return cudaSuccess;
+    }
+    die("cudaFreeHost of what is no piece of pinned memory, or was freed");
+}
+
+static bool is_pinned(const void *at, size_t bytes) {
+    const unsigned char *from = at;
+    for (size_t i = 0; i < fake.pinned_count; i++) {
+        const piece *p = &fake.pinned[i];
+        if (from >= p->base && from + bytes <= p->base + p->bytes) return true;
+    }
+    return false;
+}
+
 static void check_stream(cudaStream_t stream) {
     if (!stream || !stream->open) die("work for a stream that is not open");
+}
+
+static void make_copy(void *to, const void *from, size_t bytes) {
+    const piece *p = piece_of(to, bytes);
+    if (!p) p = piece_of(from, bytes);
+    set_fence(p, PROT_READ | PROT_WRITE);
+    memcpy(to, from, bytes);
+    set_fence(p, PROT_NONE);
+}
+
+/* In a stream beside the first. */
+static cudaError_t copy_late(void *to, const void *from, size_t bytes, const void *host,
+                             cudaStream_t stream) {
+    if (!is_pinned(host, bytes)) die("a copy meanwhile from or to memory that is not pinned");
+    if (stream->seen < fake.streams[0].given)
+        die("a copy meanwhile that does not wait for what was computed before");
+    if (fake.late_count == MOST_LATE) die("too many copies pending");
+    fake.late[fake.late_count++] = (late_copy){stream, ++stream->given, to, from, bytes};
+    fake.used.late_copies++;
+    return cudaSuccess;
 }
 
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind,
@@ -179,10 +267,9 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
     const void *device = in ? to : from, *host = in ? from : to;
     if ((!in && !out) || !piece_of(device, bytes) || touches_device(host, bytes))
         return fail(cudaErrorInvalidValue);
-    const piece *p = piece_of(device, bytes);
-    set_fence(p, PROT_READ | PROT_WRITE);
-    memcpy(to, from, bytes);
-    set_fence(p, PROT_NONE);
+    if (stream != fake.streams) return copy_late(to, from, bytes, host, stream);
+    make_copy(to, from, bytes);
+    stream->given++;
     fake.used.copies++;
     return cudaSuccess;
 }
@@ -195,6 +282,7 @@ cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stre
     set_fence(p, PROT_READ | PROT_WRITE);
     memset(to, value, bytes);
     set_fence(p, PROT_NONE);
+    stream->given++;
     return cudaSuccess;
 }
 
@@ -205,7 +293,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned flags) {
     if (fake.broken) return fake.last;
     for (size_t i = 0; i < sizeof fake.streams / sizeof *fake.streams; i++) {
         if (fake.streams[i].open) continue;
-        fake.streams[i].open = true;
+        fake.streams[i] = (struct CUstream_st){.open = true};
         fake.used.streams++;
         *out = &fake.streams[i];
         return cudaSuccess;
@@ -213,8 +301,23 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned flags) {
     die("too many streams");
 }
 
+/* Makes the copies of a stream, up to that number; where the device is broken, none. */
+static void make_late_copies(cudaStream_t stream, int64_t number) {
+    size_t left = 0;
+    for (size_t i = 0; i < fake.late_count; i++) {
+        late_copy c = fake.late[i];
+        if (c.stream != stream || c.number > number) {
+            fake.late[left++] = c;
+        } else if (!fake.broken) {
+            make_copy(c.to, c.from, c.bytes);
+        }
+    }
+    fake.late_count = left;
+}
+
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
     check_stream(stream);
+    make_late_copies(stream, stream->given);
     stream->open = false;
     fake.used.streams--;
     return cudaSuccess;
@@ -222,7 +325,40 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
     check_stream(stream);
+    make_late_copies(stream, stream->given);
     return fake.broken ? fake.last : cudaSuccess;
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned flags) {
+    if (flags != cudaEventDisableTiming) die("an event that takes the time, which costs some");
+    if (fake.broken) return fake.last;
+    *out = calloc(1, sizeof **out);
+    if (!*out) die("out of memory");
+    fake.used.events++;
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+    free(event);
+    fake.used.events--;
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+    check_stream(stream);
+    if (fake.broken) return fake.last;
+    *event = (struct CUevent_st){stream, stream->given};
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags) {
+    check_stream(stream);
+    if (flags != cudaEventWaitDefault) return fail(cudaErrorInvalidValue);
+    if (fake.broken) return fake.last;
+    if (!event->stream) die("a stream waits for an event that was never recorded");
+    make_late_copies(event->stream, event->given);
+    if (event->stream == fake.streams && stream->seen < event->given) stream->seen = event->given;
+    return cudaSuccess;
 }
 
 /* --- Devices --- */

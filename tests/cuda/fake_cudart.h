@@ -2,6 +2,9 @@
  * A CUDA runtime without a GPU, for tests: device memory is host memory that nobody may touch but kernels while they run
  * and copies while they are made. It refuses what CUDA refuses; what would go wrong unseen ends the program.
  *
+ * Launches go to the first stream that was made, and are done at once. Copies in any other are made as late as they may be:
+ * when something waits for them. They must wait for all that the first was given before, and their host side be pinned.
+ *
  * The emulator's launches open the fence around a kernel. Other functions that stand for kernels do so by the two calls
  * below.
  */
@@ -19,12 +22,13 @@ typedef struct fake_cudart {
     int64_t memory;   /* bytes of a device */
     int broken_after; /* launches until one fails for good; 0: none does */
     bool bad_launch;  /* the next launch is refused */
+    bool no_host;     /* no memory is pinned */
 } fake_cudart;
 extern fake_cudart fake_cudart_settings;
 
-/* Bytes and pieces that are taken now, and streams that are open. */
+/* Bytes and pieces that are taken now (pinned: of the host), streams and events that are open. */
 typedef struct fake_cudart_use {
-    int64_t bytes, pieces, streams, launches, copies;
+    int64_t bytes, pieces, pinned, streams, events, launches, copies, late_copies;
 } fake_cudart_use;
 fake_cudart_use fake_cudart_used(void);
 
