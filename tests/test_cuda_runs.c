@@ -160,7 +160,7 @@ END_TEST
 
 /* --- What is kept in the machine's memory --- */
 
-static const char *const offloads[] = {"offload=optimizer"};
+static const char *const offloads[] = {"offload=optimizer", "offload=activations", "offload=all"};
 enum { OFFLOADS = sizeof offloads / sizeof *offloads };
 
 /* Of 96 tokens, so that a step takes more than the answers after it. */
@@ -188,7 +188,8 @@ START_TEST(run_offloaded_takes_less_of_the_device_and_has_the_same_bits) {
     write_records(in_folder("records.jsonl"), 12);
     hone_train_result plain = run_offloaded(in_folder("plain"), "offload=none");
     ck_assert_int_eq(fake_cudart_used().late_copies, 0);
-    hone_train_result away = run_offloaded(in_folder("away"), offloads[_i]);
+    fake_cudart_settings.early = _i % 2;
+    hone_train_result away = run_offloaded(in_folder("away"), offloads[_i / 2]);
     ck_assert_int_gt(fake_cudart_used().late_copies, 0);
     ck_assert(away.last_loss == plain.last_loss);
     check_same_file(in_folder("plain"), in_folder("away"), "adapter/adapter_model.safetensors");
@@ -242,6 +243,12 @@ START_TEST(plan_offloads_what_does_not_fit_and_no_more) {
     ck_assert_int_eq(away.plan.offload, HONE_OFFLOAD_OPTIMIZER);
     ck_assert_int_gt(away.plan.memory.host, 0);
     ck_assert_int_lt(away.plan.memory.total, plain.plan.memory.total);
+    hone_plan_report more = plan_within("offload=auto", away.plan.memory.total - 1);
+    ck_assert_int_eq(more.plan.offload, HONE_OFFLOAD_ACTIVATIONS);
+    ck_assert_int_lt(more.plan.memory.total, away.plan.memory.total);
+    hone_plan_report all = plan_within("offload=auto", more.plan.memory.total - 1);
+    ck_assert_int_eq(all.plan.offload, HONE_OFFLOAD_ALL);
+    ck_assert_int_eq(all.plan.memory.host, away.plan.memory.host + more.plan.memory.host);
     hone_train_options o = offload_options(in_folder("run"), "offload=none");
     hone_train_result result;
     o.memory = plain.plan.memory.total - 1;
@@ -308,7 +315,7 @@ int main(void) {
     tcase_add_test(runs, run_on_device_is_profiled);
 #endif
     tcase_add_loop_test(runs, run_offloaded_takes_less_of_the_device_and_has_the_same_bits, 0,
-                        OFFLOADS);
+                        2 * OFFLOADS);
     tcase_add_test(runs, run_is_resumed_with_what_is_offloaded_changed);
     tcase_add_test(runs, plan_offloads_what_does_not_fit_and_no_more);
     tcase_add_test(runs, offload_that_cannot_be_is_refused);

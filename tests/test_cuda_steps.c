@@ -82,10 +82,10 @@ static void build(stepper *s) {
     ck_ok(hone_tape_backward(s->tape));
 }
 
-static void open_stepper(stepper *s, const char *path, const way *how) {
-    ck_ok(hone_model_open(&s->model, path, &s->device));
+/* What belongs to the model that is open. One made from scratch is trained in full. */
+static void open_model_of(stepper *s, const way *how) {
     if (how->full) {
-        ck_ok(hone_model_train_all(s->model));
+        if (!s->model->params.count) ck_ok(hone_model_train_all(s->model));
         s->params = &s->model->params;
     } else {
         draw_adapter(s);
@@ -106,6 +106,11 @@ static void open_stepper(stepper *s, const char *path, const way *how) {
                                 .bf16_activations = how->bf16_activations};
     ck_ok(hone_model_rope(s->model, TOKENS));
     ck_ok(hone_tape_new(&s->tape, &s->device));
+}
+
+static void open_stepper(stepper *s, const char *path, const way *how) {
+    ck_ok(hone_model_open(&s->model, path, &s->device));
+    open_model_of(s, how);
 }
 
 static void take_step(stepper *s) {
@@ -204,6 +209,69 @@ enum { FIXTURES = sizeof fixtures / sizeof *fixtures };
 
 START_TEST(step_in_every_way_is_that_of_the_cpu) {
     check_steps(test_text(test_fixture("models"), fixtures[_i % FIXTURES]), &ways[_i]);
+}
+END_TEST
+
+/* --- Offloading --- */
+
+static void take_step_of(stepper *s, const char *path, const way *how, bool offload) {
+    open_stepper(s, path, how);
+    s->forward.offload = offload;
+    take_step(s);
+}
+
+static const way kept[] = {
+    {.name = "all"},
+    {.name = "bf16", .bf16_activations = true, .dropout = true},
+    {.name = "selective, bf16", .recompute = HONE_RECOMPUTE_SELECTIVE, .bf16_activations = true},
+    {.name = "attention again", .recompute = HONE_RECOMPUTE_ATTENTION, .full = true},
+    {.name = "inputs", .recompute = HONE_RECOMPUTE_FULL, .dropout = true},
+};
+enum { KEPT = sizeof kept / sizeof *kept };
+
+/* On the fenced device copies are made as late as they may be, or as early: one that is not waited for shows, and one that
+ * finds its place in use. */
+START_TEST(step_offloaded_takes_less_and_has_the_same_bits) {
+    const char *path = test_text(test_fixture("models"), fixtures[_i / 2 % 2]);
+    const way *how = &kept[_i / 2];
+#ifndef HONE_CUDA
+    fake_cudart_settings.early = _i % 2;
+#endif
+    stepper plain = {0}, away = {0};
+    open_cuda(&plain.device);
+    take_step_of(&plain, path, how, false);
+    away.device = plain.device;
+    take_step_of(&away, path, how, true);
+    ck_assert_uint_eq(hone_tape_host_bytes(plain.tape), 0);
+    ck_assert_uint_gt(hone_tape_host_bytes(away.tape), 0);
+    ck_assert_uint_le(hone_tape_bytes(away.tape), hone_tape_bytes(plain.tape));
+    ck_assert(away.loss == plain.loss);
+    ck_assert_mem_eq(away.grads, plain.grads, plain.params->grads.bytes);
+    close_model(&plain);
+    close_stepper(&away);
+}
+END_TEST
+
+static const char deep[] =
+    "{\"model_type\": \"llama\", \"num_hidden_layers\": 12, \"hidden_size\": 64, "
+    "\"num_attention_heads\": 2, \"num_key_value_heads\": 1, \"intermediate_size\": 64, "
+    "\"vocab_size\": 384, \"max_position_embeddings\": 64, \"tie_word_embeddings\": false}";
+
+/* Of twelve blocks less than half are there at once: that which runs, that which comes and that which goes. */
+START_TEST(step_of_a_deep_model_offloaded_takes_a_part_of_the_memory) {
+    size_t bytes[2];
+    ck_ok(hone_file_put(test_path("config.json"), deep, strlen(deep)));
+    for (int offload = 0; offload < 2; offload++) {
+        stepper s = {0};
+        open_cuda(&s.device);
+        ck_ok(hone_model_create(&s.model, test_path("config.json"), &s.device, 7));
+        open_model_of(&s, &(way){.full = true});
+        s.forward.offload = offload;
+        take_step(&s);
+        bytes[offload] = hone_tape_bytes(s.tape);
+        close_stepper(&s);
+    }
+    ck_assert_msg(2 * bytes[1] < bytes[0], "%zu of %zu bytes", bytes[1], bytes[0]);
 }
 END_TEST
 
@@ -341,6 +409,8 @@ int main(void) {
     tcase_set_timeout(backends, 60);
     tcase_add_loop_test(backends, step_of_every_family_is_that_of_the_cpu, 0, FAMILIES);
     tcase_add_loop_test(backends, step_in_every_way_is_that_of_the_cpu, 0, WAYS);
+    tcase_add_loop_test(backends, step_offloaded_takes_less_and_has_the_same_bits, 0, 2 * KEPT);
+    tcase_add_test(backends, step_of_a_deep_model_offloaded_takes_a_part_of_the_memory);
     tcase_add_loop_test(backends, step_of_every_base_type_is_that_of_the_cpu, 0, TYPES);
     tcase_add_test(backends, step_of_a_plain_base_is_that_of_the_cpu);
     tcase_add_test(backends, export_of_an_adapted_model_on_device_is_that_of_the_cpu);

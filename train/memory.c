@@ -74,6 +74,7 @@ hone_status hone_memory_plan(hone_memory *out, hone_tape *tape, const hone_memor
     *out = *fixed;
     HONE_TRY(build(tape, forward, rows, seq_len));
     out->step = (int64_t)hone_tape_least_bytes(tape);
+    out->host += (int64_t)hone_tape_host_bytes(tape);
     bool host = hone_device_is_host(forward->model->device);
     out->libraries = host ? LIBRARY_BYTES + hone_threads() * packed_bytes(forward->model) : 0;
     int64_t copies = host ? 2 : 1; /* what is loaded, and what is computed with */

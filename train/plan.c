@@ -44,6 +44,7 @@ static hone_status try(hone_plan *out, hone_tape *tape, const hone_plan_scope *s
     hone_forward forward = s->forward;
     forward.recompute = recompute;
     forward.bf16_activations = bf16;
+    forward.offload = out->offload & HONE_OFFLOAD_ACTIVATIONS;
     return hone_memory_plan(&out->memory, tape, &fixed, &forward, micro_batch, s->seq_len,
                             s->limit);
 }
@@ -252,6 +253,7 @@ hone_status hone_run_plan(hone_run *run) {
     HONE_TRY(fit_evaluation(run, scope.fixed.batches));
     run->forward.recompute = chosen.recompute;
     run->forward.bf16_activations = chosen.bf16;
+    run->forward.offload = chosen.offload & HONE_OFFLOAD_ACTIVATIONS;
     return hone_run_describe(run);
 }
 
@@ -281,6 +283,7 @@ static hone_status take(hone_run *run) {
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         HONE_TRY(hone_buffer_commit(buffers[i]));
     hone_tape_share(run->tape, &run->arena);
+    HONE_TRY(hone_tape_reserve_host(run->tape));
     if (run->evaluator) hone_evaluator_share(run->evaluator, &run->arena);
     return HONE_OK;
 }

@@ -247,6 +247,20 @@ static void make_copy(void *to, const void *from, size_t bytes) {
     set_fence(p, PROT_NONE);
 }
 
+/* Makes the copies of a stream, up to that number; where the device is broken, none. */
+static void make_late_copies(cudaStream_t stream, int64_t number) {
+    size_t left = 0;
+    for (size_t i = 0; i < fake.late_count; i++) {
+        late_copy c = fake.late[i];
+        if (c.stream != stream || c.number > number) {
+            fake.late[left++] = c;
+        } else if (!fake.broken) {
+            make_copy(c.to, c.from, c.bytes);
+        }
+    }
+    fake.late_count = left;
+}
+
 /* In a stream beside the first. */
 static cudaError_t copy_late(void *to, const void *from, size_t bytes, const void *host,
                              cudaStream_t stream) {
@@ -256,6 +270,7 @@ static cudaError_t copy_late(void *to, const void *from, size_t bytes, const voi
     if (fake.late_count == MOST_LATE) die("too many copies pending");
     fake.late[fake.late_count++] = (late_copy){stream, ++stream->given, to, from, bytes};
     fake.used.late_copies++;
+    if (fake_cudart_settings.early) make_late_copies(stream, stream->given);
     return cudaSuccess;
 }
 
@@ -299,20 +314,6 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned flags) {
         return cudaSuccess;
     }
     die("too many streams");
-}
-
-/* Makes the copies of a stream, up to that number; where the device is broken, none. */
-static void make_late_copies(cudaStream_t stream, int64_t number) {
-    size_t left = 0;
-    for (size_t i = 0; i < fake.late_count; i++) {
-        late_copy c = fake.late[i];
-        if (c.stream != stream || c.number > number) {
-            fake.late[left++] = c;
-        } else if (!fake.broken) {
-            make_copy(c.to, c.from, c.bytes);
-        }
-    }
-    fake.late_count = left;
 }
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {

@@ -3,7 +3,7 @@
  * and copies while they are made. It refuses what CUDA refuses; what would go wrong unseen ends the program.
  *
  * Launches go to the first stream that was made, and are done at once. Copies in any other are made as late as they may be:
- * when something waits for them. They must wait for all that the first was given before, and their host side be pinned.
+ * when something waits for them, or at once. They must wait for all that the first was given before, and their host side be pinned.
  *
  * The emulator's launches open the fence around a kernel. Other functions that stand for kernels do so by the two calls
  * below.
@@ -23,6 +23,7 @@ typedef struct fake_cudart {
     int broken_after; /* launches until one fails for good; 0: none does */
     bool bad_launch;  /* the next launch is refused */
     bool no_host;     /* no memory is pinned */
+    bool early;       /* copies beside the first stream are made at once */
 } fake_cudart;
 extern fake_cudart fake_cudart_settings;
 
