@@ -185,7 +185,7 @@ static hone_train_result run_offloaded(const char *out, const char *offload) {
 
 START_TEST(run_offloaded_takes_less_of_the_device_and_has_the_same_bits) {
     make_folder();
-    write_records(in_folder("records.jsonl"), 12);
+    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
     hone_train_result plain = run_offloaded(in_folder("plain"), "offload=none");
     ck_assert_int_eq(fake_cudart_used().late_copies, 0);
     fake_cudart_settings.early = _i % 2;
@@ -204,7 +204,7 @@ END_TEST
 /* Where moments and activations are kept decides no bit: a run goes on with another choice. */
 START_TEST(run_is_resumed_with_what_is_offloaded_changed) {
     make_folder();
-    write_records(in_folder("records.jsonl"), 12);
+    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
     (void)run_offloaded(in_folder("whole"), "offload=none");
     hone_train_options parts = offload_options(in_folder("parts"), "offload=all");
     hone_train_result result;
@@ -235,7 +235,7 @@ static hone_plan_report plan_within(const char *offload, int64_t bytes) {
 
 START_TEST(plan_offloads_what_does_not_fit_and_no_more) {
     make_folder();
-    write_records(in_folder("records.jsonl"), 12);
+    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
     hone_plan_report plain = plan_within("offload=auto", 1 << 30);
     ck_assert_int_eq(plain.plan.offload, HONE_OFFLOAD_NONE);
     ck_assert_int_eq(plain.plan.memory.host, 0);
@@ -260,7 +260,7 @@ END_TEST
 
 START_TEST(offload_that_cannot_be_is_refused) {
     make_folder();
-    write_records(in_folder("records.jsonl"), 12);
+    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
     hone_train_options o = offload_options(in_folder("run"), "offload=optimizer");
     hone_train_result result;
     fake_cudart_settings.no_host = true;
@@ -269,6 +269,79 @@ START_TEST(offload_that_cannot_be_is_refused) {
     ck_fails(hone_train(&result, &o, false, &silent), HONE_ERR_USAGE, "leave it out");
     set(&o, "offload=auto");
     ck_ok(hone_train(&result, &o, false, &silent));
+    hone_train_options_free(&o);
+    remove_folder();
+}
+END_TEST
+
+/* --- Faults --- */
+
+/* In the middle of a run: with pinned memory and copies under way. */
+static const struct {
+    fake_cudart then; /* launches are counted from the first step's end on */
+    hone_status status;
+    const char *message;
+} faults[] = {
+    {{.broken_after = 40, .error = 214}, HONE_ERR_UNSUPPORTED, "the GPU's hardware had a fault"},
+    {{.broken_after = 40, .error = 220}, HONE_ERR_UNSUPPORTED, "the GPU's hardware had a fault"},
+    {{.broken_after = 40, .error = 226}, HONE_ERR_UNSUPPORTED, "the GPU's hardware had a fault"},
+    {{.broken_after = 40, .error = 46}, HONE_ERR_UNSUPPORTED, "does not answer any more"},
+    {{.broken_after = 40, .error = 100}, HONE_ERR_UNSUPPORTED, "does not answer any more"},
+    {{.broken_after = 40, .error = 802}, HONE_ERR_UNSUPPORTED, "does not answer any more"},
+    {{.broken_after = 1, .error = 999}, HONE_ERR_UNSUPPORTED, "does not answer any more"},
+    {{.broken_after = 40, .error = 702}, HONE_ERR_UNSUPPORTED, "the GPU also drives a screen"},
+    {{.broken_after = 40}, HONE_ERR_UNSUPPORTED, "a fault of hone or of the driver"},
+    {{.refused_after = 40}, HONE_ERR_MEMORY, "the GPU has no room for what a computation takes"},
+};
+enum { FAULTS = sizeof faults / sizeof *faults };
+
+static fake_cudart settings_then;
+
+static void set_fault(void *context, const hone_step_metrics *m, int64_t steps, double left) {
+    (void)context, (void)steps, (void)left;
+    if (m->step == 1) fake_cudart_settings = settings_then;
+}
+
+START_TEST(run_that_loses_the_device_keeps_its_checkpoint_and_is_resumed) {
+    make_folder();
+    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    (void)run_offloaded(in_folder("whole"), "offload=none");
+    hone_train_options o = offload_options(in_folder("run"), "offload=all");
+    hone_train_result result;
+    settings_then = faults[_i].then;
+    ck_fails(hone_train(&result, &o, false, &(hone_train_observer){.step = set_fault}),
+             faults[_i].status, faults[_i].message);
+    ck_assert_msg(strstr(hone_fail_message(),
+                         "after step 1 of 3; the checkpoint of step 1 is kept, "
+                         "go on with: hone train --resume --out "),
+                  "%s", hone_fail_message());
+    fake_cudart_reset(); /* another process finds it whole */
+    ck_assert_int_eq(fake_cudart_used().pieces, 0);
+    ck_ok(hone_train(&result, &o, true, &silent));
+    ck_assert_int_eq(result.resumed_from, 1);
+    check_same_file(in_folder("whole"), in_folder("run"), "adapter/adapter_model.safetensors");
+    hone_train_options_free(&o);
+    remove_folder();
+}
+END_TEST
+
+static void set_early_fault(void *context, const hone_plan_report *plan) {
+    (void)context, (void)plan;
+    fake_cudart_settings.broken_after = 20;
+}
+
+/* In the evaluation that comes first. */
+START_TEST(run_that_loses_the_device_before_a_checkpoint_is_started_again) {
+    make_folder();
+    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    hone_train_options o = offload_options(in_folder("run"), "offload=none");
+    hone_train_result result;
+    set(&o, "eval_fraction=0.2");
+    ck_fails(hone_train(&result, &o, false, &(hone_train_observer){.plan = set_early_fault}),
+             HONE_ERR_UNSUPPORTED, "after step 0 of 3, before a checkpoint was due");
+    fake_cudart_reset();
+    ck_ok(hone_train(&result, &o, true, &silent));
+    ck_assert_int_eq(result.steps, 3);
     hone_train_options_free(&o);
     remove_folder();
 }
@@ -319,6 +392,9 @@ int main(void) {
     tcase_add_test(runs, run_is_resumed_with_what_is_offloaded_changed);
     tcase_add_test(runs, plan_offloads_what_does_not_fit_and_no_more);
     tcase_add_test(runs, offload_that_cannot_be_is_refused);
+    tcase_add_loop_test(runs, run_that_loses_the_device_keeps_its_checkpoint_and_is_resumed, 0,
+                        FAULTS);
+    tcase_add_test(runs, run_that_loses_the_device_before_a_checkpoint_is_started_again);
     tcase_add_test(runs, run_resumed_on_another_device_is_refused);
     tcase_add_test(runs, run_without_room_on_the_device_says_what_it_needs);
     suite_add_tcase(suite, runs);

@@ -56,11 +56,12 @@ typedef struct hone_run {
     char *found_path;            /* owned */
     hone_buf file;               /* what run.yaml is to hold */
     bool has_checkpoint;
-    int64_t steps;    /* of the whole run */
-    bool made_folder; /* by this process; removed again when the run cannot start */
-    bool started;     /* everything is open: the folder stays */
-    bool no_gguf;     /* GGUF cannot say what is trained: model/ or adapter/ alone is written */
-    double saved_at;  /* clock of the last checkpoint */
+    int64_t saved_step; /* of it */
+    int64_t steps;      /* of the whole run */
+    bool made_folder;   /* by this process; removed again when the run cannot start */
+    bool started;       /* everything is open: the folder stays */
+    bool no_gguf;       /* GGUF cannot say what is trained: model/ or adapter/ alone is written */
+    double saved_at;    /* clock of the last checkpoint */
     hone_train_result result;
 } hone_run;
 

@@ -104,6 +104,7 @@ hone_status hone_run_save(hone_run *run) {
                                                run->options->checkpoint_keep);
     hone_free(folder);
     run->saved_at = hone_seconds();
+    if (status == HONE_OK) run->saved_step = run->state.step;
     run->has_checkpoint = run->has_checkpoint || status == HONE_OK;
     return status;
 }
@@ -158,6 +159,7 @@ hone_status hone_run_restore(hone_run *run) {
     run->found = (hone_checkpoint_state){0};
     run->result.resumed_from = run->state.step;
     run->has_checkpoint = true;
+    run->saved_step = run->state.step;
     hone_run_say(run, "resumed from step %lld of %lld", (long long)run->state.step,
                  (long long)run->steps);
     return HONE_OK;

@@ -37,12 +37,16 @@ static hone_status open_copies(void) {
     return HONE_OK;
 }
 
-void hone_cuda_copies_close(void) {
+static void free_copies(void) {
     if (copies.stream) (void)cudaStreamDestroy(copies.stream);
     if (copies.computed) (void)cudaEventDestroy(copies.computed);
     for (int i = 0; i < TICKETS; i++) {
         if (copies.done[i]) (void)cudaEventDestroy(copies.done[i]);
     }
+}
+
+void hone_cuda_copies_close(void) {
+    if (!hone_cuda_is_lost()) free_copies();
     memset(&copies, 0, sizeof copies);
 }
 
@@ -69,6 +73,7 @@ hone_status hone_cuda_take_host(void **base, size_t bytes) {
 
 void hone_cuda_give_back_host(void *base, size_t bytes) {
     (void)bytes;
+    if (hone_cuda_is_lost()) return;
     (void)!hone_cuda_copies_wait();
     (void)cudaFreeHost(base);
 }

@@ -5,6 +5,7 @@
 #define HONE_KERNELS_CUDA_STREAM_H
 
 #include <cuda_runtime_api.h>
+#include <stdbool.h>
 
 #include "base/status.h"
 
@@ -13,5 +14,13 @@ cudaStream_t hone_cuda_stream(void);
 
 /* HONE_OK, or a message: what was being done ("cannot copy memory"), CUDA's error, and what to do. */
 HONE_MUST_USE hone_status hone_cuda_check(cudaError_t error, const char *doing);
+
+/* "the GPU has no room for <what>", with sizes: HONE_ERR_MEMORY. */
+HONE_MUST_USE hone_status hone_cuda_fail_memory(const char *what);
+
+/* Whether an error was found after which nothing on the device works any more in this process: nothing is to be asked of it then,
+ * nor waited for. */
+bool hone_cuda_is_lost(void);
+void hone_cuda_forget_errors(void);
 
 #endif

@@ -56,12 +56,6 @@ fake_cudart_use fake_cudart_used(void) {
     return fake.used;
 }
 
-void fake_cudart_reset(void) {
-    fake_cudart_settings = (fake_cudart){0};
-    fake.last = cudaSuccess;
-    fake.broken = false;
-}
-
 _Noreturn static void die(const char *what) {
     fprintf(stderr, "fake CUDA runtime: %s\n", what);
     abort();
@@ -100,10 +94,14 @@ bool fake_cudart_launch_begin(void) {
     fake.streams[0].given++;
     if (fake_cudart_settings.broken_after > 0 && --fake_cudart_settings.broken_after == 0) {
         fake.broken = true;
-        fake.last = cudaErrorIllegalAddress;
+        fake.last = fake_cudart_settings.error ? (cudaError_t)fake_cudart_settings.error
+                                               : cudaErrorIllegalAddress;
     }
     if (fake_cudart_settings.bad_launch) fake.last = cudaErrorInvalidConfiguration;
-    bool runs = !fake.broken && !fake_cudart_settings.bad_launch;
+    bool refused =
+        fake_cudart_settings.refused_after > 0 && --fake_cudart_settings.refused_after == 0;
+    if (refused) fake.last = cudaErrorMemoryAllocation;
+    bool runs = !fake.broken && !fake_cudart_settings.bad_launch && !refused;
     fake_cudart_settings.bad_launch = false;
     if (runs) set_fences(PROT_READ | PROT_WRITE);
     return runs;
@@ -191,6 +189,7 @@ cudaError_t cudaFree(void *base) {
         fake.used.pieces--;
         return cudaSuccess;
     }
+    if (fake.broken) return fake.last;
     die("cudaFree of what is no piece of device memory, or was freed");
 }
 
@@ -299,6 +298,22 @@ cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stre
     set_fence(p, PROT_NONE);
     stream->given++;
     return cudaSuccess;
+}
+
+/* What a process that ends leaves behind. */
+static void lose_all(void) {
+    while (fake.count > 0) (void)cudaFree(fake.pieces[0].base);
+    while (fake.pinned_count > 0) (void)cudaFreeHost(fake.pinned[0].base);
+    memset(fake.streams, 0, sizeof fake.streams);
+    fake.used.streams = fake.used.events = 0;
+}
+
+void fake_cudart_reset(void) {
+    fake_cudart_settings = (fake_cudart){0};
+    fake.last = cudaSuccess;
+    if (fake.broken) fake.late_count = 0;
+    if (fake.broken) lose_all();
+    fake.broken = false;
 }
 
 /* --- Streams --- */
@@ -413,20 +428,31 @@ cudaError_t cudaGetLastError(void) {
     return error;
 }
 
+/* Of those that tests have. */
+static const struct {
+    cudaError_t error;
+    const char *name, *text;
+} errors[] = {
+    {cudaErrorIllegalAddress, "cudaErrorIllegalAddress",
+     "an illegal memory access was encountered"},
+    {cudaErrorInvalidConfiguration, "cudaErrorInvalidConfiguration", "refused"},
+    {cudaErrorInvalidValue, "cudaErrorInvalidValue", "refused"},
+    {cudaErrorECCUncorrectable, "cudaErrorECCUncorrectable", "uncorrectable ECC error encountered"},
+    {cudaErrorNoDevice, "cudaErrorNoDevice", "no CUDA-capable device is detected"},
+    {cudaErrorUnknown, "cudaErrorUnknown", "unknown error"},
+    {cudaErrorLaunchTimeout, "cudaErrorLaunchTimeout", "the launch timed out and was terminated"},
+};
+
 const char *cudaGetErrorName(cudaError_t error) {
-    switch (error) {
-    case cudaErrorIllegalAddress:
-        return "cudaErrorIllegalAddress";
-    case cudaErrorInvalidConfiguration:
-        return "cudaErrorInvalidConfiguration";
-    case cudaErrorInvalidValue:
-        return "cudaErrorInvalidValue";
-    default:
-        return "cudaError";
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+        if (errors[i].error == error) return errors[i].name;
     }
+    return "cudaError";
 }
 
 const char *cudaGetErrorString(cudaError_t error) {
-    return error == cudaErrorIllegalAddress ? "an illegal memory access was encountered"
-                                            : "refused";
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+        if (errors[i].error == error) return errors[i].text;
+    }
+    return "refused";
 }

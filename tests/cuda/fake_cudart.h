@@ -17,13 +17,15 @@
 
 /* What the next calls find. Zeroed numbers stand for the usual ones. */
 typedef struct fake_cudart {
-    int driver;       /* version that it serves, as CUDA counts: 13000; -1: none is loaded */
-    int devices;      /* -1: none */
-    int64_t memory;   /* bytes of a device */
-    int broken_after; /* launches until one fails for good; 0: none does */
-    bool bad_launch;  /* the next launch is refused */
-    bool no_host;     /* no memory is pinned */
-    bool early;       /* copies beside the first stream are made at once */
+    int driver;        /* version that it serves, as CUDA counts: 13000; -1: none is loaded */
+    int devices;       /* -1: none */
+    int64_t memory;    /* bytes of a device */
+    int broken_after;  /* launches until one fails for good; 0: none does */
+    int error;         /* cudaError_t of that; 0: an illegal address */
+    bool bad_launch;   /* the next launch is refused */
+    int refused_after; /* launches until one is refused for lack of memory; 0: none is */
+    bool no_host;      /* no memory is pinned */
+    bool early;        /* copies beside the first stream are made at once */
 } fake_cudart;
 extern fake_cudart fake_cudart_settings;
 
@@ -33,7 +35,7 @@ typedef struct fake_cudart_use {
 } fake_cudart_use;
 fake_cudart_use fake_cudart_used(void);
 
-/* Settings as usual, nothing broken. What is taken stays. */
+/* Settings as usual, nothing broken. What is taken stays, but for that of a broken device, which has lost it. */
 void fake_cudart_reset(void);
 
 /* Around what stands for a kernel. A launch that fails opens nothing, and false says that it is not to run. */
