@@ -201,6 +201,22 @@ START_TEST(run_offloaded_takes_less_of_the_device_and_has_the_same_bits) {
 }
 END_TEST
 
+START_TEST(run_in_int8_is_planned_without_the_weights_that_it_replaces) {
+    make_folder();
+    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    hone_train_result results[2];
+    for (int int8 = 0; int8 < 2; int8++) {
+        hone_train_options o = offload_options(in_folder(int8 ? "int8" : "f32"), "offload=none");
+        set(&o, int8 ? "compute=int8" : "compute=f32");
+        ck_ok(hone_train(&results[int8], &o, false, &silent));
+        ck_assert_int_eq(results[int8].peak_bytes, results[int8].planned_bytes);
+        hone_train_options_free(&o);
+    }
+    ck_assert_int_lt(results[1].planned_bytes, results[0].planned_bytes);
+    remove_folder();
+}
+END_TEST
+
 /* Where moments and activations are kept decides no bit: a run goes on with another choice. */
 START_TEST(run_is_resumed_with_what_is_offloaded_changed) {
     make_folder();
@@ -389,6 +405,7 @@ int main(void) {
 #endif
     tcase_add_loop_test(runs, run_offloaded_takes_less_of_the_device_and_has_the_same_bits, 0,
                         2 * OFFLOADS);
+    tcase_add_test(runs, run_in_int8_is_planned_without_the_weights_that_it_replaces);
     tcase_add_test(runs, run_is_resumed_with_what_is_offloaded_changed);
     tcase_add_test(runs, plan_offloads_what_does_not_fit_and_no_more);
     tcase_add_test(runs, offload_that_cannot_be_is_refused);

@@ -252,6 +252,37 @@ START_TEST(step_offloaded_takes_less_and_has_the_same_bits) {
 }
 END_TEST
 
+/* Of matrices in f32 a quarter stays, and their scales; back in f32 a step is what it was. */
+START_TEST(step_in_int8_needs_no_other_copy_of_a_weight) {
+    stepper s = {0};
+    const char *path = test_text(test_fixture("models"), fixtures[1 + 2 * _i]);
+    open_cuda(&s.device);
+    open_stepper(&s, path, &(way){.name = "f32"});
+    take_step(&s);
+    double loss = s.loss;
+    int64_t before = hone_device_used(&s.device).now, whole = hone_model_weight_bytes(s.model);
+    ck_ok(hone_model_int8(s.model, s.model->arch.layers));
+    int64_t after = hone_device_used(&s.device).now;
+    int64_t copies = (int64_t)s.model->int8_memory.bytes;
+    ck_assert_int_lt(after, before);
+    ck_assert_int_le(before - after, whole - copies);
+    for (size_t i = 0; i < s.model->weight_count; i++) {
+        const hone_weight *w = &s.model->weights[i];
+        ck_assert_int_eq(hone_model_int8_replaces(s.model, w),
+                         !s.model->own[i].base && !hone_weight_is_vector(w));
+    }
+    hone_free(s.grads);
+    take_step(&s);
+    ck_assert(s.loss != loss && fabs(s.loss - loss) < 1e-2 * loss);
+    ck_ok(hone_model_whole(s.model));
+    hone_free(s.grads);
+    take_step(&s);
+    ck_assert(s.loss == loss);
+    ck_assert_int_eq(hone_device_used(&s.device).now, before);
+    close_stepper(&s);
+}
+END_TEST
+
 static const char deep[] =
     "{\"model_type\": \"llama\", \"num_hidden_layers\": 12, \"hidden_size\": 64, "
     "\"num_attention_heads\": 2, \"num_key_value_heads\": 1, \"intermediate_size\": 64, "
@@ -410,6 +441,7 @@ int main(void) {
     tcase_add_loop_test(backends, step_of_every_family_is_that_of_the_cpu, 0, FAMILIES);
     tcase_add_loop_test(backends, step_in_every_way_is_that_of_the_cpu, 0, WAYS);
     tcase_add_loop_test(backends, step_offloaded_takes_less_and_has_the_same_bits, 0, 2 * KEPT);
+    tcase_add_loop_test(backends, step_in_int8_needs_no_other_copy_of_a_weight, 0, 2);
     tcase_add_test(backends, step_of_a_deep_model_offloaded_takes_a_part_of_the_memory);
     tcase_add_loop_test(backends, step_of_every_base_type_is_that_of_the_cpu, 0, TYPES);
     tcase_add_test(backends, step_of_a_plain_base_is_that_of_the_cpu);

@@ -70,7 +70,7 @@ void hone_compute_remember(const char *key, hone_compute_found found) {
 
 /* Makes so many blocks ready for a way; f32 is how all of them were. */
 static hone_status prepare(hone_model *model, hone_compute way, int64_t blocks) {
-    hone_model_int8_free(model);
+    HONE_TRY(hone_model_whole(model));
     hone_model_bf16(model, way == HONE_COMPUTE_BF16);
     return way == HONE_COMPUTE_INT8 ? hone_model_int8(model, blocks) : HONE_OK;
 }

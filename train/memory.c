@@ -66,6 +66,7 @@ void hone_memory_add_up(hone_memory *m) {
     int64_t steps = always + m->trained + arena + m->batches;
     int64_t after = always + m->trained - m->passing + m->answers;
     m->total = steps > after ? steps : after;
+    if (m->total < m->opening) m->total = m->opening;
 }
 
 hone_status hone_memory_plan(hone_memory *out, hone_tape *tape, const hone_memory *fixed,

@@ -23,6 +23,7 @@ typedef struct hone_memory {
     int64_t batches;    /* ids, masks and places of the tokens */
     int64_t libraries;  /* what oneDNN packs matrices into, and HDF5 writes from */
     int64_t answers;    /* of the report, after the steps: in place of the arena and the moments */
+    int64_t opening;    /* of a GPU: what was taken when most was, before the run was planned */
     int64_t total;
     int64_t host; /* what a GPU's run keeps in the machine's memory: no part of the total */
 } hone_memory;

@@ -155,6 +155,8 @@ static hone_status scope_of(hone_plan_scope *out, hone_run *run) {
                   .batches = batches,
                   .answers = answers},
     };
+    if (!hone_device_is_host(&run->session.device))
+        out->fixed.opening = hone_device_used(&run->session.device).peak;
     return o->memory > 0 ? HONE_OK : find_limit(&out->limit, run);
 }
 
