@@ -11,6 +11,7 @@ enum { LINE = 64 };
 void hone_layout_clear(hone_layout *layout) {
     layout->count = 0;
     layout->bytes = 0;
+    layout->turn = INT64_MAX;
 }
 
 void hone_layout_free(hone_layout *layout) {
@@ -22,13 +23,37 @@ hone_status hone_layout_add(hone_layout *layout, const char *name, size_t bytes,
     HONE_TRY(
         hone_grow(&layout->blocks, &layout->capacity, layout->count + 1, sizeof *layout->blocks));
     size_t rounded = (bytes + LINE - 1) / LINE * LINE;
-    layout->blocks[layout->count++] =
-        (hone_block){.name = name, .bytes = rounded, .first = clock, .last = clock};
+    layout->blocks[layout->count++] = (hone_block){.name = name,
+                                                   .bytes = rounded,
+                                                   .first = clock,
+                                                   .last = clock,
+                                                   .before = clock,
+                                                   .again = -1};
     return HONE_OK;
 }
 
 void hone_layout_touch(hone_layout *layout, size_t block, int64_t clock) {
-    if (layout->blocks[block].last < clock) layout->blocks[block].last = clock;
+    hone_block *b = &layout->blocks[block];
+    if (b->last < clock) b->last = clock;
+    if (clock < layout->turn) {
+        b->before = b->last;
+    } else if (b->first < layout->turn && b->again < 0) {
+        b->again = clock;
+    }
+}
+
+void hone_layout_turn(hone_layout *layout, int64_t clock) {
+    layout->turn = clock;
+}
+
+hone_status hone_layout_part(hone_layout *layout, size_t block, int64_t until, int64_t from) {
+    size_t back = layout->count;
+    hone_block first = layout->blocks[block];
+    HONE_TRY(hone_layout_add(layout, first.name, first.bytes, from));
+    layout->blocks[back].last = first.last;
+    layout->blocks[block].last = until;
+    layout->blocks[block].back = back;
+    return HONE_OK;
 }
 
 static int larger_first(const void *left, const void *right) {

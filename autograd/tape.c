@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "autograd/layout.h"
+#include "autograd/trips.h"
 #include "base/alloc.h"
 #include "base/clock.h"
 
@@ -31,6 +32,12 @@ struct hone_tape {
     int64_t clock;     /* passes so far: the time axis of the plan */
     void *base;        /* of the arena */
     hone_buffer arena; /* the tape's own; none when it is shared */
+    bool offload;
+    bool turned;     /* backward has begun */
+    int64_t section; /* that runs */
+    hone_trips trips;
+    hone_buffer host;  /* pinned: where trips lead to */
+    int64_t last_copy; /* that was asked for in this step; -1: none */
     hone_observer observer;
     const void *unsettled; /* where gradients from outside, of the nodes so far, end */
     hone_tape_settled_fn follow;
@@ -75,6 +82,8 @@ void hone_tape_free(hone_tape *tape) {
     pool_free(&tape->nodes);
     pool_free(&tape->tensors);
     hone_layout_free(&tape->layout);
+    hone_trips_free(&tape->trips);
+    hone_buffer_free(&tape->host);
     hone_buffer_free(&tape->arena);
     hone_free(tape);
 }
@@ -85,6 +94,10 @@ static void restart(hone_tape *tape, tape_mode mode) {
     tape->tensors.used = 0;
     tape->keep = HONE_KEEP_ALL;
     tape->bf16 = false;
+    tape->offload = false;
+    tape->turned = false;
+    tape->section = 0;
+    tape->last_copy = -1;
     tape->next_block = 0;
     tape->clock = 0;
     tape->unsettled = NULL;
@@ -94,6 +107,7 @@ void hone_tape_plan(hone_tape *tape, bool grad) {
     restart(tape, TAPE_PLAN);
     tape->grad = grad;
     hone_layout_clear(&tape->layout);
+    hone_trips_clear(&tape->trips);
 }
 
 hone_status hone_tape_plan_done(hone_tape *tape) {
@@ -106,7 +120,13 @@ hone_status hone_tape_reserve(hone_tape *tape) {
     hone_buffer_free(&tape->arena);
     HONE_TRY(hone_buffer_new(&tape->arena, tape->device, tape->layout.bytes));
     tape->base = tape->arena.base;
-    return HONE_OK;
+    return hone_tape_reserve_host(tape);
+}
+
+hone_status hone_tape_reserve_host(hone_tape *tape) {
+    hone_buffer_free(&tape->host);
+    if (tape->trips.bytes == 0) return HONE_OK;
+    return hone_buffer_new_pinned(&tape->host, tape->device, tape->trips.bytes);
 }
 
 void hone_tape_share(hone_tape *tape, const hone_buffer *arena) {
@@ -132,12 +152,20 @@ size_t hone_tape_bytes(const hone_tape *tape) {
     return tape->layout.bytes;
 }
 
+size_t hone_tape_host_bytes(const hone_tape *tape) {
+    return tape->trips.bytes;
+}
+
 size_t hone_tape_least_bytes(const hone_tape *tape) {
     return hone_layout_least(&tape->layout);
 }
 
 void hone_tape_itemise(const hone_tape *tape, hone_tape_item_fn item, void *context) {
     hone_layout_itemise(&tape->layout, item, context);
+}
+
+static void *place_of(const hone_tape *tape, size_t block) {
+    return (unsigned char *)tape->base + tape->layout.blocks[block].offset;
 }
 
 /* The next place in the arena: noted while planning, handed out when running. */
@@ -148,14 +176,21 @@ static hone_status take_block(int32_t *block, void **data, hone_tape *tape, cons
     *data = NULL;
     if (tape->mode == TAPE_PLAN) return hone_layout_add(&tape->layout, name, bytes, tape->clock);
     assert(ordinal < tape->layout.count && bytes <= tape->layout.blocks[ordinal].bytes);
-    *data = (unsigned char *)tape->base + tape->layout.blocks[ordinal].offset;
+    *data = place_of(tape, ordinal);
     return HONE_OK;
 }
 
-static void touch(hone_tape *tape, const hone_tensor *tensor) {
-    if (tape->mode == TAPE_PLAN && tensor && tensor->block >= 0) {
-        hone_layout_touch(&tape->layout, (size_t)tensor->block, tape->clock);
+/* Notes that a pass uses a block while planning; when running, where it lies after its trip, if it made one. */
+static void touch_block(void **data, hone_tape *tape, int32_t block) {
+    if (tape->mode == TAPE_PLAN) {
+        hone_layout_touch(&tape->layout, (size_t)block, tape->clock);
+    } else if (tape->turned && tape->layout.blocks[block].back) {
+        *data = place_of(tape, tape->layout.blocks[block].back);
     }
+}
+
+static void touch(hone_tape *tape, hone_tensor *tensor) {
+    if (tensor && tensor->block >= 0) touch_block(&tensor->data, tape, tensor->block);
 }
 
 static hone_status take_memory(hone_tape *tape, hone_tensor *tensor) {
@@ -260,6 +295,10 @@ void hone_tape_keep_bf16(hone_tape *tape, bool on) {
     tape->bf16 = on;
 }
 
+void hone_tape_offload(hone_tape *tape, bool on) {
+    tape->offload = on;
+}
+
 /* Rounds a tensor into its half, or brings it back. */
 static void convert(const hone_tape *tape, const hone_tensor *tensor, hone_phase phase) {
     const hone_kernels *kernels = tape->device->kernels;
@@ -284,10 +323,8 @@ static void convert(const hone_tape *tape, const hone_tensor *tensor, hone_phase
 /* What backward will read of an input that was made on the tape is kept in bf16, unless it is made again. */
 static hone_status halve(hone_tape *tape, hone_tensor *tensor) {
     if (!tensor || !tensor->maker || tensor->maker->dropped || tensor->halved) return HONE_OK;
-    void *half;
     size_t bytes = (size_t)hone_tensor_count(tensor) * sizeof(uint16_t);
-    HONE_TRY(take_block(&tensor->half_block, &half, tape, tensor->name, bytes));
-    tensor->half = half;
+    HONE_TRY(take_block(&tensor->half_block, &tensor->half, tape, tensor->name, bytes));
     tensor->halved = true;
     touch(tape, tensor);
     if (tape->mode == TAPE_RUN) convert(tape, tensor, HONE_FORWARD);
@@ -306,8 +343,7 @@ static hone_status halve_inputs(hone_tape *tape, const hone_node *node) {
 static hone_status expand(hone_tape *tape, hone_tensor *tensor) {
     tensor->halved = false;
     HONE_TRY(take_memory(tape, tensor));
-    if (tape->mode == TAPE_PLAN)
-        hone_layout_touch(&tape->layout, (size_t)tensor->half_block, tape->clock);
+    touch_block(&tensor->half, tape, tensor->half_block);
     if (tape->mode == TAPE_RUN) convert(tape, tensor, HONE_BACKWARD);
     return HONE_OK;
 }
@@ -336,6 +372,7 @@ hone_status hone_tape_record(hone_node **out, hone_tape *tape, const hone_op *op
     HONE_TRY(pool_take(&item, &tape->nodes));
     hone_node *node = item;
     node->op = op;
+    node->section = tape->section;
     memcpy(node->in, in, sizeof node->in);
     if (attribute_bytes) memcpy(node->attributes, attributes, attribute_bytes);
     HONE_TRY(op->shape(tape, node));
@@ -410,15 +447,49 @@ static hone_status run_backward(hone_tape *tape, hone_node *node) {
     return HONE_OK;
 }
 
+/* Where a section begins: what was asked for when the last one did is there, and gone, from here on. */
+static hone_status make_trips(hone_tape *tape) {
+    unsigned char *host = tape->host.base;
+    if (tape->last_copy >= 0) HONE_TRY(hone_device_meet(tape->device, tape->last_copy));
+    for (size_t i = 0; i < tape->trips.count; i++) {
+        const hone_trip *t = &tape->trips.items[i];
+        size_t bytes = tape->layout.blocks[t->block].bytes;
+        if (t->leaves == tape->section)
+            HONE_TRY(hone_device_send(tape->device, &tape->last_copy, host + t->place,
+                                      place_of(tape, t->block), bytes));
+        if (t->returns == tape->section)
+            HONE_TRY(hone_device_fetch(tape->device, &tape->last_copy, place_of(tape, t->back),
+                                       host + t->place, bytes));
+    }
+    return HONE_OK;
+}
+
+hone_status hone_tape_section(hone_tape *tape) {
+    if (!tape->offload) return HONE_OK;
+    tape->section++;
+    return tape->mode == TAPE_PLAN ? hone_trips_begin(&tape->trips, tape->clock) : make_trips(tape);
+}
+
+static hone_status turn(hone_tape *tape) {
+    tape->turned = true;
+    if (tape->mode == TAPE_PLAN) hone_layout_turn(&tape->layout, tape->clock);
+    return hone_tape_section(tape);
+}
+
 hone_status hone_tape_backward(hone_tape *tape) {
     assert(tape->grad);
+    int64_t section = tape->section; /* of the nodes, as forward counted them */
+    HONE_TRY(turn(tape));
     for (size_t n = tape->nodes.used; n-- > 0;) {
         hone_node *node = node_at(tape, n);
+        if (node->section != section) HONE_TRY(hone_tape_section(tape));
+        section = node->section;
         const hone_tensor *out = node->out[0];
         if (out && out->needs_grad && (out->grad || node->op->is_loss))
             HONE_TRY(run_backward(tape, node));
         if (tape->follow && tape->mode == TAPE_RUN)
             HONE_TRY(tape->follow(tape->follower, node->settled));
     }
-    return HONE_OK;
+    bool planned = tape->mode == TAPE_PLAN && tape->offload;
+    return planned ? hone_trips_plan(&tape->trips, &tape->layout) : HONE_OK;
 }

@@ -13,6 +13,9 @@
  *
  * Recomputation. hone_tape_keep says what is kept of the nodes that follow; backward computes a value that was not kept
  * again when it first needs it, from what was. That changes no bit.
+ *
+ * Offloading. Where a device has memory of its own, what backward reads may lie in the host's meanwhile (trips.h), which
+ * hone_tape_offload asks for. That changes no bit either.
  */
 #ifndef HONE_AUTOGRAD_TAPE_H
 #define HONE_AUTOGRAD_TAPE_H
@@ -95,6 +98,7 @@ struct hone_node {
     const void *
         settled; /* gradients from outside the tape at this address and above are complete once backward is past
                             the node */
+    int64_t section;              /* in which it was recorded */
     _Alignas(16) unsigned char attributes[HONE_NODE_ATTRIBUTES];
 };
 
@@ -107,8 +111,10 @@ void hone_tape_plan(hone_tape *tape, bool grad);
 /* Lays out the planned step; hone_tape_bytes then says what it needs. */
 HONE_MUST_USE hone_status hone_tape_plan_done(hone_tape *tape);
 
-/* Takes the planned memory from the device. */
+/* Takes the planned memory from the device, and the host's. */
 HONE_MUST_USE hone_status hone_tape_reserve(hone_tape *tape);
+/* Takes the host's only, of which none is planned without offloading; for a tape that shares an arena. */
+HONE_MUST_USE hone_status hone_tape_reserve_host(hone_tape *tape);
 
 /* Or works in memory that others work in too, at other times: borrowed, of hone_tape_bytes() at least. */
 void hone_tape_share(hone_tape *tape, const hone_buffer *arena);
@@ -135,6 +141,14 @@ void hone_tape_keep(hone_tape *tape, hone_keep keep);
 /* Keeps what operations that allow it (`rounds`) read in backward in bf16, from here on in this step: half the memory, and
  * gradients that differ a little. What comes of a forward pass does not change. */
 void hone_tape_keep_bf16(hone_tape *tape, bool on);
+
+/* Has what backward reads lie on the host from here on in this step, between its section's forward and its backward. For
+ * devices with memory of their own. */
+void hone_tape_offload(hone_tape *tape, bool on);
+/* A section of the step begins, a block say: what is offloaded moves with it. */
+HONE_MUST_USE hone_status hone_tape_section(hone_tape *tape);
+/* Bytes of the host that the last plan takes. */
+size_t hone_tape_host_bytes(const hone_tape *tape);
 
 /* The arena of the last plan, in bytes, and its itemisation: what lives when it is fullest, summed by name. */
 size_t hone_tape_bytes(const hone_tape *tape);

@@ -27,7 +27,7 @@ typedef struct hone_tensor {
     int32_t block; /* the tape's memory it lies in; -1: memory from outside the tape */
     bool halved;   /* for backward it is kept in bf16, at `half` in memory of the tape's */
     int32_t half_block;
-    uint16_t *half;
+    void *half;              /* uint16_t */
     struct hone_node *maker; /* the node whose output it is; NULL: none of the tape's */
 } hone_tensor;
 

@@ -8,7 +8,7 @@
 #include "base/machine.h"
 #include "cli/flags.h"
 #include "cli/output.h"
-#include "kernels/kernels.h"
+#include "kernels/gpus.h"
 #include "kernels/libraries.h"
 #include "model/arch.h"
 #include "train/checkpoint.h"
@@ -60,6 +60,7 @@ static const char formula[] =
 typedef struct examination {
     hone_machine machine;
     const char *kernels; /* name of the table that is used */
+    hone_gpus gpus;
     hone_train_options options;
     hone_shape_plans plans[SHAPES][STORAGES];
 } examination;
@@ -100,6 +101,25 @@ static void print_models(const examination *x) {
            "has no room to keep; hone plan shows it for your model and records.)\n");
 }
 
+static void print_gpus(const hone_gpus *g) {
+    for (int i = 0; i < g->count; i++) {
+        const hone_gpu *gpu = &g->gpu[i];
+        printf("GPU %-8d %s, compute capability %d.%d, %s, ", i, gpu->name, gpu->major, gpu->minor,
+               hone_size(gpu->memory).text);
+        printf("%s free\n", hone_size(gpu->available).text);
+    }
+    if (g->built) {
+        printf("CUDA         driver for %d.%d, built with %d.%d", g->driver / 1000,
+               g->driver % 1000 / 10, g->built / 1000, g->built % 1000 / 10);
+        for (int i = 0; i < g->library_count; i++) {
+            const hone_gpu_library *l = &g->library[i];
+            printf(", %s %s", l->name, l->version[0] ? l->version : "missing");
+        }
+        printf("\n");
+    }
+    if (g->why_not[0]) printf("no GPU       %s\n", g->why_not);
+}
+
 static void print_plain(const examination *x) {
     const hone_machine *m = &x->machine;
     printf("hone         " HONE_VERSION "\nprocessor    %s\ncores        %d\ninstructions",
@@ -110,6 +130,7 @@ static void print_plain(const examination *x) {
     printf("libraries    oneDNN %s, HDF5 %s, zlib %s, libyaml %s, Jansson %s, utf8proc %s\n",
            hone_onednn_version(), hone_checkpoint_hdf5_version(), zlibVersion(),
            yaml_get_version_string(), jansson_version_str(), utf8proc_version());
+    print_gpus(&x->gpus);
     print_models(x);
 }
 
@@ -142,6 +163,29 @@ static json_t *models_json(const examination *x) {
     return models;
 }
 
+/* What is not there is null. */
+static json_t *gpus_json(const hone_gpus *g) {
+    json_t *gpus = json_array(), *libraries = json_object();
+    for (int i = 0; i < g->count; i++) {
+        const hone_gpu *gpu = &g->gpu[i];
+        char capability[24];
+        snprintf(capability, sizeof capability, "%d.%d", gpu->major, gpu->minor);
+        json_array_append_new(gpus, json_pack("{s:s, s:s, s:I, s:I}", "name", gpu->name,
+                                              "compute_capability", capability, "memory_bytes",
+                                              (json_int_t)gpu->memory, "available_bytes",
+                                              (json_int_t)gpu->available));
+    }
+    for (int i = 0; i < g->library_count; i++) {
+        const hone_gpu_library *l = &g->library[i];
+        json_object_set_new(libraries, l->name,
+                            json_pack("{s:s?, s:s?}", "version", l->version[0] ? l->version : NULL,
+                                      "why_not", l->version[0] ? NULL : l->why_not));
+    }
+    return json_pack("{s:o, s:i, s:i, s:o, s:s?}", "gpus", gpus, "driver", g->driver, "built",
+                     g->built, "libraries", libraries, "why_not",
+                     g->why_not[0] ? g->why_not : NULL);
+}
+
 static json_t *examination_json(const examination *x) {
     const hone_machine *m = &x->machine;
     json_t *features = json_array();
@@ -151,11 +195,11 @@ static json_t *examination_json(const examination *x) {
                                   "hdf5", hone_checkpoint_hdf5_version(), "zlib", zlibVersion(),
                                   "libyaml", yaml_get_version_string(), "jansson",
                                   jansson_version_str(), "utf8proc", utf8proc_version());
-    return json_pack("{s:s, s:s, s:i, s:o, s:s, s:I, s:I, s:o, s:s, s:o}", "version", HONE_VERSION,
-                     "processor", m->processor, "cores", m->cores, "instructions", features,
-                     "kernels", x->kernels, "memory_bytes", (json_int_t)m->memory,
-                     "available_bytes", (json_int_t)m->available, "libraries", libraries, "formula",
-                     formula, "models", models_json(x));
+    return json_pack("{s:s, s:s, s:i, s:o, s:s, s:I, s:I, s:o, s:o, s:s, s:o}", "version",
+                     HONE_VERSION, "processor", m->processor, "cores", m->cores, "instructions",
+                     features, "kernels", x->kernels, "memory_bytes", (json_int_t)m->memory,
+                     "available_bytes", (json_int_t)m->available, "libraries", libraries, "cuda",
+                     gpus_json(&x->gpus), "formula", formula, "models", models_json(x));
 }
 
 static hone_status run(int argc, char **argv) {
@@ -176,6 +220,7 @@ static hone_status run(int argc, char **argv) {
     HONE_TRY(hone_kernels_cpu(&kernels));
     HONE_TRY(hone_train_options_default(&x.options));
     x.kernels = kernels->name;
+    hone_gpus_look(&x.gpus);
     hone_status status = plan_all(&x);
     if (status == HONE_OK && json) status = hone_print_json(examination_json(&x));
     if (status == HONE_OK && !json) print_plain(&x);

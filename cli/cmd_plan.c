@@ -15,12 +15,12 @@ static json_t *memory_json(const hone_plan_report *r) {
     json_t *step = json_object();
     for (size_t i = 0; i < r->item_count; i++)
         json_object_set_new(step, r->items[i].name, json_integer(r->items[i].bytes));
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "total",
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "total",
                      (json_int_t)m->total, "weights", (json_int_t)m->weights, "trained",
                      (json_int_t)m->trained, "step", (json_int_t)m->step, "evaluation",
                      (json_int_t)m->evaluation, "batches", (json_int_t)m->batches, "libraries",
                      (json_int_t)m->libraries, "answers", (json_int_t)m->answers, "program",
-                     (json_int_t)m->program, "step_items", step);
+                     (json_int_t)m->program, "offloaded", (json_int_t)m->host, "step_items", step);
 }
 
 static hone_status print_json(const hone_plan_report *r) {
@@ -30,9 +30,10 @@ static hone_status print_json(const hone_plan_report *r) {
         (json_int_t)r->seq_len, "tokens_per_step", r->tokens_per_step, "micro_batch",
         (json_int_t)r->plan.micro_batch, "passes", (json_int_t)r->plan.passes, "recompute",
         hone_recompute_words[r->plan.recompute], "activations", hone_activation_names[r->plan.bf16],
-        "compute", hone_compute_names[r->compute], "compute_reason", r->why, "attention",
-        hone_attention_names[1 + r->attention], "kernels", r->kernels, "threads", r->threads,
-        "seconds", r->seconds_per_step * (double)r->steps, "tokens_per_second",
+        "offload", hone_offload_names[r->plan.offload], "compute", hone_compute_names[r->compute],
+        "compute_reason", r->why, "attention", hone_attention_names[1 + r->attention], "kernels",
+        r->kernels, "threads", r->threads, "seconds", r->seconds_per_step * (double)r->steps,
+        "tokens_per_second",
         r->tokens_per_step / r->seconds_per_step, "limit_bytes", (json_int_t)r->limit, "memory",
         memory_json(r)));
 }

@@ -36,7 +36,8 @@ static hone_status add_memory(hone_buf *out, const hone_plan_report *r) {
     HONE_TRY(add_row(out, "oneDNN, HDF5 and threads", m->libraries, ""));
     HONE_TRY(add_row(out, "program", m->program, ""));
     HONE_TRY(add_row(out, "together", m->total, ""));
-    return add_row(out, "may be taken", r->limit, "");
+    HONE_TRY(add_row(out, "may be taken", r->limit, ""));
+    return add_row(out, "offloaded", m->host, " of the machine's memory, besides");
 }
 
 static hone_status add_time(hone_buf *out, const hone_plan_report *r) {
@@ -59,6 +60,8 @@ hone_status hone_plan_text(hone_buf *out, const hone_plan_report *r) {
     HONE_TRY(hone_buf_printf(out, "recompute    %s\nactivations  %s\n",
                              hone_recompute_words[r->plan.recompute],
                              hone_activation_names[r->plan.bf16]));
+    if (r->plan.offload)
+        HONE_TRY(hone_buf_printf(out, "offload      %s\n", hone_offload_names[r->plan.offload]));
     HONE_TRY(hone_buf_printf(out,
                              "compute      %s: %s\nattention    %s\nkernels      %s, %d threads\n",
                              hone_compute_names[r->compute], r->why,

@@ -108,13 +108,25 @@ hone_status hone_buffer_new(hone_buffer *out, const hone_device *device, size_t 
 }
 
 hone_status hone_buffer_commit(const hone_buffer *buffer) {
-    if (buffer->bytes == 0) return HONE_OK;
+    if (buffer->bytes == 0 || buffer->pinned) return HONE_OK;
     return buffer->device->memory->commit(buffer->base, buffer->bytes);
+}
+
+hone_status hone_buffer_new_pinned(hone_buffer *out, const hone_device *device, size_t bytes) {
+    *out = (hone_buffer){.device = device, .bytes = bytes, .pinned = true};
+    if (bytes == 0) return HONE_OK;
+    hone_status status = device->memory->take_host(&out->base, bytes);
+    if (status != HONE_OK) *out = (hone_buffer){0};
+    return status;
 }
 
 void hone_buffer_free(hone_buffer *buffer) {
     if (!buffer) return;
-    if (buffer->base) buffer->device->memory->give_back(buffer->base, buffer->bytes);
+    if (buffer->base && buffer->pinned) {
+        buffer->device->memory->give_back_host(buffer->base, buffer->bytes);
+    } else if (buffer->base) {
+        buffer->device->memory->give_back(buffer->base, buffer->bytes);
+    }
     *buffer = (hone_buffer){0};
 }
 
@@ -152,8 +164,22 @@ void hone_recording_free(hone_recording *recording, const hone_device *device) {
     if (recording) device->memory->recording_free(recording);
 }
 
-void *hone_device_host_address(const hone_device *device, void *address) {
-    return device->memory->is_host ? address : NULL;
+hone_status hone_device_fetch(const hone_device *device, int64_t *ticket, void *to,
+                              const void *from, size_t bytes) {
+    return device->memory->fetch(ticket, to, from, bytes);
+}
+
+hone_status hone_device_send(const hone_device *device, int64_t *ticket, void *to, const void *from,
+                             size_t bytes) {
+    return device->memory->send(ticket, to, from, bytes);
+}
+
+hone_status hone_device_meet(const hone_device *device, int64_t ticket) {
+    return device->memory->meet(ticket);
+}
+
+void *hone_buffer_on_host(const hone_buffer *buffer) {
+    return buffer->pinned || buffer->device->memory->is_host ? buffer->base : NULL;
 }
 
 hone_device_use hone_device_used(const hone_device *device) {

@@ -45,6 +45,12 @@ typedef struct hone_device_memory {
     hone_status (*replay)(hone_recording *recording);
     void (*recording_free)(hone_recording *recording);
     void (*close)(void);
+    /* NULL where is_host. */
+    hone_status (*take_host)(void **base, size_t bytes); /* zeros */
+    void (*give_back_host)(void *base, size_t bytes);
+    hone_status (*fetch)(int64_t *ticket, void *to, const void *from, size_t bytes);
+    hone_status (*send)(int64_t *ticket, void *to, const void *from, size_t bytes);
+    hone_status (*meet)(int64_t ticket);
 } hone_device_memory;
 
 enum { HONE_DEVICE_DOUBT = 256 };
@@ -63,6 +69,7 @@ typedef struct hone_buffer {
     const hone_device *device; /* borrowed: outlives the buffer */
     void *base;                /* aligned to 256 bytes at least; NULL when bytes is 0 */
     size_t bytes;
+    bool pinned; /* it lies in the host's memory, for the copies that are made meanwhile */
 } hone_buffer;
 
 /* The processor, with the best kernels it can run (hone_kernels_cpu). Nothing to close. Not in the build in double. */
@@ -84,6 +91,11 @@ void hone_device_close(hone_device *device);
 HONE_MUST_USE hone_status hone_buffer_new(hone_buffer *out, const hone_device *device,
                                           size_t bytes);
 void hone_buffer_free(hone_buffer *buffer); /* takes NULL and a zeroed one */
+
+/* Memory of the host that a device with memory of its own copies from and to while it computes; counts as none of the
+ * device's. Only for such a device. */
+HONE_MUST_USE hone_status hone_buffer_new_pinned(hone_buffer *out, const hone_device *device,
+                                                 size_t bytes);
 
 /* Takes the pages of a buffer now, with what they hold, so that a lack of memory shows here and not at the first use. */
 HONE_MUST_USE hone_status hone_buffer_commit(const hone_buffer *buffer);
@@ -112,8 +124,18 @@ HONE_MUST_USE hone_status hone_device_record_end(hone_recording **out, const hon
 HONE_MUST_USE hone_status hone_device_replay(const hone_device *device, hone_recording *recording);
 void hone_recording_free(hone_recording *recording, const hone_device *device); /* takes NULL */
 
-/* Where the host reads and writes what lies at a device's address; NULL where it cannot. */
-void *hone_device_host_address(const hone_device *device, void *address);
+/* Copies that are made meanwhile, between pinned memory and that of a device: fetch brings in, send takes out. They are
+ * made one after the other; each waits for all that was queued for computing before it was asked for, and nothing that
+ * is queued later waits for it, until it is met by its number: what is queued from there on finds it and all before
+ * it done. Neither side may be changed, nor what comes in be read, before that. */
+HONE_MUST_USE hone_status hone_device_fetch(const hone_device *device, int64_t *ticket, void *to,
+                                            const void *from, size_t bytes);
+HONE_MUST_USE hone_status hone_device_send(const hone_device *device, int64_t *ticket, void *to,
+                                           const void *from, size_t bytes);
+HONE_MUST_USE hone_status hone_device_meet(const hone_device *device, int64_t ticket);
+
+/* Where the host reads and writes what a buffer holds; NULL where it cannot. */
+void *hone_buffer_on_host(const hone_buffer *buffer);
 
 /* Whether the kernels can read what lies in the host's memory, as mapped files do. */
 static inline bool hone_device_is_host(const hone_device *device) {

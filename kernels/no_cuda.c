@@ -1,7 +1,9 @@
 /*
  * The build without CUDA. Nothing else stands in this file: where there is a device, its own stands before it.
  */
-#include "kernels/device.h"
+#include <stdio.h>
+
+#include "kernels/gpus.h"
 #include "kernels/group.h"
 
 const char hone_device_choices[] = "auto,cpu";
@@ -34,4 +36,10 @@ hone_status hone_group_join(hone_group *out, const hone_group_name *name, int ra
     *out = (hone_group){0};
     (void)name, (void)rank, (void)size;
     return refuse_group();
+}
+
+void hone_gpus_look(hone_gpus *out) {
+    *out = (hone_gpus){0};
+    snprintf(out->why_not, sizeof out->why_not,
+             "this build of hone has no CUDA: build it with -DHONE_CUDA=ON to use one");
 }

@@ -156,6 +156,12 @@ static hone_status load_matrix(hone_model *model, const hone_weight *weight, hon
     return HONE_OK;
 }
 
+hone_status hone_model_reload(hone_model *model, size_t weight) {
+    HONE_TRY(load_matrix(model, &model->weights[weight], &model->own[weight]));
+    hone_model_divide(model);
+    return HONE_OK;
+}
+
 static hone_status refuse_surplus(const hone_model *model, const char *name) {
     return hone_fail(
         HONE_ERR_UNSUPPORTED,

@@ -97,7 +97,10 @@ HONE_MUST_USE hone_status hone_model_train_all(hone_model *model);
  * (kernels/int8.h). Those of types of a byte or more for a weight are copied, and the memory of their file is let go;
  * smaller ones are converted while they are used. */
 HONE_MUST_USE hone_status hone_model_int8(hone_model *model, int64_t blocks);
-void hone_model_int8_free(hone_model *model); /* products are in f32 again */
+void hone_model_int8_free(
+    hone_model *model); /* where the host computes, products are in f32 again */
+/* Products are in f32 again; what a device's memory had no need of is copied there again. */
+HONE_MUST_USE hone_status hone_model_whole(hone_model *model);
 
 /* The part of the blocks of activations that had an outlier so far, and took 16 bits for it; negative when none was taken in
  * int8. And in words, without an end of line. */
@@ -119,8 +122,11 @@ hone_attention_shape hone_model_attention_shape(const hone_model *model, int64_t
 /* HONE_ERR_UNSUPPORTED when the device has no attention for the model's heads. */
 HONE_MUST_USE hone_status hone_model_check_heads(const hone_model *model);
 
-/* Whether an int8 copy is read in a weight's place; the embedding is read as well. What was copied to a device stays. */
+/* Whether an int8 copy is read in a weight's place; the embedding is read as well. A device has the copy alone. */
 bool hone_model_int8_replaces(const hone_model *model, const hone_weight *weight);
+
+/* Copies a matrix of the list of weights to the device's memory again, where it is not. */
+HONE_MUST_USE hone_status hone_model_reload(hone_model *model, size_t weight);
 
 /* The tokenizer that belongs to a model's path. */
 HONE_MUST_USE hone_status hone_model_tokenizer(hone_tokenizer **out, const char *path);

@@ -206,11 +206,14 @@ hone_status hone_transformer_hidden(hone_tensor **hidden, hone_tape *tape, const
     hone_model *model = f->model;
     hone_tensor *x;
     hone_tape_keep_bf16(tape, f->bf16_activations);
+    hone_tape_offload(tape, f->offload);
     HONE_TRY(embed(&x, tape, f));
     for (int64_t layer = 0; layer < model->arch.layers; layer++) {
         block b = {f, tape, layer};
+        HONE_TRY(hone_tape_section(tape));
         HONE_TRY(decoder_block(&x, &b));
     }
+    HONE_TRY(hone_tape_section(tape));
     HONE_TRY(normalise(hidden, tape, &model->arch, x, &model->outer[HONE_OUTER_NORM],
                        &model->norm_bias));
     if (model->arch.logit_scale == 1) return HONE_OK;

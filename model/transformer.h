@@ -52,6 +52,7 @@ typedef struct hone_forward {
     hone_recompute recompute;
     bool
         bf16_activations; /* what backward reads of norms, products and gated activations is kept in bf16 */
+    bool offload; /* what backward reads of a block lies on the host meanwhile; with a GPU only */
 } hone_forward;
 
 /* hidden [T,C]: what the final norm gives, times the logits' scale where there is one. */

@@ -4,6 +4,7 @@
 #include "tests/cuda/device_support.h"
 #include "tests/train_support.h"
 #include "train/evaluate.h"
+#include "train/plan.h"
 #include "train/session.h"
 
 static const char shopping[] = "{\"text\": \"a b\"}\n{\"text\": \"c d\"}\n{\"text\": \"b a\"}\n"
@@ -62,7 +63,7 @@ START_TEST(run_on_device_has_the_losses_of_the_cpu_and_resumes_to_the_same_bits)
     ck_assert_double_eq_tol(cuda.last_loss, cpu.last_loss, 1e-4 * cpu.last_loss);
     ck_assert_int_le(cuda.peak_bytes, cuda.planned_bytes);
     /* So small a step takes less than the answers after it, which are planned with what the host keeps of them. */
-    ck_assert_int_ge(cuda.peak_bytes, cuda.planned_bytes / 10 * 9);
+    ck_assert_int_ge(cuda.peak_bytes, cuda.planned_bytes / 10 * 8);
     ck_assert(cuda.has_eval);
     ck_assert_double_eq_tol(cuda.eval_loss, cpu.eval_loss, 1e-4 * cpu.eval_loss);
     check_text(in_folder("cuda"), "run.yaml", "device: cuda");
@@ -253,6 +254,211 @@ START_TEST(run_with_attention_that_is_not_there_is_refused) {
 }
 END_TEST
 
+/* --- What is kept in the machine's memory --- */
+
+static const char *const offloads[] = {"offload=optimizer", "offload=activations", "offload=all"};
+enum { OFFLOADS = sizeof offloads / sizeof *offloads };
+
+/* Of 96 tokens, so that a step takes more than the answers after it. */
+static hone_train_options offload_options(const char *out, const char *offload) {
+    hone_train_options o = run_options(out, "cuda");
+    set(&o, "seq_len=96");
+    set(&o, "recompute=none");
+    set(&o, "activations=f32");
+    set(&o, "early_stop=0");
+    set(&o, "eval_fraction=0");
+    set(&o, offload);
+    return o;
+}
+
+static hone_train_result run_offloaded(const char *out, const char *offload) {
+    hone_train_result result;
+    hone_train_options o = offload_options(out, offload);
+    ck_ok(hone_train(&result, &o, false, &silent));
+    hone_train_options_free(&o);
+    return result;
+}
+
+START_TEST(run_offloaded_takes_less_of_the_device_and_has_the_same_bits) {
+    make_folder();
+    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    hone_train_result plain = run_offloaded(in_folder("plain"), "offload=none");
+    ck_assert_int_eq(fake_cudart_used().late_copies, 0);
+    fake_cudart_settings.early = _i % 2;
+    hone_train_result away = run_offloaded(in_folder("away"), offloads[_i / 2]);
+    ck_assert_int_gt(fake_cudart_used().late_copies, 0);
+    ck_assert(away.last_loss == plain.last_loss);
+    check_same_file(in_folder("plain"), in_folder("away"), "adapter/adapter_model.safetensors");
+    ck_assert_int_eq(plain.peak_bytes, plain.planned_bytes);
+    ck_assert_int_eq(away.peak_bytes, away.planned_bytes);
+    ck_assert_int_lt(away.peak_bytes, plain.peak_bytes);
+    check_text(in_folder("away"), "run.yaml", "offload: ");
+    remove_folder();
+}
+END_TEST
+
+START_TEST(run_in_int8_is_planned_without_the_weights_that_it_replaces) {
+    make_folder();
+    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    hone_train_result results[2];
+    for (int int8 = 0; int8 < 2; int8++) {
+        hone_train_options o = offload_options(in_folder(int8 ? "int8" : "f32"), "offload=none");
+        set(&o, int8 ? "compute=int8" : "compute=f32");
+        ck_ok(hone_train(&results[int8], &o, false, &silent));
+        ck_assert_int_eq(results[int8].peak_bytes, results[int8].planned_bytes);
+        hone_train_options_free(&o);
+    }
+    ck_assert_int_lt(results[1].planned_bytes, results[0].planned_bytes);
+    remove_folder();
+}
+END_TEST
+
+/* Where moments and activations are kept decides no bit: a run goes on with another choice. */
+START_TEST(run_is_resumed_with_what_is_offloaded_changed) {
+    make_folder();
+    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    (void)run_offloaded(in_folder("whole"), "offload=none");
+    hone_train_options parts = offload_options(in_folder("parts"), "offload=all");
+    hone_train_result result;
+    stop_flag = 0;
+    stop_after = 1;
+    ck_fails(hone_train(&result, &parts, false, &stopping), HONE_ERR_INTERRUPTED, "step 1");
+    stop_flag = 0;
+    stop_after = 2;
+    set(&parts, "offload=none");
+    ck_fails(hone_train(&result, &parts, true, &stopping), HONE_ERR_INTERRUPTED, "step 2");
+    stop_flag = 0;
+    set(&parts, "offload=optimizer");
+    ck_ok(hone_train(&result, &parts, true, &silent));
+    check_same_file(in_folder("whole"), in_folder("parts"), "adapter/adapter_model.safetensors");
+    hone_train_options_free(&parts);
+    remove_folder();
+}
+END_TEST
+
+static hone_plan_report plan_within(const char *offload, int64_t bytes) {
+    hone_plan_report report;
+    hone_train_options o = offload_options(in_folder("none"), offload);
+    o.memory = bytes;
+    ck_ok(hone_plan_report_make(&report, &o, &silent));
+    hone_train_options_free(&o);
+    return report;
+}
+
+START_TEST(plan_offloads_what_does_not_fit_and_no_more) {
+    make_folder();
+    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    hone_plan_report plain = plan_within("offload=auto", 1 << 30);
+    ck_assert_int_eq(plain.plan.offload, HONE_OFFLOAD_NONE);
+    ck_assert_int_eq(plain.plan.memory.host, 0);
+    hone_plan_report away = plan_within("offload=auto", plain.plan.memory.total - 1);
+    ck_assert_int_eq(away.plan.offload, HONE_OFFLOAD_OPTIMIZER);
+    ck_assert_int_gt(away.plan.memory.host, 0);
+    ck_assert_int_lt(away.plan.memory.total, plain.plan.memory.total);
+    hone_plan_report more = plan_within("offload=auto", away.plan.memory.total - 1);
+    ck_assert_int_eq(more.plan.offload, HONE_OFFLOAD_ACTIVATIONS);
+    ck_assert_int_lt(more.plan.memory.total, away.plan.memory.total);
+    hone_plan_report all = plan_within("offload=auto", more.plan.memory.total - 1);
+    ck_assert_int_eq(all.plan.offload, HONE_OFFLOAD_ALL);
+    ck_assert_int_eq(all.plan.memory.host, away.plan.memory.host + more.plan.memory.host);
+    hone_train_options o = offload_options(in_folder("run"), "offload=none");
+    hone_train_result result;
+    o.memory = plain.plan.memory.total - 1;
+    ck_fails(hone_train(&result, &o, false, &silent), HONE_ERR_MEMORY, "--offload auto");
+    hone_train_options_free(&o);
+    remove_folder();
+}
+END_TEST
+
+START_TEST(offload_that_cannot_be_is_refused) {
+    make_folder();
+    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    hone_train_options o = offload_options(in_folder("run"), "offload=optimizer");
+    hone_train_result result;
+    fake_cudart_settings.no_host = true;
+    ck_fails(hone_train(&result, &o, false, &silent), HONE_ERR_MEMORY, "the GPU's copies");
+    set(&o, "device=cpu");
+    ck_fails(hone_train(&result, &o, false, &silent), HONE_ERR_USAGE, "leave it out");
+    set(&o, "offload=auto");
+    ck_ok(hone_train(&result, &o, false, &silent));
+    hone_train_options_free(&o);
+    remove_folder();
+}
+END_TEST
+
+/* --- Faults --- */
+
+/* In the middle of a run: with pinned memory and copies under way. */
+static const struct {
+    fake_cudart then; /* launches are counted from the first step's end on */
+    hone_status status;
+    const char *message;
+} faults[] = {
+    {{.broken_after = 40, .error = 214}, HONE_ERR_UNSUPPORTED, "the GPU's hardware had a fault"},
+    {{.broken_after = 40, .error = 220}, HONE_ERR_UNSUPPORTED, "the GPU's hardware had a fault"},
+    {{.broken_after = 40, .error = 226}, HONE_ERR_UNSUPPORTED, "the GPU's hardware had a fault"},
+    {{.broken_after = 40, .error = 46}, HONE_ERR_UNSUPPORTED, "does not answer any more"},
+    {{.broken_after = 40, .error = 100}, HONE_ERR_UNSUPPORTED, "does not answer any more"},
+    {{.broken_after = 40, .error = 802}, HONE_ERR_UNSUPPORTED, "does not answer any more"},
+    {{.broken_after = 40, .error = 999}, HONE_ERR_UNSUPPORTED, "does not answer any more"},
+    {{.broken_after = 40, .error = 702}, HONE_ERR_UNSUPPORTED, "the GPU also drives a screen"},
+    {{.broken_after = 40}, HONE_ERR_UNSUPPORTED, "a fault of hone or of the driver"},
+    {{.refused_after = 40}, HONE_ERR_MEMORY, "the GPU has no room for what a computation takes"},
+};
+enum { FAULTS = sizeof faults / sizeof *faults };
+
+static fake_cudart settings_then;
+
+static void set_fault(void *context, const hone_step_metrics *m, int64_t steps, double left) {
+    (void)context, (void)steps, (void)left;
+    if (m->step == 1) fake_cudart_settings = settings_then;
+}
+
+START_TEST(run_that_loses_the_device_keeps_its_checkpoint_and_is_resumed) {
+    make_folder();
+    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    (void)run_offloaded(in_folder("whole"), "offload=none");
+    hone_train_options o = offload_options(in_folder("run"), "offload=all");
+    hone_train_result result;
+    settings_then = faults[_i].then;
+    ck_fails(hone_train(&result, &o, false, &(hone_train_observer){.step = set_fault}),
+             faults[_i].status, faults[_i].message);
+    ck_assert_msg(strstr(hone_fail_message(),
+                         "after step 1 of 3; the checkpoint of step 1 is kept, "
+                         "go on with: hone train --resume --out "),
+                  "%s", hone_fail_message());
+    fake_cudart_reset(); /* another process finds it whole */
+    ck_assert_int_eq(fake_cudart_used().pieces, 0);
+    ck_ok(hone_train(&result, &o, true, &silent));
+    ck_assert_int_eq(result.resumed_from, 1);
+    check_same_file(in_folder("whole"), in_folder("run"), "adapter/adapter_model.safetensors");
+    hone_train_options_free(&o);
+    remove_folder();
+}
+END_TEST
+
+static void set_early_fault(void *context, const hone_plan_report *plan) {
+    (void)context, (void)plan;
+    fake_cudart_settings.broken_after = 20;
+}
+
+/* In the evaluation that comes first. */
+START_TEST(run_that_loses_the_device_before_a_checkpoint_is_started_again) {
+    make_folder();
+    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    hone_train_options o = offload_options(in_folder("run"), "offload=none");
+    hone_train_result result;
+    set(&o, "eval_fraction=0.2");
+    ck_fails(hone_train(&result, &o, false, &(hone_train_observer){.plan = set_early_fault}),
+             HONE_ERR_UNSUPPORTED, "after step 0 of 3, before a checkpoint was due");
+    fake_cudart_reset();
+    ck_ok(hone_train(&result, &o, true, &silent));
+    ck_assert_int_eq(result.steps, 3);
+    hone_train_options_free(&o);
+    remove_folder();
+}
+END_TEST
+
 START_TEST(run_resumed_on_another_device_is_refused) {
     make_folder();
     ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
@@ -310,6 +516,15 @@ int main(void) {
 #endif
     tcase_add_test(runs, run_resumed_takes_the_attention_that_it_began_with);
     tcase_add_test(runs, run_with_attention_that_is_not_there_is_refused);
+    tcase_add_loop_test(runs, run_offloaded_takes_less_of_the_device_and_has_the_same_bits, 0,
+                        2 * OFFLOADS);
+    tcase_add_test(runs, run_in_int8_is_planned_without_the_weights_that_it_replaces);
+    tcase_add_test(runs, run_is_resumed_with_what_is_offloaded_changed);
+    tcase_add_test(runs, plan_offloads_what_does_not_fit_and_no_more);
+    tcase_add_test(runs, offload_that_cannot_be_is_refused);
+    tcase_add_loop_test(runs, run_that_loses_the_device_keeps_its_checkpoint_and_is_resumed, 0,
+                        FAULTS);
+    tcase_add_test(runs, run_that_loses_the_device_before_a_checkpoint_is_started_again);
     tcase_add_test(runs, run_resumed_on_another_device_is_refused);
     tcase_add_test(runs, run_in_fp8_on_an_older_device_is_refused);
     tcase_add_test(runs, run_without_room_on_the_device_says_what_it_needs);

@@ -88,10 +88,10 @@ static void build(stepper *s) {
     ck_ok(hone_tape_backward(s->tape));
 }
 
-static void open_stepper(stepper *s, const char *path, const way *how) {
-    ck_ok(hone_model_open(&s->model, path, &s->device));
+/* What belongs to the model that is open. One made from scratch is trained in full. */
+static void open_model_of(stepper *s, const way *how) {
     if (how->full) {
-        ck_ok(hone_model_train_all(s->model));
+        if (!s->model->params.count) ck_ok(hone_model_train_all(s->model));
         s->params = &s->model->params;
     } else {
         draw_adapter(s);
@@ -115,6 +115,11 @@ static void open_stepper(stepper *s, const char *path, const way *how) {
                                 .bf16_activations = how->bf16_activations};
     ck_ok(hone_model_rope(s->model, TOKENS));
     ck_ok(hone_tape_new(&s->tape, &s->device));
+}
+
+static void open_stepper(stepper *s, const char *path, const way *how) {
+    ck_ok(hone_model_open(&s->model, path, &s->device));
+    open_model_of(s, how);
 }
 
 static void begin_step(stepper *s) {
@@ -302,6 +307,100 @@ START_TEST(step_of_replayed_passes_has_the_bits_of_one_that_is_not_recorded) {
 }
 END_TEST
 
+/* --- Offloading --- */
+
+static void take_step_of(stepper *s, const char *path, const way *how, bool offload) {
+    open_stepper(s, path, how);
+    s->forward.offload = offload;
+    take_step(s);
+}
+
+static const way kept[] = {
+    {.name = "all"},
+    {.name = "bf16", .bf16_activations = true, .dropout = true},
+    {.name = "selective, bf16", .recompute = HONE_RECOMPUTE_SELECTIVE, .bf16_activations = true},
+    {.name = "attention again", .recompute = HONE_RECOMPUTE_ATTENTION, .full = true},
+    {.name = "inputs", .recompute = HONE_RECOMPUTE_FULL, .dropout = true},
+};
+enum { KEPT = sizeof kept / sizeof *kept };
+
+/* On the fenced device copies are made as late as they may be, or as early: one that is not waited for shows, and one that
+ * finds its place in use. */
+START_TEST(step_offloaded_takes_less_and_has_the_same_bits) {
+    const char *path = test_text(test_fixture("models"), fixtures[_i / 2 % 2]);
+    const way *how = &kept[_i / 2];
+#ifndef HONE_CUDA
+    fake_cudart_settings.early = _i % 2;
+#endif
+    stepper plain = {0}, away = {0};
+    open_cuda(&plain.device);
+    take_step_of(&plain, path, how, false);
+    away.device = plain.device;
+    take_step_of(&away, path, how, true);
+    ck_assert_uint_eq(hone_tape_host_bytes(plain.tape), 0);
+    ck_assert_uint_gt(hone_tape_host_bytes(away.tape), 0);
+    ck_assert_uint_le(hone_tape_bytes(away.tape), hone_tape_bytes(plain.tape));
+    ck_assert(away.loss == plain.loss);
+    ck_assert_mem_eq(away.grads, plain.grads, plain.params->grads.bytes);
+    close_model(&plain);
+    close_stepper(&away);
+}
+END_TEST
+
+/* Of matrices in f32 a quarter stays, and their scales; back in f32 a step is what it was. */
+START_TEST(step_in_int8_needs_no_other_copy_of_a_weight) {
+    stepper s = {0};
+    const char *path = test_text(test_fixture("models"), fixtures[1 + 2 * _i]);
+    open_cuda(&s.device);
+    open_stepper(&s, path, &(way){.name = "f32"});
+    take_step(&s);
+    double loss = s.loss;
+    int64_t before = hone_device_used(&s.device).now, whole = hone_model_weight_bytes(s.model);
+    ck_ok(hone_model_int8(s.model, s.model->arch.layers));
+    int64_t after = hone_device_used(&s.device).now;
+    int64_t copies = (int64_t)s.model->int8_memory.bytes;
+    ck_assert_int_lt(after, before);
+    ck_assert_int_le(before - after, whole - copies);
+    for (size_t i = 0; i < s.model->weight_count; i++) {
+        const hone_weight *w = &s.model->weights[i];
+        ck_assert_int_eq(hone_model_int8_replaces(s.model, w),
+                         !s.model->own[i].base && !hone_weight_is_vector(w));
+    }
+    hone_free(s.grads);
+    take_step(&s);
+    ck_assert(s.loss != loss && fabs(s.loss - loss) < 1e-2 * loss);
+    ck_ok(hone_model_whole(s.model));
+    hone_free(s.grads);
+    take_step(&s);
+    ck_assert(s.loss == loss);
+    ck_assert_int_eq(hone_device_used(&s.device).now, before);
+    close_stepper(&s);
+}
+END_TEST
+
+static const char deep[] =
+    "{\"model_type\": \"llama\", \"num_hidden_layers\": 12, \"hidden_size\": 64, "
+    "\"num_attention_heads\": 2, \"num_key_value_heads\": 1, \"intermediate_size\": 64, "
+    "\"vocab_size\": 384, \"max_position_embeddings\": 64, \"tie_word_embeddings\": false}";
+
+/* Of twelve blocks less than half are there at once: that which runs, that which comes and that which goes. */
+START_TEST(step_of_a_deep_model_offloaded_takes_a_part_of_the_memory) {
+    size_t bytes[2];
+    ck_ok(hone_file_put(test_path("config.json"), deep, strlen(deep)));
+    for (int offload = 0; offload < 2; offload++) {
+        stepper s = {0};
+        open_cuda(&s.device);
+        ck_ok(hone_model_create(&s.model, test_path("config.json"), &s.device, 7));
+        open_model_of(&s, &(way){.full = true});
+        s.forward.offload = offload;
+        take_step(&s);
+        bytes[offload] = hone_tape_bytes(s.tape);
+        close_stepper(&s);
+    }
+    ck_assert_msg(2 * bytes[1] < bytes[0], "%zu of %zu bytes", bytes[1], bytes[0]);
+}
+END_TEST
+
 /* --- Base types --- */
 
 /* A Llama whose rows are whole blocks of every type. */
@@ -456,6 +555,9 @@ int main(void) {
     tcase_add_loop_test(backends, step_in_every_way_is_that_of_the_cpu, 0, WAYS);
     tcase_add_loop_test(backends, step_of_replayed_passes_has_the_bits_of_one_that_is_not_recorded,
                         0, WAYS);
+    tcase_add_loop_test(backends, step_offloaded_takes_less_and_has_the_same_bits, 0, 2 * KEPT);
+    tcase_add_loop_test(backends, step_in_int8_needs_no_other_copy_of_a_weight, 0, 2);
+    tcase_add_test(backends, step_of_a_deep_model_offloaded_takes_a_part_of_the_memory);
     tcase_add_loop_test(backends, step_of_every_base_type_is_that_of_the_cpu, 0, TYPES);
     tcase_add_test(backends, step_of_a_plain_base_is_that_of_the_cpu);
     tcase_add_test(backends, heads_too_large_for_the_device_are_refused);

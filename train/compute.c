@@ -26,7 +26,7 @@ hone_precision hone_compute_precision(hone_compute way) {
 }
 
 hone_status hone_compute_prepare(hone_model *model, hone_compute way, int64_t blocks) {
-    hone_model_int8_free(model);
+    HONE_TRY(hone_model_whole(model));
     HONE_TRY(hone_model_precision(model, hone_compute_precision(way)));
     return way == HONE_COMPUTE_INT8 ? hone_model_int8(model, blocks) : HONE_OK;
 }

@@ -46,7 +46,7 @@ hone_status hone_device_batch_new(hone_device_batch *out, const hone_device *dev
     *out = (hone_device_batch){.device = device, .capacity = capacity, .longest = longest};
     size_t bytes = hone_device_batch_bytes(capacity);
     HONE_TRY(hone_buffer_new(&out->memory, device, bytes));
-    out->image = hone_device_host_address(device, out->memory.base);
+    out->image = hone_buffer_on_host(&out->memory);
     if (!out->image) out->image = hone_alloc(1, bytes);
     if (!out->image) {
         hone_device_batch_free(out);

@@ -60,12 +60,13 @@ static int64_t packed_bytes(const hone_model *model) {
     return most < MOST_PACKED ? most : MOST_PACKED;
 }
 
-static void add_up(hone_memory *m) {
+void hone_memory_add_up(hone_memory *m) {
     int64_t arena = m->step > m->evaluation ? m->step : m->evaluation;
     int64_t always = m->program + m->weights + m->libraries;
     int64_t steps = always + m->trained + arena + m->batches;
-    int64_t after = always + m->trained / 2 + m->answers; /* gradients and moments are gone */
+    int64_t after = always + m->trained - m->passing + m->answers;
     m->total = steps > after ? steps : after;
+    if (m->total < m->opening) m->total = m->opening;
 }
 
 hone_status hone_memory_plan(hone_memory *out, hone_tape *tape, const hone_memory *fixed,
@@ -74,14 +75,15 @@ hone_status hone_memory_plan(hone_memory *out, hone_tape *tape, const hone_memor
     *out = *fixed;
     HONE_TRY(build(tape, forward, rows, seq_len));
     out->step = (int64_t)hone_tape_least_bytes(tape);
+    out->host += (int64_t)hone_tape_host_bytes(tape);
     bool host = hone_device_is_host(forward->model->device);
     out->libraries = host ? LIBRARY_BYTES + hone_threads() * packed_bytes(forward->model) : 0;
     int64_t copies = host ? 2 : 1; /* what is loaded, and what is computed with */
     out->batches += copies * (int64_t)hone_device_batch_bytes(rows * seq_len);
-    add_up(out);
+    hone_memory_add_up(out);
     if (out->total > limit) return HONE_OK;
     HONE_TRY(hone_tape_plan_done(tape));
     out->step = (int64_t)hone_tape_bytes(tape);
-    add_up(out);
+    hone_memory_add_up(out);
     return HONE_OK;
 }

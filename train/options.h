@@ -39,6 +39,17 @@ typedef enum hone_activations {
 } hone_activations;
 extern const char *const hone_activation_names[4]; /* "f32", "bf16", "auto", NULL */
 enum { HONE_RECOMPUTE_AUTO = HONE_RECOMPUTES };    /* the plan chooses one of hone_recompute */
+/* What is kept in the host's memory where a GPU computes, as bits; AUTO: the plan chooses. */
+typedef enum hone_offload {
+    HONE_OFFLOAD_NONE,
+    HONE_OFFLOAD_OPTIMIZER,   /* AdamW's moments */
+    HONE_OFFLOAD_ACTIVATIONS, /* what backward reads of a block, from its forward on */
+    HONE_OFFLOAD_ALL,
+    HONE_OFFLOADS,
+    HONE_OFFLOAD_AUTO = HONE_OFFLOADS,
+} hone_offload;
+extern const char
+    *const hone_offload_names[HONE_OFFLOADS + 2]; /* "none", "optimizer", … "auto", NULL */
 /* Projections that take LoRA factors, as bits of hone_train_options.targets. */
 enum {
     HONE_TARGET_Q = 1 << 0,
@@ -96,6 +107,7 @@ typedef struct hone_train_options {
     int recompute;   /* hone_recompute, or HONE_RECOMPUTE_AUTO */
     int activations; /* hone_activations */
     int graphs;      /* 0 = off, 1 = auto */
+    int offload;     /* hone_offload */
 
     int train_on; /* hone_train_on */
     int too_long; /* hone_overlong */

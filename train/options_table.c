@@ -14,6 +14,8 @@ const char *const hone_attention_names[] = {"auto", "exact", "own", "cudnn", NUL
 static const char *const recomputes[] = {"none", "selective", "attention", "full", "auto", NULL};
 const char *const hone_activation_names[] = {"f32", "bf16", "auto", NULL};
 static const char *const graphs[] = {"off", "auto", NULL};
+const char *const hone_offload_names[HONE_OFFLOADS + 2] = {"none", "optimizer", "activations",
+                                                           "all",  "auto",      NULL};
 static const char *const train_ons[] = {"assistant", "all", NULL};
 static const char *const overlongs[] = {"refuse", "truncate", "split", "drop", NULL};
 static const char *const targets[] = {"q", "k", "v", "o", "gate", "up", "down", NULL};
@@ -102,6 +104,9 @@ static const hone_train_option table[] = {
      .text =
          "auto: a GPU repeats what it is to do for a batch from a recording, a CUDA graph; off: "
          "it is told each time; with the same bits"},
+    {AT(offload), .flag = "offload", .type = HONE_OPTION_CHOICE, .words = hone_offload_names,
+     .text = "what a run on a GPU keeps in the machine's memory, with the same bits; auto: what "
+             "the GPU has no room for"},
     {AT(template), .flag = NULL, .type = HONE_OPTION_TEXT, .unit = "NAME",
      .text = "chat template; auto: the model's own; or the path of a .jinja file"},
     {AT(template_vars), .flag = NULL, .type = HONE_OPTION_TEXT, .unit = "JSON",

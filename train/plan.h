@@ -8,7 +8,8 @@
  *
  * The first factor is the arithmetic that recomputation adds, the second the time of rounding; the last says that each pass
  * reads (unpacks, packs) every weight once, which takes about as long as the products of 32 tokens. The cheapest that fits
- * is taken, so that more memory never gives a slower plan. Recomputation changes no bit of a plan in f32; bf16
+ * is taken, so that more memory never gives a slower plan. What a GPU has no room for even so may go to the memory of the
+ * machine (hone_offload): first the moments, then activations, then both. Recomputation and offloading change no bit of a plan in f32; bf16
  * and how a step is cut into passes change rounding.
  */
 #ifndef HONE_TRAIN_PLAN_H
@@ -17,26 +18,30 @@
 #include "train/memory.h"
 #include "train/trainer.h"
 
-/* What may be chosen from. */
-typedef struct hone_plan_scope {
-    hone_forward forward;
-    int64_t seq_len;
-    int64_t batch;     /* most rows of a pass */
-    int64_t rows;      /* of a step */
-    int recompute;     /* hone_recompute, or HONE_RECOMPUTE_AUTO */
-    int activations;   /* hone_activations */
-    int64_t limit;     /* bytes that may be taken */
-    hone_memory fixed; /* what does not depend on the choice; the rest is 0 */
-} hone_plan_scope;
-
 typedef struct hone_plan {
     hone_recompute recompute;
     bool bf16;           /* activations are kept in bf16 */
     int64_t micro_batch; /* rows of a pass */
     int64_t passes;      /* of a step */
+    hone_offload offload;
     double cost;
     hone_memory memory;
 } hone_plan;
+
+/* What may be chosen from. */
+typedef struct hone_plan_scope {
+    hone_forward forward;
+    int64_t seq_len;
+    int64_t batch;         /* most rows of a pass */
+    int64_t rows;          /* of a step */
+    int recompute;         /* hone_recompute, or HONE_RECOMPUTE_AUTO */
+    int activations;       /* hone_activations */
+    int offload;           /* hone_offload */
+    const hone_plan *made; /* all but what is offloaded is as there; NULL: open */
+    int64_t elements;      /* that are trained: of their moments */
+    int64_t limit;         /* bytes that may be taken */
+    hone_memory fixed;     /* what does not depend on the choice, moments aside; the rest is 0 */
+} hone_plan_scope;
 
 /* The arithmetic of a token, as above, in units. */
 double hone_plan_cost(hone_recompute recompute, bool bf16, int64_t tokens);

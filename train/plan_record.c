@@ -16,12 +16,13 @@ static const char *const recompute_names[HONE_RECOMPUTES] = {"none", "selective"
                                                              "full"};
 
 /* The options without paths: what lies there is compared by its hash, and folders may be moved. And without memory and GPUs:
- * the plan that came of them is compared. Graphs change no bit. */
+ * the plan that came of them is compared. Graphs change no bit, nor does it where moments and activations are kept. */
 static hone_status format_settings(char **out, const hone_train_options *o) {
     hone_train_options settings = *o;
     settings.model = settings.data = settings.out = settings.adapter = settings.from_scratch = NULL;
     settings.memory = settings.gpus = 0;
     settings.graphs = 1;
+    settings.offload = HONE_OFFLOAD_NONE;
     hone_buf text = {0};
     HONE_TRY(hone_config_format(&text, &settings, NULL, 0));
     *out = text.data;
@@ -68,11 +69,12 @@ hone_status hone_run_describe(hone_run *run) {
         {"steps", steps},
         {"rows_per_step", rows},
         {"processes", ranks},
+        {"offload", hone_offload_names[run->plan.offload]},
         {"memory", memory.text},
     };
     size_t count = sizeof entries / sizeof *entries;
     hone_buf text = {0};
-    for (size_t i = 0; i + 1 < count; i++) { /* memory is for reading only */
+    for (size_t i = 0; i + 2 < count; i++) { /* the last two are for reading only */
         HONE_TRY(hone_buf_printf(&text, "%s: %s\n", entries[i].name, entries[i].value));
     }
     run->state.plan = text.data;

@@ -41,10 +41,11 @@ static hone_status plan_with(hone_shape_plans *out, hone_tape *tape, hone_adapte
         .batch = o->batch_size,
         .rows = o->batch_size * o->accumulation,
         .activations = o->activations,
+        .elements = adapter->params.elements,
         .limit = limit,
         .fixed = {.program = PROGRAM_BYTES,
                   .weights = hone_memory_weights(model),
-                  .trained = 4 * adapter->params.elements * (int64_t)sizeof(hone_real)},
+                  .trained = 2 * adapter->params.elements * (int64_t)sizeof(hone_real)},
     };
     return plan(out, tape, &scope);
 }

@@ -68,11 +68,12 @@ typedef struct hone_run {
     char *found_path;            /* owned */
     hone_buf file;               /* what run.yaml is to hold */
     bool has_checkpoint;
-    int64_t steps;    /* of the whole run */
-    bool made_folder; /* by this process; removed again when the run cannot start */
-    bool started;     /* everything is open: the folder stays */
-    bool no_gguf;     /* GGUF cannot say what is trained: model/ or adapter/ alone is written */
-    double saved_at;  /* clock of the last checkpoint */
+    int64_t saved_step; /* of it */
+    int64_t steps;      /* of the whole run */
+    bool made_folder;   /* by this process; removed again when the run cannot start */
+    bool started;       /* everything is open: the folder stays */
+    bool no_gguf;       /* GGUF cannot say what is trained: model/ or adapter/ alone is written */
+    double saved_at;    /* clock of the last checkpoint */
     hone_train_result result;
 } hone_run;
 
@@ -94,7 +95,7 @@ HONE_MUST_USE hone_status hone_run_open(hone_run *run, bool resume);
 HONE_MUST_USE hone_status hone_run_plan(hone_run *run);
 /* Tells the observer (train/plan_report.c). */
 HONE_MUST_USE hone_status hone_run_tell_plan(const hone_run *run);
-/* Takes all memory of the plan, its pages too. */
+/* Takes all memory of the plan, its pages too; opens the optimiser in it. */
 HONE_MUST_USE hone_status hone_run_commit(hone_run *run);
 
 /* --- the plan in writing (train/plan_record.c) --- */

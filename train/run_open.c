@@ -193,16 +193,23 @@ static void warn_of_window(const hone_run *run) {
                  (long long)window, (long long)longest, (long long)window);
 }
 
-/* Everything a step needs, in memory. */
+/* A device that computes in the machine's memory has nowhere to put things. */
+static hone_status check_offload(const hone_run *run) {
+    const hone_train_options *o = run->options;
+    bool named = o->offload != HONE_OFFLOAD_NONE && o->offload != HONE_OFFLOAD_AUTO;
+    const char *no_gpu = run->session.device.no_gpu;
+    if (!named || !hone_device_is_host(&run->session.device)) return HONE_OK;
+    return hone_fail(
+        HONE_ERR_USAGE,
+        "offload = %s: moves what a GPU has no room for to the machine's memory, where "
+        "this run, on the processor, has everything already: leave it out%s%s",
+        hone_offload_names[o->offload], no_gpu[0] ? "; no GPU: " : "", no_gpu);
+}
+
+/* All that a step needs, but for the memory that the plan takes. */
 static hone_status open_engine(hone_run *run) {
     const hone_train_options *o = run->options;
     hone_session *s = &run->session;
-    HONE_TRY(hone_optimizer_new(&run->optimizer, run->params, &s->device));
-    run->optimizer.beta1 = o->beta1;
-    run->optimizer.beta2 = o->beta2;
-    run->optimizer.epsilon = o->epsilon;
-    run->optimizer.decay = o->weight_decay;
-    run->optimizer.clip = o->clip;
     HONE_TRY(hone_buffer_new(&run->dropout_key, &s->device, sizeof(uint64_t)));
     HONE_TRY(hone_model_rope(s->model, o->seq_len));
     HONE_TRY(hone_tape_new(&run->tape, &s->device));
@@ -212,15 +219,12 @@ static hone_status open_engine(hone_run *run) {
         .tokens = &run->batch.tokens,
         .dropout_key = s->adapter && s->adapter->dropout > 0 ? run->dropout_key.base : NULL,
     };
-    if (o->early_stop > 0) {
-        size_t bytes = (size_t)run->params->elements * sizeof(hone_real);
-        HONE_TRY(hone_buffer_new(&run->best, &s->device, bytes));
-    }
     HONE_TRY(hone_run_plan(run));
     HONE_TRY(hone_device_batch_new(&run->batch, &s->device, run->plan.micro_batch * o->seq_len,
                                    o->seq_len));
     run->batch.pads = hone_device_records(&s->device);
-    if (o->graphs) hone_passes_record(&run->passes, &s->device);
+    /* Copies beside the stream are none that are recorded. */
+    if (o->graphs && !run->forward.offload) hone_passes_record(&run->passes, &s->device);
     return HONE_OK;
 }
 
@@ -230,6 +234,7 @@ hone_status hone_run_open(hone_run *run, bool resume) {
     if (resume) HONE_TRY(hone_run_find_checkpoint(run));
     HONE_TRY(hone_run_check_ranks(run));
     HONE_TRY(open_session(run));
+    HONE_TRY(check_offload(run));
     HONE_TRY(open_parameters(run));
     HONE_TRY(hone_run_check_files(run));
     HONE_TRY(hone_run_settle_compute(run));

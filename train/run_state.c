@@ -44,7 +44,7 @@ static hone_status add_scales(hone_run *run) {
 }
 
 static hone_status name_group(hone_run *run, hone_run_group *group) {
-    float *at = hone_device_host_address(&run->session.device, group->buffer->base);
+    float *at = hone_buffer_on_host(group->buffer);
     if (!at) at = group->copy = hone_alloc(1, group->buffer->bytes);
     if (!at) return HONE_ERR_MEMORY;
     for (size_t i = 0; i < run->params->count; i++) {
@@ -105,6 +105,7 @@ hone_status hone_run_save(hone_run *run) {
                                                run->options->checkpoint_keep);
     hone_free(folder);
     run->saved_at = hone_seconds();
+    if (status == HONE_OK) run->saved_step = run->state.step;
     run->has_checkpoint = run->has_checkpoint || status == HONE_OK;
     return status;
 }
@@ -164,6 +165,7 @@ hone_status hone_run_restore(hone_run *run) {
     run->found = (hone_checkpoint_state){0};
     run->result.resumed_from = run->state.step;
     run->has_checkpoint = true;
+    run->saved_step = run->state.step;
     hone_run_say(run, "resumed from step %lld of %lld", (long long)run->state.step,
                  (long long)run->steps);
     return HONE_OK;

@@ -349,6 +349,31 @@ static hone_status start_profile(hone_run *run) {
     return HONE_OK;
 }
 
+/* Where a device failed, or memory: what is saved, and how to go on. */
+static hone_status tell_where(const hone_run *run, hone_status status) {
+    const char *out = run->options->out;
+    long long step = (long long)run->state.step;
+    if (status != HONE_ERR_UNSUPPORTED && status != HONE_ERR_MEMORY) return status;
+    if (!run->has_checkpoint) {
+        return hone_fail_context(
+            status,
+            "after step %lld of %lld, before a checkpoint was due; start again "
+            "with: hone train --resume --out %s",
+            step, (long long)run->steps, out);
+    }
+    return hone_fail_context(status,
+                             "after step %lld of %lld; the checkpoint of step %lld is kept, go on "
+                             "with: hone train --resume --out %s",
+                             step, (long long)run->steps, (long long)run->saved_step, out);
+}
+
+/* Once everything is open. */
+static hone_status run_started(hone_run *run) {
+    if (run->evaluator && run->result.resumed_from < 0) HONE_TRY(run_eval(run));
+    HONE_TRY(run_steps(run));
+    return finish(run);
+}
+
 /* run.yaml and the metrics, up to where the run goes on from. */
 static hone_status open_files(hone_run *run) {
     if (!hone_run_leads(run)) return HONE_OK;
@@ -372,9 +397,7 @@ static hone_status run_all(hone_run *run, bool resume) {
     HONE_TRY(hone_group_agree(&run->group, prepare(run, resume)));
     run->exchange = hone_exchange_of(&run->group, run->params, run->tape);
     run->started = true;
-    if (run->evaluator && run->result.resumed_from < 0) HONE_TRY(run_eval(run));
-    HONE_TRY(run_steps(run));
-    return finish(run);
+    return tell_where(run, run_started(run));
 }
 
 hone_status hone_run_new(hone_run **out, const hone_train_options *options,

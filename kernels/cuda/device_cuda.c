@@ -9,6 +9,7 @@
 
 #include "base/size.h"
 #include "kernels/cuda/attention_cudnn.h"
+#include "kernels/cuda/copies.h"
 #include "kernels/cuda/cublaslt.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/products.h"
@@ -43,38 +44,8 @@ void *hone_cuda_scratch(size_t *bytes) {
 
 /* --- Errors --- */
 
-/* After these nothing on the device works any more in this process. */
-static bool is_final(cudaError_t error) {
-    return error == cudaErrorIllegalAddress || error == cudaErrorLaunchFailure ||
-           error == cudaErrorLaunchTimeout || error == cudaErrorECCUncorrectable ||
-           error == cudaErrorMisalignedAddress || error == cudaErrorHardwareStackError ||
-           error == cudaErrorIllegalInstruction || error == cudaErrorAssert ||
-           error == cudaErrorInvalidPc || error == cudaErrorInvalidAddressSpace;
-}
-
-static const char *remedy(cudaError_t error) {
-    if (error == cudaErrorNoKernelImageForDevice || error == cudaErrorInvalidDeviceFunction)
-        return "this build has no code for this GPU: build hone with its architecture in "
-               "CMAKE_CUDA_ARCHITECTURES, or use --device cpu";
-    if (error == cudaErrorLaunchTimeout)
-        return "the GPU also drives a screen, whose system ends long work: use another GPU, or "
-               "--device cpu";
-    if (error == cudaErrorECCUncorrectable)
-        return "the GPU's memory is faulty: see nvidia-smi, or use --device cpu";
-    if (is_final(error))
-        return "this is a fault of hone or of the driver: go on from the last checkpoint by "
-               "--resume, and please report it; --device cpu does without the GPU";
-    return "see nvidia-smi whether the GPU is there and free, or use --device cpu";
-}
-
-static hone_status fail(cudaError_t error, const char *doing) {
-    (void)cudaGetLastError(); /* what is not final is told once */
-    return hone_fail(HONE_ERR_UNSUPPORTED, "CUDA: %s: %s (%s); %s", doing,
-                     cudaGetErrorString(error), cudaGetErrorName(error), remedy(error));
-}
-
 static hone_status check(cudaError_t error, const char *doing) {
-    return error == cudaSuccess ? HONE_OK : fail(error, doing);
+    return hone_cuda_check(error, doing);
 }
 
 /* Launches do not tell: theirs is found here. */
@@ -83,29 +54,15 @@ static hone_status check_launches(void) {
     return gpu.open ? hone_cuda_products_status() : HONE_OK;
 }
 
-hone_status hone_cuda_check(cudaError_t error, const char *doing) {
-    return check(error, doing);
-}
-
 hone_status hone_cuda_launches_status(void) {
     return check_launches();
 }
 
 /* --- Memory --- */
 
-static hone_status fail_memory(size_t bytes) {
-    size_t available = 0, all = 0;
-    (void)cudaGetLastError();
-    (void)cudaMemGetInfo(&available, &all);
-    return hone_fail(HONE_ERR_MEMORY,
-                     "the GPU has no room for %s: %s of its %s are free; end what else uses it, or "
-                     "ask for a smaller batch or sequence length",
-                     hone_size((int64_t)bytes).text, hone_size((int64_t)available).text,
-                     hone_size((int64_t)all).text);
-}
-
 static hone_status wait(void) {
     HONE_TRY(check_launches());
+    HONE_TRY(hone_cuda_copies_wait());
     return hone_cuda_finish(gpu.stream);
 }
 
@@ -115,13 +72,16 @@ static hone_status zero(void *to, size_t bytes) {
 
 static void give_back(void *base, size_t bytes) {
     gpu.use.now -= (int64_t)bytes;
+    if (hone_cuda_is_lost()) return;         /* with its memory */
     (void)cudaStreamSynchronize(gpu.stream); /* what was queued may still use it */
+    (void)!hone_cuda_copies_wait();
     (void)cudaFree(base);
 }
 
 static hone_status take(void **base, size_t bytes) {
     cudaError_t error = cudaMalloc(base, bytes);
-    if (error == cudaErrorMemoryAllocation) return fail_memory(bytes);
+    if (error == cudaErrorMemoryAllocation)
+        return hone_cuda_fail_memory(hone_size((int64_t)bytes).text);
     HONE_TRY(check(error, "cannot take memory"));
     gpu.use.now += (int64_t)bytes;
     if (gpu.use.now > gpu.use.peak) gpu.use.peak = gpu.use.now;
@@ -163,12 +123,13 @@ static hone_device_use use(void) {
 }
 
 static void close_device(void) {
+    hone_cuda_copies_close();
     hone_attention_cudnn_close();
     hone_cuda_products_close();
     if (gpu.scratch) give_back(gpu.scratch, hone_cuda_matmul_bytes());
     gpu.scratch = NULL;
     hone_cuda_staging_close(&gpu.staging);
-    if (gpu.stream) (void)cudaStreamDestroy(gpu.stream);
+    if (gpu.stream && !hone_cuda_is_lost()) (void)cudaStreamDestroy(gpu.stream);
     gpu.stream = NULL;
     gpu.open = false;
 }
@@ -188,6 +149,11 @@ static const hone_device_memory device_memory = {
     .replay = hone_cuda_replay,
     .recording_free = hone_cuda_recording_free,
     .close = close_device,
+    .take_host = hone_cuda_take_host,
+    .give_back_host = hone_cuda_give_back_host,
+    .fetch = hone_cuda_fetch,
+    .send = hone_cuda_send,
+    .meet = hone_cuda_meet,
 };
 
 /* --- Opening --- */
@@ -269,6 +235,7 @@ static hone_status try_kernel(void) {
 }
 
 static hone_status prepare(int index) {
+    hone_cuda_forget_errors();
     HONE_TRY(choose(index));
     HONE_TRY(measure(index));
     HONE_TRY(check(cudaStreamCreateWithFlags(&gpu.stream, cudaStreamNonBlocking),

@@ -56,7 +56,9 @@ hone_status hone_cuda_replay(hone_recording *recording) {
 }
 
 void hone_cuda_recording_free(hone_recording *recording) {
-    (void)cudaStreamSynchronize(hone_cuda_stream()); /* it may be running */
-    (void)cudaGraphExecDestroy(recording->graph);
+    if (!hone_cuda_is_lost()) {
+        (void)cudaStreamSynchronize(hone_cuda_stream()); /* it may be running */
+        (void)cudaGraphExecDestroy(recording->graph);
+    }
     hone_free(recording);
 }

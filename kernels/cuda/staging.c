@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "kernels/cuda/copies.h"
 #include "kernels/cuda/stream.h"
 
 enum { ALIGNMENT = 64 };
@@ -10,8 +11,7 @@ hone_status hone_cuda_staging_open(hone_cuda_staging *staging) {
     *staging = (hone_cuda_staging){0};
     for (int i = 0; i < 2; i++) {
         void *half;
-        HONE_TRY(hone_cuda_check(cudaMallocHost(&half, HONE_CUDA_STAGING_HALF),
-                                 "cannot take pinned memory of the host"));
+        HONE_TRY(hone_cuda_pin(&half, HONE_CUDA_STAGING_HALF));
         staging->half[i] = half;
         HONE_TRY(
             hone_cuda_check(cudaEventCreateWithFlags(&staging->fetched[i], cudaEventDisableTiming),
@@ -21,8 +21,9 @@ hone_status hone_cuda_staging_open(hone_cuda_staging *staging) {
 }
 
 void hone_cuda_staging_close(hone_cuda_staging *staging) {
-    if (staging->half[0]) (void)cudaStreamSynchronize(hone_cuda_stream());
-    for (int i = 0; i < 2; i++) {
+    bool lost = hone_cuda_is_lost();
+    if (staging->half[0] && !lost) (void)cudaStreamSynchronize(hone_cuda_stream());
+    for (int i = 0; i < 2 && !lost; i++) {
         if (staging->half[i]) (void)cudaFreeHost(staging->half[i]);
         if (staging->fetched[i]) (void)cudaEventDestroy(staging->fetched[i]);
     }

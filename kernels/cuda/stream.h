@@ -5,14 +5,23 @@
 #define HONE_KERNELS_CUDA_STREAM_H
 
 #include <cuda_runtime_api.h>
+#include <stdbool.h>
 
 #include "base/status.h"
 
 /* Where all work of the process is queued, in order. */
 cudaStream_t hone_cuda_stream(void);
 
-/* The error of a call of the runtime, with what it was for ("cannot make a stream") and what can be done. */
+/* HONE_OK, or a message: what was being done ("cannot copy memory"), CUDA's error, and what to do. */
 HONE_MUST_USE hone_status hone_cuda_check(cudaError_t error, const char *doing);
+
+/* "the GPU has no room for <what>", with sizes: HONE_ERR_MEMORY. */
+HONE_MUST_USE hone_status hone_cuda_fail_memory(const char *what);
+
+/* Whether an error was found after which nothing on the device works any more in this process: nothing is to be asked of it then,
+ * nor waited for. */
+bool hone_cuda_is_lost(void);
+void hone_cuda_forget_errors(void);
 
 /* Return when a stream, or what came before an event, is done. In a group also when another process is lost
  * (kernels/group.h). */

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "kernels/cuda/stream.h"
 #include "tests/cuda/fake_parts.h"
 #include "tests/cuda/fake_stream.h"
 
@@ -12,7 +13,7 @@ enum {
     PAGE = 4096,
     UNIT = 256,
     MOST_PIECES = 4096,
-    MOST_PINNED = 16,
+    MOST_PINNED = 64,
     RUNTIME = 13000,
     GARBAGE = 0xff
 };
@@ -39,12 +40,6 @@ static struct {
 
 fake_cudart_use fake_cudart_used(void) {
     return fake.used;
-}
-
-void fake_cudart_reset(void) {
-    fake_cudart_settings = (fake_cudart){0};
-    fake.last = cudaSuccess;
-    fake.broken = false;
 }
 
 _Noreturn void fake_die(const char *what) {
@@ -97,13 +92,16 @@ cudaError_t fake_launch_error(void) {
     bool refused = fake_cudart_settings.bad_launch;
     fake_cudart_settings.bad_launch = false;
     if (refused) return fake_fail(cudaErrorInvalidConfiguration);
+    if (fake_cudart_settings.refused_after > 0 && --fake_cudart_settings.refused_after == 0)
+        return fake_fail(cudaErrorMemoryAllocation);
     return fake.broken ? fake.last : cudaSuccess;
 }
 
 bool fake_fence_open(void) {
     if (fake_cudart_settings.broken_after > 0 && --fake_cudart_settings.broken_after == 0) {
         fake.broken = true;
-        fake.last = cudaErrorIllegalAddress;
+        fake.last = fake_cudart_settings.error ? (cudaError_t)fake_cudart_settings.error
+                                               : cudaErrorIllegalAddress;
     }
     if (!fake.broken) set_fences(PROT_READ | PROT_WRITE);
     return !fake.broken;
@@ -179,6 +177,7 @@ cudaError_t cudaFree(void *base) {
         fake.used.pieces--;
         return cudaSuccess;
     }
+    if (fake.broken) return fake.last;
     fake_die("cudaFree of what is no piece of device memory, or was freed");
 }
 
@@ -202,9 +201,11 @@ static bool is_pinned(const void *at, size_t bytes) {
 cudaError_t cudaMallocHost(void **out, size_t bytes) {
     if (fake.broken) return fake.last;
     if (!fake_stream_permits()) return fake_fail(cudaErrorStreamCaptureUnsupported);
+    if (fake_cudart_settings.no_host) return fake_fail(cudaErrorMemoryAllocation);
     if (fake.pinned_count == MOST_PINNED) fake_die("too many pieces of pinned memory");
     *out = malloc(bytes);
     if (!*out) fake_die("no memory");
+    memset(*out, GARBAGE, bytes);
     fake.pinned[fake.pinned_count++] = (piece){*out, bytes};
     fake.used.pinned++;
     return cudaSuccess;
@@ -221,6 +222,20 @@ cudaError_t cudaFreeHost(void *base) {
         return cudaSuccess;
     }
     fake_die("cudaFreeHost of what is no pinned memory, or was freed");
+}
+
+/* What a process that ends leaves behind. */
+static void lose_all(void) {
+    fake_stream_lose_all();
+    while (fake.count > 0) (void)cudaFree(fake.pieces[0].base);
+    while (fake.pinned_count > 0) (void)cudaFreeHost(fake.pinned[0].base);
+}
+
+void fake_cudart_reset(void) {
+    fake_cudart_settings = (fake_cudart){0};
+    fake.last = cudaSuccess;
+    if (fake.broken) lose_all();
+    fake.broken = false;
 }
 
 /* --- Copies --- */
@@ -288,9 +303,12 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
     bool pinned = is_pinned(host, bytes);
     if (!pinned && !fake_stream_permits()) return fake_fail(cudaErrorStreamCaptureUnsupported);
     fake.used.copies++;
+    bool late = stream != hone_cuda_stream();
+    if (late) fake.used.late_copies++;
     transfer t = {.to = to, .from = from, .bytes = bytes, .device = device};
     cudaError_t error = queue_transfer(t, in && !pinned, stream);
-    return error == cudaSuccess && out && !pinned ? cudaStreamSynchronize(stream) : error;
+    bool waits = (out && !pinned) || (late && fake_cudart_settings.early);
+    return error == cudaSuccess && waits ? cudaStreamSynchronize(stream) : error;
 }
 
 cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stream) {
@@ -356,22 +374,32 @@ cudaError_t cudaGetLastError(void) {
     return error;
 }
 
+/* Of those that tests have. */
+static const struct {
+    cudaError_t error;
+    const char *name, *text;
+} errors[] = {
+    {cudaErrorIllegalAddress, "cudaErrorIllegalAddress",
+     "an illegal memory access was encountered"},
+    {cudaErrorInvalidConfiguration, "cudaErrorInvalidConfiguration", "refused"},
+    {cudaErrorInvalidValue, "cudaErrorInvalidValue", "refused"},
+    {cudaErrorStreamCaptureInvalidated, "cudaErrorStreamCaptureInvalidated", "refused"},
+    {cudaErrorECCUncorrectable, "cudaErrorECCUncorrectable", "uncorrectable ECC error encountered"},
+    {cudaErrorNoDevice, "cudaErrorNoDevice", "no CUDA-capable device is detected"},
+    {cudaErrorUnknown, "cudaErrorUnknown", "unknown error"},
+    {cudaErrorLaunchTimeout, "cudaErrorLaunchTimeout", "the launch timed out and was terminated"},
+};
+
 const char *cudaGetErrorName(cudaError_t error) {
-    switch (error) {
-    case cudaErrorIllegalAddress:
-        return "cudaErrorIllegalAddress";
-    case cudaErrorInvalidConfiguration:
-        return "cudaErrorInvalidConfiguration";
-    case cudaErrorInvalidValue:
-        return "cudaErrorInvalidValue";
-    case cudaErrorStreamCaptureInvalidated:
-        return "cudaErrorStreamCaptureInvalidated";
-    default:
-        return "cudaError";
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+        if (errors[i].error == error) return errors[i].name;
     }
+    return "cudaError";
 }
 
 const char *cudaGetErrorString(cudaError_t error) {
-    return error == cudaErrorIllegalAddress ? "an illegal memory access was encountered"
-                                            : "refused";
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+        if (errors[i].error == error) return errors[i].text;
+    }
+    return "refused";
 }

@@ -17,7 +17,11 @@ typedef struct fake_cudart {
     int capability;   /* of a device: 80 for 8.0; usually 90 */
     int64_t memory;   /* bytes of a device */
     int broken_after; /* launches until one fails for good; 0: none does */
+    int error;        /* cudaError_t of that; 0: an illegal address */
     bool bad_launch;  /* the next launch is refused */
+    int refused_after; /* launches until one is refused for lack of memory; 0: none is */
+    bool no_host;     /* no memory is pinned */
+    bool early;       /* copies beside hone's stream are made at once */
     bool at_once;     /* work runs when it is queued, for kernels on the host's addresses */
 } fake_cudart;
 extern fake_cudart fake_cudart_settings;
@@ -26,11 +30,12 @@ extern fake_cudart fake_cudart_settings;
 typedef struct fake_cudart_use {
     int64_t bytes, pieces, pinned, streams, events, graphs;
     int64_t launches, copies, replays;
+    int64_t late_copies; /* of the copies, those beside hone's stream */
     int64_t waits; /* of the host for work that was not done */
 } fake_cudart_use;
 fake_cudart_use fake_cudart_used(void);
 
-/* Settings as usual, nothing broken. What is taken stays. */
+/* Settings as usual, nothing broken. What is taken stays, but for that of a broken device, which has lost it. */
 void fake_cudart_reset(void);
 
 #endif

@@ -21,7 +21,7 @@ typedef struct work_list {
     size_t count, capacity;
 } work_list;
 
-enum { STREAMS = 8 };
+enum { STREAMS = 8, EVENTS = 256 };
 
 struct CUstream_st {
     bool open, captures, spoilt;
@@ -32,6 +32,7 @@ struct CUstream_st {
 };
 
 struct CUevent_st {
+    bool open;
     cudaStream_t stream; /* NULL: not recorded yet */
     int64_t after;       /* works of it */
 };
@@ -42,9 +43,12 @@ struct CUgraph_st {
 
 struct CUgraphExec_st {
     work_list list;
+    cudaGraphExec_t next; /* of all */
 };
 
 static struct CUstream_st streams[STREAMS];
+static struct CUevent_st events[EVENTS];
+static cudaGraphExec_t instances;
 
 __attribute__((constructor)) static void take_launches(void) {
     fake_work_take_launches();
@@ -224,20 +228,31 @@ cudaError_t cudaStreamQuery(cudaStream_t stream) {
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned flags) {
     if (!(flags & cudaEventDisableTiming)) return fake_fail(cudaErrorInvalidValue);
     if (fake_is_broken()) return fake_last();
-    *out = calloc(1, sizeof **out);
-    if (!*out) fake_die("no memory");
-    fake_count()->events++;
-    return cudaSuccess;
+    for (int i = 0; i < EVENTS; i++) {
+        if (events[i].open) continue;
+        events[i] = (struct CUevent_st){.open = true};
+        fake_count()->events++;
+        *out = &events[i];
+        return cudaSuccess;
+    }
+    fake_die("too many events");
+}
+
+static void check_event(cudaEvent_t event) {
+    if (!event || !event->open) fake_die("an event that does not exist");
 }
 
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
-    free(event);
+    check_event(event);
+    event->open = false;
     fake_count()->events--;
     return cudaSuccess;
 }
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
     check_stream(stream);
+    check_event(event);
+    if (fake_is_broken()) return fake_last();
     if (!fake_stream_permits()) return fake_fail(cudaErrorStreamCaptureUnsupported);
     event->stream = stream;
     event->after = queued(stream);
@@ -252,6 +267,8 @@ static fake_progress meet_event(void *context) {
 /* The event as it is now: it may be recorded again. */
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags) {
     check_stream(stream);
+    check_event(event);
+    if (fake_is_broken()) return fake_last();
     if (flags != 0) return fake_fail(cudaErrorInvalidValue);
     if (!fake_stream_permits()) return fake_fail(cudaErrorStreamCaptureUnsupported);
     if (!event->stream) return cudaSuccess; /* as CUDA has it for one that was never recorded */
@@ -309,6 +326,8 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t graph,
     *out = calloc(1, sizeof **out);
     if (!*out) fake_die("no memory");
     for (size_t i = 0; i < graph->list.count; i++) add(&(*out)->list, graph->list.items[i]);
+    (*out)->next = instances;
+    instances = *out;
     fake_count()->graphs++;
     return cudaSuccess;
 }
@@ -321,6 +340,10 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
 }
 
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph) {
+    cudaGraphExec_t *at = &instances;
+    while (*at && *at != graph) at = &(*at)->next;
+    if (!*at) fake_die("a graph that does not exist");
+    *at = graph->next;
     list_free(&graph->list);
     free(graph);
     fake_count()->graphs--;
@@ -335,4 +358,12 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream) {
     fake_count()->replays++;
     if (fake_cudart_settings.at_once) run_until(stream, queued(stream));
     return cudaSuccess;
+}
+
+void fake_stream_lose_all(void) {
+    while (instances) (void)cudaGraphExecDestroy(instances);
+    for (int i = 0; i < EVENTS; i++)
+        if (events[i].open) (void)cudaEventDestroy(&events[i]);
+    for (int i = 0; i < STREAMS; i++)
+        if (streams[i].open) (void)cudaStreamDestroy(&streams[i]);
 }

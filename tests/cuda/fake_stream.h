@@ -23,6 +23,9 @@ typedef enum fake_progress { FAKE_DONE, FAKE_LATER, FAKE_NEVER } fake_progress;
 cudaError_t fake_stream_attempt(cudaStream_t stream, fake_progress (*attempt)(void *context),
                                 void (*drop)(void *context), void *context);
 
+/* Of a device that is lost: what is queued, and streams, events and graphs. */
+void fake_stream_lose_all(void);
+
 /* Runs what is queued anywhere; what the host does by that is to wait. */
 void fake_stream_finish(void);
 

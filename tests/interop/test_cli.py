@@ -265,6 +265,15 @@ def test_doctor_json_has_machine_and_models(hone):
     assert hone("doctor", env={"HONE_ISA": "nonsense"}, status=2).stderr
 
 
+def test_doctor_says_whether_a_gpu_can_be_used(hone):
+    cuda = hone.json("doctor")["cuda"]
+    if cuda["built"] == 0:
+        assert cuda["gpus"] == [] and "no CUDA" in cuda["why_not"]
+        assert f"no GPU       {cuda['why_not']}" in hone("doctor").stdout
+    else:
+        assert cuda["gpus"] or cuda["why_not"]
+
+
 def test_quiet_says_nothing(hone, records, tmp_path):
     run = hone("data", "add", tmp_path / "q.h5", records, "-q")
     assert run.stdout == run.stderr == ""

@@ -1,5 +1,6 @@
 """The check of a GPU (tools/gpu_check.sh) goes through to its end, on an emulated one."""
 
+import json
 import os
 import platform
 import subprocess
@@ -9,12 +10,31 @@ from pathlib import Path
 import pytest
 
 
-def check(root, out, *flags):
-    """Lines of the results."""
+def emulated(root):
+    """The program that takes an emulated GPU for a real one."""
     program = Path(os.environ.get("HONE_EMULATED_BIN", root / "build/release/tests/hone_on_emulator"))
     if not program.is_file():
         assert "CI" not in os.environ or platform.machine() != "x86_64", f"no {program}"
         pytest.skip("the tests were built without CUDA's headers")
+    return program
+
+
+def test_doctor_shows_the_gpu(root):
+    program = emulated(root)
+    cuda = json.loads(subprocess.run([program, "doctor", "--json"], capture_output=True, check=True).stdout)["cuda"]
+    assert cuda["why_not"] is None and cuda["driver"] == cuda["built"] == 13000
+    (gpu,) = cuda["gpus"]
+    assert gpu["name"] == "Fenced 0" and gpu["compute_capability"] == "9.0"
+    assert gpu["memory_bytes"] == gpu["available_bytes"] == 1 << 30
+    assert cuda["libraries"]["cuBLASLt"]["version"].startswith("13.")
+    said = subprocess.run([program, "doctor"], capture_output=True, check=True, text=True).stdout
+    assert "GPU 0        Fenced 0, compute capability 9.0, 1.0 GiB, 1.0 GiB free" in said
+    assert "no GPU" not in said
+
+
+def check(root, out, *flags):
+    """Lines of the results."""
+    program = emulated(root)
     command = ["tools/gpu_check.sh", "--emulate", "--out", out, *flags]
     named = {"HONE_EMULATED_BIN": str(program), "HONE_PYTHON": sys.executable}
     done = subprocess.run(command, cwd=root, env={**os.environ, **named}, capture_output=True, text=True, timeout=900)
