@@ -19,7 +19,8 @@ typedef struct trial {
     hone_int8_weight int8;
     void *rows, *workspace; /* a in int8 */
     hone_precision precision;
-    const void *w; /* b as a weight of `type` */
+    uint16_t *half;
+    const void *w; /* b as a weight of `type`: itself, or rounded in `half` */
     hone_dtype type;
 } trial;
 
@@ -69,9 +70,10 @@ static hone_status fill(hone_real *to, const hone_device *device, int64_t count)
     return status;
 }
 
-static void *cut(unsigned char **at, size_t bytes) {
-    void *part = *at;
-    *at += hone_whole_lines(bytes);
+/* The next bytes of `memory`, in whole lines; `used` counts on, also where there is no memory yet (NULL). */
+static void *cut(size_t *used, void *memory, size_t bytes) {
+    void *part = memory ? (unsigned char *)memory + *used : NULL;
+    *used += hone_whole_lines(bytes);
     return part;
 }
 
@@ -80,49 +82,53 @@ static hone_dtype weight_type(hone_precision precision) {
     return precision == HONE_PRODUCTS_TF32 ? HONE_F32 : HONE_BF16;
 }
 
-/* Bytes of what the product in a mode needs besides its matrices. */
-static size_t mode_bytes(const hone_kernels *kernels, hone_compute compute) {
-    const size_t line = 64, parts = 5, blocks = SIDE / HONE_INT8_BLOCK;
-    hone_precision precision = hone_compute_precision(compute);
-    if (precision != HONE_PRODUCTS_F32) {
-        return SIDE * SIDE * sizeof(uint16_t) + line +
-               kernels->reduced_workspace(weight_type(precision), precision, SIDE, SIDE, SIDE, 0,
-                                          false);
+/* The parts of an int8 weight, to be written. */
+typedef struct int8_parts {
+    float *row_factor, *column_factor, *scale;
+    int8_t *q;
+} int8_parts;
+
+/* Where what the product in a mode needs besides its matrices lies. */
+static int8_parts divide(trial *t, hone_compute compute, size_t *used, void *memory) {
+    const size_t blocks = SIDE / HONE_INT8_BLOCK;
+    const hone_kernels *kernels = t->kernels;
+    int8_parts p = {0};
+    t->precision = hone_compute_precision(compute);
+    if (t->precision != HONE_PRODUCTS_F32) {
+        size_t workspace = kernels->reduced_workspace(weight_type(t->precision), t->precision, SIDE,
+                                                      SIDE, SIDE, 0, false);
+        t->half = cut(used, memory, SIDE * SIDE * sizeof(uint16_t));
+        t->workspace = cut(used, memory, workspace);
     }
-    if (compute != HONE_COMPUTE_INT8) return 0;
-    return 2 * SIDE * sizeof(float) + blocks * blocks * sizeof(float) + SIDE * SIDE +
-           hone_int8_rows_bytes(SIDE, SIDE) + parts * line +
-           kernels->int8_workspace(&(hone_int8_weight){.out = SIDE, .in = SIDE}, 0);
+    if (compute != HONE_COMPUTE_INT8) return p;
+    p.row_factor = cut(used, memory, SIDE * sizeof(float));
+    p.column_factor = cut(used, memory, SIDE * sizeof(float));
+    p.scale = cut(used, memory, blocks * blocks * sizeof(float));
+    p.q = cut(used, memory, SIDE * SIDE);
+    t->int8 = (hone_int8_weight){.out = SIDE, .in = SIDE, .source = t->b};
+    t->rows = cut(used, memory, hone_int8_rows_bytes(SIDE, SIDE));
+    t->workspace = cut(used, memory, kernels->int8_workspace(&t->int8, 0));
+    return p;
 }
 
 /* Both sides of the product in int8. */
-static void make_int8(trial *t, unsigned char *at) {
+static void make_int8(trial *t, const int8_parts *p) {
     const hone_kernels *kernels = t->kernels;
-    float *row_factor = cut(&at, SIDE * sizeof(float));
-    float *column_factor = cut(&at, SIDE * sizeof(float));
-    float *scale = cut(&at, (SIDE / HONE_INT8_BLOCK) * (SIDE / HONE_INT8_BLOCK) * sizeof(float));
-    int8_t *q = cut(&at, SIDE * SIDE);
     hone_int8_weight *w = &t->int8;
-    *w = (hone_int8_weight){.out = SIDE, .in = SIDE, .source = t->b};
-    w->row_factor = row_factor;
-    w->column_factor = column_factor;
-    kernels->int8_column_factors(column_factor, w);
-    kernels->int8_row_factors(row_factor, w);
-    kernels->int8_quantize_weight(q, scale, w, 0, SIDE);
-    w->q = q;
-    w->block_scale = scale;
-    t->rows = cut(&at, hone_int8_rows_bytes(SIDE, SIDE));
-    kernels->int8_quantize(t->rows, NULL, t->a, column_factor, SIDE, SIDE);
-    t->workspace = at;
+    w->row_factor = p->row_factor;
+    w->column_factor = p->column_factor;
+    kernels->int8_column_factors(p->column_factor, w);
+    kernels->int8_row_factors(p->row_factor, w);
+    kernels->int8_quantize_weight(p->q, p->scale, w, 0, SIDE);
+    w->q = p->q;
+    w->block_scale = p->scale;
+    kernels->int8_quantize(t->rows, NULL, t->a, p->column_factor, SIDE, SIDE);
 }
 
-static void make_reduced(trial *t, unsigned char *at, hone_precision precision) {
-    void *half = cut(&at, SIDE * SIDE * sizeof(uint16_t));
-    t->precision = precision;
-    t->type = weight_type(precision);
-    t->w = t->type == HONE_BF16 ? half : t->b;
-    if (t->type == HONE_BF16) t->kernels->to_bf16(half, t->b, SIDE * SIDE);
-    t->workspace = at;
+static void make_reduced(trial *t) {
+    t->type = weight_type(t->precision);
+    t->w = t->type == HONE_BF16 ? t->half : t->b;
+    if (t->type == HONE_BF16) t->kernels->to_bf16(t->half, t->b, SIDE * SIDE);
 }
 
 static double product_rate(trial *t, void (*run)(const trial *t)) {
@@ -132,17 +138,20 @@ static double product_rate(trial *t, void (*run)(const trial *t)) {
 
 static hone_status measure_products(hone_limits *out, trial t, const hone_device *device,
                                     hone_compute compute) {
-    size_t count = SIDE * SIDE, matrices = 3 * count * sizeof(hone_real);
+    size_t count = SIDE * SIDE, matrices = 3 * count * sizeof(hone_real), used = matrices;
     hone_buffer memory = {0};
-    HONE_TRY(hone_buffer_new(&memory, device, matrices + mode_bytes(t.kernels, compute)));
+    (void)divide(&t, compute, &used, NULL);
+    HONE_TRY(hone_buffer_new(&memory, device, used));
     t.a = memory.base, t.b = t.a + count, t.c = t.b + count;
+    used = matrices;
+    int8_parts parts = divide(&t, compute, &used, memory.base);
     hone_status status = fill(t.a, device, 2 * (int64_t)count);
     if (status == HONE_OK) out->flops = product_rate(&t, run_f32);
     if (status == HONE_OK && compute == HONE_COMPUTE_INT8) {
-        make_int8(&t, (unsigned char *)memory.base + matrices);
+        make_int8(&t, &parts);
         out->mode_flops = product_rate(&t, run_int8);
     } else if (status == HONE_OK && compute != HONE_COMPUTE_F32) {
-        make_reduced(&t, (unsigned char *)memory.base + matrices, hone_compute_precision(compute));
+        make_reduced(&t);
         out->mode_flops = product_rate(&t, run_reduced);
     }
     if (out->mode_flops > 0) out->mode = hone_compute_names[compute];
