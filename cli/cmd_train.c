@@ -201,11 +201,12 @@ static void show_line(void *context, int rank, const char *line) {
 static hone_status train_in_children(bool *told, const hone_train_flags *flags) {
     hone_ranks *ranks;
     hone_rank rank;
-    hone_status status = hone_ranks_fork(&ranks, &rank, (int)flags->options.gpus);
+    hone_status status =
+        hone_ranks_fork(&ranks, &rank, (int)flags->options.gpus, flags->options.out);
     if (status == HONE_OK && !ranks) train_as_child(flags, &rank);
     HONE_TRY(status);
     hone_output_quiet(); /* the first child speaks, also of signals */
-    status = hone_ranks_wait(ranks, flags->options.out, hone_signals_catch(), show_line, NULL);
+    status = hone_ranks_wait(ranks, hone_signals_catch(), show_line, NULL);
     *told = status == HONE_OK;
     hone_ranks_free(ranks);
     return status;

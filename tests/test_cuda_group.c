@@ -502,8 +502,6 @@ int main(void) {
     tcase_add_test(errors, group_without_nccl_says_what_to_install);
     tcase_add_test(errors, fake_refuses_what_nccl_does_not_promise);
     tcase_add_test(errors, fake_refuses_configurations_and_ranks);
-#ifndef __SANITIZE_ADDRESS__
-#endif
     suite_add_tcase(suite, errors);
     return hone_test_run(suite);
 }

@@ -36,6 +36,8 @@ typedef struct child {
 } child;
 
 struct hone_ranks {
+    const char *folder;
+    bool found; /* the folder was there before */
     child *children;
     int count;
     int first; /* the first to report what is no consequence; -1: none has */
@@ -144,11 +146,13 @@ static hone_status fork_one(bool *is_child, hone_ranks *ranks, hone_rank *rank, 
     return HONE_OK;
 }
 
-hone_status hone_ranks_fork(hone_ranks **out, hone_rank *rank, int count) {
+hone_status hone_ranks_fork(hone_ranks **out, hone_rank *rank, int count, const char *folder) {
     int names[2] = {-1, -1}, reports[2] = {-1, -1};
     hone_ranks *ranks;
     *out = NULL;
     HONE_TRY(ranks_new(&ranks, count));
+    ranks->folder = folder;
+    ranks->found = hone_path_exists(folder);
     signal(SIGCHLD, SIG_DFL); /* where it is ignored, nobody can wait for children */
     hone_status status = HONE_OK;
     if (pipe2(names, O_CLOEXEC) < 0 || pipe2(reports, O_CLOEXEC) < 0 ||
@@ -282,7 +286,7 @@ static const child *find_dead(const hone_ranks *ranks) {
     return NULL;
 }
 
-static hone_status tell_dead(const hone_ranks *ranks, const child *c, const char *folder) {
+static hone_status tell_dead(const hone_ranks *ranks, const child *c) {
     char kept[512], how[64];
     if (WIFSIGNALED(c->how)) {
         snprintf(how, sizeof how, "was ended by signal %d (%s)", WTERMSIG(c->how),
@@ -291,7 +295,7 @@ static hone_status tell_dead(const hone_ranks *ranks, const child *c, const char
         snprintf(how, sizeof how, "ended with status %d", WEXITSTATUS(c->how));
     }
     return hone_fail(HONE_ERR_PEER, "GPU %d: its process %s, and the run with it; %s",
-                     (int)(c - ranks->children), how, what_is_kept(kept, folder));
+                     (int)(c - ranks->children), how, what_is_kept(kept, ranks->folder));
 }
 
 static bool all_say(const hone_ranks *ranks, const char *message) {
@@ -302,9 +306,9 @@ static bool all_say(const hone_ranks *ranks, const char *message) {
     return true;
 }
 
-static hone_status judge(const hone_ranks *ranks, const char *folder) {
+static hone_status judge(const hone_ranks *ranks) {
     const child *dead = find_dead(ranks);
-    if (dead) return tell_dead(ranks, dead, folder);
+    if (dead) return tell_dead(ranks, dead);
     int first = ranks->first;
     for (int i = 0; i < ranks->count && first < 0; i++) {
         if (ranks->children[i].message) first = i;
@@ -315,9 +319,15 @@ static hone_status judge(const hone_ranks *ranks, const char *folder) {
     return hone_fail(c->status, "GPU %d: %s", first, c->message);
 }
 
-hone_status hone_ranks_wait(hone_ranks *ranks, const char *folder,
-                            const volatile sig_atomic_t *stop, hone_ranks_line_fn line,
-                            void *context) {
+/* What the first child would have done, had it not been killed. */
+static void remove_unused(const hone_ranks *ranks) {
+    char *plan = ranks->found ? NULL : hone_path_join(ranks->folder, "run.yaml");
+    if (plan && !hone_path_exists(plan)) hone_dir_remove(ranks->folder);
+    hone_free(plan);
+}
+
+hone_status hone_ranks_wait(hone_ranks *ranks, const volatile sig_atomic_t *stop,
+                            hone_ranks_line_fn line, void *context) {
     bool told = false;
     hone_status status = HONE_OK;
     while (status == HONE_OK && (reap(ranks) || any_open(ranks))) {
@@ -329,5 +339,7 @@ hone_status hone_ranks_wait(hone_ranks *ranks, const char *folder,
             kill_all(ranks, SIGKILL);
     }
     if (status != HONE_OK) kill_all(ranks, SIGKILL);
-    return status == HONE_OK ? judge(ranks, folder) : status;
+    if (status == HONE_OK) status = judge(ranks);
+    if (status != HONE_OK) remove_unused(ranks);
+    return status;
 }

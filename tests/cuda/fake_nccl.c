@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -43,7 +42,6 @@ struct ncclComm {
     int asked, made; /* sums */
     int meetings;
     int holders;
-    char path[64];
 };
 
 /* A sum in a stream: the n-th, from 1. */
@@ -245,28 +243,21 @@ static ncclResult_t all_reduce(const void *send, void *recv, size_t count, ncclD
 
 /* --- Communicators --- */
 
-static void path_of(char path[64], const ncclUniqueId *id) {
-    snprintf(path, 64, "%.40s", id->internal);
-}
-
-static shared *map(const char *path, int flags) {
-    int file = shm_open(path, flags | O_RDWR | O_CLOEXEC, 0600);
-    if (file < 0) return NULL;
+static shared *map(int file) {
     shared *with = MAP_FAILED;
-    if (!(flags & O_CREAT) || ftruncate(file, sizeof *with) == 0)
-        with = mmap(NULL, sizeof *with, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-    close(file);
+    if (file >= 0) with = mmap(NULL, sizeof *with, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     return with == MAP_FAILED ? NULL : with;
 }
 
+/* The id is the path of a file without a name, which is gone when the last process has ended. */
 static ncclResult_t get_unique_id(ncclUniqueId *id) {
-    uint64_t draw;
     if (!id) return refuse(ncclInvalidArgument, "the id is NULL");
     memset(id, 0, sizeof *id);
-    if (getrandom(&draw, sizeof draw, 0) != sizeof draw) die("no random numbers");
-    snprintf(id->internal, sizeof id->internal, "/hone-fake-nccl-%016llx",
-             (unsigned long long)draw);
-    shared *with = map(id->internal, O_CREAT | O_EXCL);
+    int file = memfd_create("fake-nccl", MFD_CLOEXEC);
+    if (file < 0 || ftruncate(file, sizeof(shared)) != 0)
+        return refuse(ncclSystemError, "no shared memory");
+    snprintf(id->internal, sizeof id->internal, "/proc/%d/fd/%d", (int)getpid(), file);
+    shared *with = map(file);
     if (!with) return refuse(ncclSystemError, "no shared memory");
     pthread_mutexattr_t kind;
     pthread_mutexattr_init(&kind);
@@ -296,8 +287,9 @@ static ncclResult_t init_rank(ncclComm_t *out, int size, ncclUniqueId id, int ra
     if (!comm) die("out of memory");
     comm->rank = rank;
     comm->size = size;
-    path_of(comm->path, &id);
-    comm->with = map(comm->path, 0);
+    int file = open(id.internal, O_RDWR | O_CLOEXEC);
+    comm->with = map(file);
+    if (file >= 0) close(file);
     int none = 0;
     if (!comm->with || pthread_mutex_trylock(&comm->with->alive[rank]) != 0 ||
         !atomic_compare_exchange_strong(&comm->with->joined[rank], &none, 1)) {
@@ -314,7 +306,6 @@ static ncclResult_t get_async_error(ncclComm_t comm, ncclResult_t *out) {
     if (!comm || comm != present || !out) return refuse(ncclInvalidArgument, "no communicator");
     if (!comm->complete && comm->error == ncclSuccess) {
         comm->complete = all_have(comm, comm->with->joined, 1);
-        if (comm->complete && comm->rank == 0) (void)shm_unlink(comm->path);
         if (!comm->complete && any_ended(comm)) comm->error = ncclRemoteError;
     }
     *out = comm->error != ncclSuccess ? comm->error : comm->complete ? ncclSuccess : ncclInProgress;
@@ -322,7 +313,6 @@ static ncclResult_t get_async_error(ncclComm_t comm, ncclResult_t *out) {
 }
 
 static void end(ncclComm_t comm) {
-    if (comm->rank == 0) (void)shm_unlink(comm->path);
     atomic_store(&comm->with->gone[comm->rank], 1);
     pthread_mutex_unlock(&comm->with->alive[comm->rank]);
     munmap(comm->with, sizeof *comm->with);

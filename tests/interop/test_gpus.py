@@ -157,6 +157,13 @@ def test_mpirun_gives_the_bits_of_gpus(program, tmp_path):
     assert '"processes": "2"' in recorded and '"rows_per_step": "4"' in recorded
 
 
+def test_failure_under_mpirun_ends_all_with_its_cause(program, out):
+    command = [*MPIRUN, "2", *program.command(out, steps=9)]
+    done = program.run(command, 2, status=1, FAKE_NCCL_FAIL="1:30")
+    assert re.search(r"^hone: process 1 of 2: NCCL: cannot sum over the GPUs: .*\(as told\)", done.stderr, re.M), done.stderr
+    program.run([*MPIRUN, "2", *program.resumed(out)], 2)
+
+
 ENVIRONMENTS = {
     "hydra": lambda r: {"PMI_RANK": r, "PMI_SIZE": 2, "MPI_LOCALRANKID": r, "MPI_LOCALNRANKS": 2},
     "hydra on machines of a batch system": lambda r: {"PMI_RANK": r, "PMI_SIZE": 2, "MPI_LOCALRANKID": r, "PBS_JOBID": "7.a"},
