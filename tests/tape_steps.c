@@ -13,7 +13,16 @@ enum { KEEPS = HONE_KEEP_NOTHING + 1 };
 static hone_tensor *build_block(problem *p, hone_tensor *x, uint32_t module) {
     hone_dropout dropout = {&p->key, p->records, p->positions, module, p->rate};
     hone_lora lora = {&p->leaf[6], &p->leaf[7], 2, dropout};
-    hone_attention_call call = {packed, {3, 2, 1, 4, 0.5, 4, 2.0}, 5, 5};
+    hone_attention_call call = {packed,
+                                {.segments = 3,
+                                 .heads = 2,
+                                 .kv_heads = 1,
+                                 .head_size = 4,
+                                 .scale = 0.5,
+                                 .window = 4,
+                                 .softcap = 2.0},
+                                5,
+                                5};
     hone_rope_shape q_shape = {9, 2, 4, 4, false}, k_shape = {9, 1, 4, 4, false};
     hone_tensor *h, *q, *k, *v, *o, *y, *g, *u;
     hone_tape_keep(p->tape, p->keep);
