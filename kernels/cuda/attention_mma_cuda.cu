@@ -223,10 +223,6 @@ __device__ static inline span seeing(const hone_attention_shape &shape, int64_t 
     return {(int)(key - query), shape.window > 0 && last < WARP ? (int)last : WARP};
 }
 
-__device__ static inline bool is_in(const span &columns, int column) {
-    return columns.low <= column && column <= columns.high;
-}
-
 /* Whether any of so many queries, whose own keys begin at `last`, sees any of so many keys. */
 __device__ static inline bool any_sees_any(const hone_attention_shape &shape, int64_t last,
                                            int queries, int64_t key, int keys) {
@@ -263,6 +259,20 @@ __device__ static inline float score_of(float *slope, const scoring &as, float p
     return as.cap * bent;
 }
 
+/* Those of pairs that have nothing to do with each other become -inf. `columns` are those of the lane's upper and lower row, of
+ * which the lower one's lie further on. */
+template <int COUNT>
+__device__ static inline void hide(fragment score[COUNT / 8], const place &own,
+                                   const span columns[2]) {
+    if (columns[1].low <= 0 && columns[0].high >= COUNT - 1) return;
+    HONE_UNROLL
+    for (int i = 0; i < COUNT / 2; i++) {
+        const span &in = columns[i % 4 / 2];
+        int column = column_of(own, i);
+        if (column < in.low || column > in.high) score[i / 4][i % 4] = -INFINITY;
+    }
+}
+
 /* --- Forward --- */
 
 /* Of the two rows of a lane: the largest score, and the sum of the weights in the lane's columns. */
@@ -276,11 +286,11 @@ __device__ static void soften(float shrink[2], soft_rows *soft, fragment score[C
                               const place &own, const scoring &as, const span seen[2]) {
     float now[2] = {soft->largest[0], soft->largest[1]}, slope;
     HONE_UNROLL
-    for (int i = 0; i < COUNT / 2; i++) {
-        float *at = &score[i / 4][i % 4];
-        *at = is_in(seen[i % 4 / 2], column_of(own, i)) ? score_of(&slope, as, *at) : -INFINITY;
-        now[i % 4 / 2] = fmaxf(now[i % 4 / 2], *at);
-    }
+    for (int i = 0; i < COUNT / 2; i++)
+        score[i / 4][i % 4] = score_of(&slope, as, score[i / 4][i % 4]);
+    hide<COUNT>(score, own, seen);
+    HONE_UNROLL
+    for (int i = 0; i < COUNT / 2; i++) now[i % 4 / 2] = fmaxf(now[i % 4 / 2], score[i / 4][i % 4]);
     HONE_UNROLL
     for (int r = 0; r < 2; r++) {
         now[r] = row_max(now[r]);
@@ -360,13 +370,24 @@ struct query_facts {
     float lse, delta;
 };
 
-/* A product of a query and a key becomes the weight, and the gradient of the weight that of the product but for the scale. */
-__device__ static inline void score_bwd(float *product, float *grad, const scoring &as,
-                                        const query_facts &query, bool seen) {
-    float slope, score = score_of(&slope, as, *product);
-    float weight = seen ? exp2_of(score - query.lse) : 0.0f;
-    *grad = seen ? weight * (*grad - query.delta) * slope : 0.0f;
-    *product = weight;
+/* Products of queries and keys become weights, and gradients of weights those of products but for the scale. fact(i) is of the query
+ * of element i. */
+template <int COUNT, typename Fact>
+__device__ static inline void weigh(fragment product[COUNT / 8], fragment grad[COUNT / 8],
+                                    const place &own, const scoring &as, const span seen[2],
+                                    Fact fact) {
+    HONE_UNROLL
+    for (int i = 0; i < COUNT / 2; i++) {
+        float slope;
+        product[i / 4][i % 4] = score_of(&slope, as, product[i / 4][i % 4]) - fact(i).lse;
+        grad[i / 4][i % 4] = (grad[i / 4][i % 4] - fact(i).delta) * slope;
+    }
+    hide<COUNT>(product, own, seen);
+    HONE_UNROLL
+    for (int i = 0; i < COUNT / 2; i++) {
+        product[i / 4][i % 4] = exp2_of(product[i / 4][i % 4]);
+        grad[i / 4][i % 4] *= product[i / 4][i % 4];
+    }
 }
 
 /* Of one row; the four lanes that share it take every fourth group of four elements. */
@@ -391,10 +412,8 @@ __device__ static void query_step(fragment total[sizes<D>::PART / 8], const plac
     fragment product[COUNT / 8], grad[COUNT / 8];
     multiply_rows<D, COUNT>(product, queries, own.row, keys);
     multiply_rows<D, COUNT>(grad, queries + sizes<D>::ROWS * PITCH, own.row, keys + COUNT * PITCH);
-    HONE_UNROLL
-    for (int i = 0; i < COUNT / 2; i++)
-        score_bwd(&product[i / 4][i % 4], &grad[i / 4][i % 4], as, facts[i % 4 / 2],
-                  is_in(seen[i % 4 / 2], column_of(own, i)));
+    weigh<COUNT>(product, grad, own, as, seen,
+                 [&](int i) -> query_facts { return facts[i % 4 / 2]; });
     add_rows<D, COUNT>(total, grad, keys, own.column);
 }
 
@@ -452,10 +471,8 @@ __device__ static void key_step(fragment dk[sizes<D>::PART / 8], fragment dv[siz
     words grads = queries + COUNT * PITCH;
     multiply_rows<D, COUNT>(product, keys, own.row, queries);
     multiply_rows<D, COUNT>(grad, keys + sizes<D>::ROWS * PITCH, own.row, grads);
-    HONE_UNROLL
-    for (int i = 0; i < COUNT / 2; i++)
-        score_bwd(&product[i / 4][i % 4], &grad[i / 4][i % 4], as, facts[column_of(own, i)],
-                  is_in(see[i % 4 / 2], column_of(own, i)));
+    weigh<COUNT>(product, grad, own, as, see,
+                 [&](int i) -> query_facts { return facts[column_of(own, i)]; });
     add_rows<D, COUNT>(dv, product, grads, own.column);
     add_rows<D, COUNT>(dk, grad, queries, own.column);
 }
