@@ -101,7 +101,8 @@ static void open_step(step *s, int argc, char **argv) {
     must(hone_device_open_cpu(&s->device));
     must(hone_model_open(&s->model, argv[1], &s->device));
     if (has(argc, argv, "int8")) must(hone_model_int8(s->model, s->model->arch.layers));
-    hone_model_bf16(s->model, has(argc, argv, "bf16"));
+    must(hone_model_precision(s->model,
+                              has(argc, argv, "bf16") ? HONE_PRODUCTS_BF16 : HONE_PRODUCTS_F32));
     if (strcmp(argv[2], "-") != 0) must(hone_adapter_open(&s->adapter, s->model, argv[2], NULL));
     if (full) must(hone_model_train_all(s->model));
     if (full) {
