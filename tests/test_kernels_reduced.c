@@ -13,8 +13,8 @@ static double fp8_value(int code, hone_fp8_format format) {
     int exponent = (code & 0x7f) >> fraction, last = (code & 0x7f) & ((1 << fraction) - 1);
     double one = exponent == 0 ? 0 : 1, size = one + ldexp(last, -fraction);
     double value = ldexp(size, (exponent == 0 ? 1 : exponent) - bias);
-    if (format == HONE_E4M3 && (code & 0x7f) == 0x7f) value = NAN;
-    if (format == HONE_E5M2 && exponent == 31) value = last == 0 ? INFINITY : NAN;
+    if (format == HONE_E4M3 && (code & 0x7f) == 0x7f) value = (double)NAN;
+    if (format == HONE_E5M2 && exponent == 31) value = last == 0 ? (double)INFINITY : (double)NAN;
     return code & 0x80 ? -value : value;
 }
 

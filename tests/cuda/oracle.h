@@ -6,6 +6,8 @@
 #ifndef HONE_TESTS_CUDA_ORACLE_H
 #define HONE_TESTS_CUDA_ORACLE_H
 
+#include "base/alloc.h"
+#include "kernels/device.h"
 #include "kernels/ref/ref.h"
 #include "tests/support.h"
 
