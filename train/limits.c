@@ -127,8 +127,10 @@ static void make_int8(trial *t, const int8_parts *p) {
 
 static void make_reduced(trial *t) {
     t->type = weight_type(t->precision);
-    t->w = t->type == HONE_BF16 ? t->half : t->b;
-    if (t->type == HONE_BF16) t->kernels->to_bf16(t->half, t->b, SIDE * SIDE);
+    t->w = t->b;
+    if (t->type != HONE_BF16) return;
+    t->w = t->half;
+    t->kernels->to_bf16(t->half, t->b, SIDE * SIDE);
 }
 
 static double product_rate(trial *t, void (*run)(const trial *t)) {
