@@ -1,5 +1,6 @@
 """What hone declares of NCCL (kernels/cuda/nccl.h) is what the library's own header declares."""
 
+import ctypes
 import re
 import subprocess
 import sysconfig
@@ -67,6 +68,15 @@ def test_functions_are_those_of_the_library(root, theirs):
     ours, library = prototypes(root, "kernels/cuda/nccl.h"), prototypes(root, str(theirs))
     assert len(ours) == 10
     assert ours == {name: library.get(name) for name in ours}
+
+
+def test_library_has_the_functions(root):
+    """That of the tests' environment, which loads without a GPU."""
+    library = ctypes.CDLL(str(SITE / "nccl/lib/libnccl.so.2"))
+    version = ctypes.c_int()
+    assert library.ncclGetVersion(ctypes.byref(version)) == 0 and version.value >= 21400
+    for name in prototypes(root, "kernels/cuda/nccl.h"):
+        assert getattr(library, name)
 
 
 def test_there_is_a_header_to_compare_with():
