@@ -438,16 +438,20 @@ END_TEST
 /* A Llama whose rows are whole blocks of every type. */
 static const char wide[] =
     "{\"model_type\": \"llama\", \"num_hidden_layers\": 1, \"hidden_size\": 256, "
-    "\"num_attention_heads\": 2, \"num_key_value_heads\": 1, \"intermediate_size\": 256, "
+    "\"num_attention_heads\": %d, \"num_key_value_heads\": 1, \"intermediate_size\": 256, "
     "\"vocab_size\": 384, \"max_position_embeddings\": 64, \"tie_word_embeddings\": false}";
 
-static void write_wide(const char *path) {
+/* Its 256 elements are those of so many heads. */
+static void write_wide(const char *path, int heads) {
     hone_model *model;
+    hone_buf text = {0};
     const char *config = test_path("config.json");
+    ck_ok(hone_buf_printf(&text, wide, heads));
     hone_export_options as = {.tokenizer_path = test_fixture("models/grouped-tied"),
                               .name = "wide"};
-    ck_ok(hone_file_put(config, wide, strlen(wide)));
+    ck_ok(hone_file_put(config, text.data, text.length));
     ck_ok(hone_model_create(&model, config, &test_device, 7));
+    hone_buf_free(&text);
     ck_ok(hone_model_export_gguf(model, NULL, path, &as));
     hone_model_close(model);
 }
@@ -495,15 +499,22 @@ static void write_typed(const char *path, const char *from, hone_dtype type) {
 }
 
 START_TEST(step_of_every_base_type_is_that_of_the_cpu) {
-    write_wide(test_path("wide.gguf"));
+    write_wide(test_path("wide.gguf"), 2);
     write_typed(test_path("typed.gguf"), test_path("wide.gguf"), types[_i]);
     check_steps(test_path("typed.gguf"), &(way){.name = "typed"});
 }
 END_TEST
 
 START_TEST(step_of_a_plain_base_is_that_of_the_cpu) {
-    write_wide(test_path("wide.gguf"));
+    write_wide(test_path("wide.gguf"), 2);
     check_steps(test_path("wide.gguf"), &(way){.name = "f32"});
+}
+END_TEST
+
+/* Of 256 elements, and of each number that is a half of that before. */
+START_TEST(step_with_own_attention_to_heads_of_every_size_is_that_of_the_cpu) {
+    write_wide(test_path("wide.gguf"), 1 << _i);
+    check_steps(test_path("wide.gguf"), &(way){.name = "own", .attention = HONE_ATTENTION_OWN});
 }
 END_TEST
 
@@ -515,13 +526,13 @@ START_TEST(heads_too_large_for_the_device_are_refused) {
     hone_model *model;
     const char *config = test_path("config.json");
     hone_buf text = {0};
-    ck_ok(hone_buf_puts(&text, wide));
-    *strstr(text.data, "256") = '8'; /* 856 by 2 heads */
+    ck_ok(hone_buf_printf(&text, wide, 1));
+    *strstr(text.data, "256") = '4';
     ck_ok(hone_file_put(config, text.data, text.length));
     open_cuda(&device);
     ck_fails(
         hone_model_create(&model, config, &device, 7), HONE_ERR_UNSUPPORTED,
-        "heads have 428 elements, of which attention on a GPU takes 256 at most; use --device cpu");
+        "heads have 456 elements, of which attention on a GPU takes 256 at most; use --device cpu");
     hone_device_close(&device);
     hone_buf_free(&text);
 }
@@ -593,6 +604,8 @@ int main(void) {
     tcase_add_loop_test(backends, step_in_fp8_is_near_that_in_f32, 0, FIXTURES);
     tcase_add_loop_test(backends, step_of_every_base_type_is_that_of_the_cpu, 0, TYPES);
     tcase_add_test(backends, step_of_a_plain_base_is_that_of_the_cpu);
+    tcase_add_loop_test(backends, step_with_own_attention_to_heads_of_every_size_is_that_of_the_cpu,
+                        0, 5);
     tcase_add_test(backends, heads_too_large_for_the_device_are_refused);
     tcase_add_test(backends, export_of_an_adapted_model_on_device_is_that_of_the_cpu);
     tcase_add_test(backends, generation_on_device_chooses_the_tokens_of_the_cpu);

@@ -10,6 +10,8 @@
  *
  * Rows that are not there are zeros: they add nothing to others, and what they get themselves is not written.
  */
+#include <assert.h>
+
 #include "kernels/cuda/attention.cuh"
 #include "kernels/cuda/mma.cuh"
 
@@ -568,6 +570,7 @@ void hone_attention_bwd_own(float *dq, float *dk, float *dv, const float *do_, c
                             const float *k, const float *v, const float *o, const float *lse,
                             const hone_segment *segments, hone_attention_shape shape,
                             void *workspace) {
+    assert(shape.tokens > 0 && workspace);
     inputs in = {do_, q, k, v, o, lse, segments, shape};
     launch_bwd<32, 64, 80, 96, 128, 192, 256>(dq, dk, dv, (float *)workspace, in);
 }
