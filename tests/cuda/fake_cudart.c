@@ -179,6 +179,7 @@ static void refuse_pending(const piece *p) {
 
 cudaError_t cudaFree(void *base) {
     if (!base) return cudaSuccess;
+    fake.used.lost_calls += fake.broken;
     for (size_t i = 0; i < fake.count; i++) {
         piece p = fake.pieces[i];
         if (p.base != base) continue;
@@ -213,6 +214,7 @@ cudaError_t cudaMallocHost(void **out, size_t bytes) {
 }
 
 cudaError_t cudaFreeHost(void *base) {
+    fake.used.lost_calls += fake.broken;
     for (size_t i = 0; i < fake.pinned_count; i++) {
         piece p = fake.pinned[i];
         if (p.base != base) continue;
@@ -305,7 +307,7 @@ static void lose_all(void) {
     while (fake.count > 0) (void)cudaFree(fake.pieces[0].base);
     while (fake.pinned_count > 0) (void)cudaFreeHost(fake.pinned[0].base);
     memset(fake.streams, 0, sizeof fake.streams);
-    fake.used.streams = fake.used.events = 0;
+    fake.used.streams = fake.used.events = fake.used.lost_calls = 0;
 }
 
 void fake_cudart_reset(void) {
@@ -333,6 +335,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned flags) {
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
     check_stream(stream);
+    fake.used.lost_calls += fake.broken;
     make_late_copies(stream, stream->given);
     stream->open = false;
     fake.used.streams--;
@@ -341,6 +344,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
     check_stream(stream);
+    fake.used.lost_calls += fake.broken;
     make_late_copies(stream, stream->given);
     return fake.broken ? fake.last : cudaSuccess;
 }

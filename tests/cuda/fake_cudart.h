@@ -32,6 +32,7 @@ extern fake_cudart fake_cudart_settings;
 /* Bytes and pieces that are taken now (pinned: of the host), streams and events that are open. */
 typedef struct fake_cudart_use {
     int64_t bytes, pieces, pinned, streams, events, launches, copies, late_copies;
+    int64_t lost_calls; /* that waited for a broken device, or gave it something back */
 } fake_cudart_use;
 fake_cudart_use fake_cudart_used(void);
 
