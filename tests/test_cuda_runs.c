@@ -427,7 +427,8 @@ START_TEST(run_that_loses_the_device_keeps_its_checkpoint_and_is_resumed) {
                          "after step 1 of 3; the checkpoint of step 1 is kept, "
                          "go on with: hone train --resume --out "),
                   "%s", hone_fail_message());
-    fake_cudart_reset(); /* another process finds it whole */
+    ck_assert_int_le(fake_cudart_used().lost_calls, 1); /* that which found it out */
+    fake_cudart_reset();                                /* another process finds it whole */
     ck_assert_int_eq(fake_cudart_used().pieces, 0);
     ck_ok(hone_train(&result, &o, true, &silent));
     ck_assert_int_eq(result.resumed_from, 1);

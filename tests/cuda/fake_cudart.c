@@ -166,6 +166,7 @@ cudaError_t cudaMalloc(void **out, size_t bytes) {
 
 cudaError_t cudaFree(void *base) {
     if (!base) return cudaSuccess;
+    fake.used.lost_calls += fake.broken;
     if (!fake_stream_permits()) return fake_fail(cudaErrorStreamCaptureUnsupported);
     fake_stream_finish();
     for (size_t i = 0; i < fake.count; i++) {
@@ -212,6 +213,7 @@ cudaError_t cudaMallocHost(void **out, size_t bytes) {
 }
 
 cudaError_t cudaFreeHost(void *base) {
+    fake.used.lost_calls += fake.broken;
     if (!fake_stream_permits()) return fake_fail(cudaErrorStreamCaptureUnsupported);
     fake_stream_finish();
     for (size_t i = 0; i < fake.pinned_count; i++) {
@@ -229,6 +231,7 @@ static void lose_all(void) {
     fake_stream_lose_all();
     while (fake.count > 0) (void)cudaFree(fake.pieces[0].base);
     while (fake.pinned_count > 0) (void)cudaFreeHost(fake.pinned[0].base);
+    fake.used.lost_calls = 0;
 }
 
 void fake_cudart_reset(void) {

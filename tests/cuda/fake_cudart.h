@@ -31,6 +31,7 @@ typedef struct fake_cudart_use {
     int64_t bytes, pieces, pinned, streams, events, graphs;
     int64_t launches, copies, replays;
     int64_t late_copies; /* of the copies, those beside hone's stream */
+    int64_t lost_calls;  /* that waited for a broken device, or gave it something back */
     int64_t waits; /* of the host for work that was not done */
 } fake_cudart_use;
 fake_cudart_use fake_cudart_used(void);

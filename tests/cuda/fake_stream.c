@@ -200,6 +200,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned flags) {
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
     check_stream(stream);
+    fake_count()->lost_calls += fake_is_broken();
     run_until(stream, queued(stream));
     list_free(&stream->queue);
     list_free(&stream->captured);
@@ -210,6 +211,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
     check_stream(stream);
+    fake_count()->lost_calls += fake_is_broken();
     if (!fake_stream_permits()) return fake_fail(cudaErrorStreamCaptureUnsupported);
     wait_until(stream, queued(stream));
     return fake_is_broken() ? fake_last() : cudaSuccess;
