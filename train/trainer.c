@@ -75,8 +75,7 @@ static hone_status run_micro_batch(hone_run *run, hone_cursor *cursor, int64_t r
     HONE_TRY(hone_device_batch_load(&run->batch, &run->host));
     hone_profile_span(run->profile, "batch", start, 0);
     if (sums) hone_exchange_begin(&run->exchange);
-    return hone_passes_run(sums ? NULL : &run->passes, run->tape, &run->forward,
-                           &run->batch.loss);
+    return hone_passes_run(sums ? NULL : &run->passes, run->tape, &run->forward, &run->batch.loss);
 }
 
 static hone_status refuse_numbers(const hone_run *run, int64_t step, double loss) {

@@ -14,15 +14,15 @@
 typedef struct fake_cudart {
     int driver; /* version that it serves, as CUDA counts: 13000; -1: none is loaded */
     int devices; /* -1: none; 0: as many as FAKE_GPUS says, else one; FAKE_FAULTY_GPU: one that fails */
-    int capability;   /* of a device: 80 for 8.0; usually 90 */
-    int64_t memory;   /* bytes of a device */
-    int broken_after; /* launches until one fails for good; 0: none does */
-    int error;        /* cudaError_t of that; 0: an illegal address */
-    bool bad_launch;  /* the next launch is refused */
+    int capability;    /* of a device: 80 for 8.0; usually 90 */
+    int64_t memory;    /* bytes of a device */
+    int broken_after;  /* launches until one fails for good; 0: none does */
+    int error;         /* cudaError_t of that; 0: an illegal address */
+    bool bad_launch;   /* the next launch is refused */
     int refused_after; /* launches until one is refused for lack of memory; 0: none is */
-    bool no_host;     /* no memory is pinned */
-    bool early;       /* copies beside hone's stream are made at once */
-    bool at_once;     /* work runs when it is queued, for kernels on the host's addresses */
+    bool no_host;      /* no memory is pinned */
+    bool early;        /* copies beside hone's stream are made at once */
+    bool at_once;      /* work runs when it is queued, for kernels on the host's addresses */
 } fake_cudart;
 extern fake_cudart fake_cudart_settings;
 
@@ -32,7 +32,7 @@ typedef struct fake_cudart_use {
     int64_t launches, copies, replays;
     int64_t late_copies; /* of the copies, those beside hone's stream */
     int64_t lost_calls;  /* that waited for a broken device, or gave it something back */
-    int64_t waits; /* of the host for work that was not done */
+    int64_t waits;       /* of the host for work that was not done */
 } fake_cudart_use;
 fake_cudart_use fake_cudart_used(void);
 

@@ -27,6 +27,7 @@ def test_doctor_shows_the_gpu(root):
     assert gpu["name"] == "Fenced 0" and gpu["compute_capability"] == "9.0"
     assert gpu["memory_bytes"] == gpu["available_bytes"] == 1 << 30
     assert cuda["libraries"]["cuBLASLt"]["version"].startswith("13.")
+    assert cuda["libraries"]["cuDNN"]["version"].startswith("9.") and cuda["libraries"]["NCCL"]["version"].startswith("2.")
     said = subprocess.run([program, "doctor"], capture_output=True, check=True, text=True).stdout
     assert "GPU 0        Fenced 0, compute capability 9.0, 1.0 GiB, 1.0 GiB free" in said
     assert "no GPU" not in said
