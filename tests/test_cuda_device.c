@@ -326,6 +326,34 @@ START_TEST(failed_launch_shows_when_a_result_is_read) {
 }
 END_TEST
 
+/* What CUDA's errors mean. */
+static const struct {
+    int error;
+    const char *message;
+} faults[] = {
+    {214, "the GPU's hardware had a fault"},   {220, "the GPU's hardware had a fault"},
+    {226, "the GPU's hardware had a fault"},   {46, "does not answer any more"},
+    {100, "does not answer any more"},         {802, "does not answer any more"},
+    {999, "does not answer any more"},         {702, "the GPU also drives a screen"},
+    {700, "a fault of hone or of the driver"},
+};
+enum { FAULTS = sizeof faults / sizeof *faults };
+
+START_TEST(fault_of_the_device_is_told_with_what_it_means) {
+    hone_device device;
+    hone_buffer buffer;
+    open_cuda(&device);
+    ck_ok(hone_buffer_new(&buffer, &device, 4));
+    fake_cudart_settings.error = faults[_i].error;
+    fake_cudart_settings.broken_after = 1;
+    device.kernels->zero(buffer.base, 1);
+    ck_fails(hone_device_wait(&device), HONE_ERR_UNSUPPORTED, faults[_i].message);
+    hone_buffer_free(&buffer);
+    hone_device_close(&device);
+    ck_assert_int_le(fake_cudart_used().lost_calls, 1); /* that which found it out */
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("cuda_device");
     TCase *values = tcase_create("values"), *errors = tcase_create("errors");
@@ -350,6 +378,7 @@ int main(void) {
 #endif
     tcase_add_test(errors, second_device_of_a_process_is_refused);
     tcase_add_test(errors, failed_launch_shows_when_a_result_is_read);
+    tcase_add_loop_test(errors, fault_of_the_device_is_told_with_what_it_means, 0, FAULTS);
     suite_add_tcase(suite, errors);
     return hone_test_run(suite);
 }

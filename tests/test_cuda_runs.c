@@ -259,10 +259,10 @@ END_TEST
 static const char *const offloads[] = {"offload=optimizer", "offload=activations", "offload=all"};
 enum { OFFLOADS = sizeof offloads / sizeof *offloads };
 
-/* Of 96 tokens, so that a step takes more than the answers after it. */
+/* Of 48 tokens, so that a step takes more than the answers after it. */
 static hone_train_options offload_options(const char *out, const char *offload) {
     hone_train_options o = run_options(out, "cuda");
-    set(&o, "seq_len=96");
+    set(&o, "seq_len=48");
     set(&o, "recompute=none");
     set(&o, "activations=f32");
     set(&o, "early_stop=0");
@@ -284,8 +284,8 @@ START_TEST(run_offloaded_takes_less_of_the_device_and_has_the_same_bits) {
     ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
     hone_train_result plain = run_offloaded(in_folder("plain"), "offload=none");
     ck_assert_int_eq(fake_cudart_used().late_copies, 0);
-    fake_cudart_settings.early = _i % 2;
-    hone_train_result away = run_offloaded(in_folder("away"), offloads[_i / 2]);
+    fake_cudart_settings.early = _i == 1;
+    hone_train_result away = run_offloaded(in_folder("away"), offloads[_i]);
     ck_assert_int_gt(fake_cudart_used().late_copies, 0);
     ck_assert(away.last_loss == plain.last_loss);
     check_same_file(in_folder("plain"), in_folder("away"), "adapter/adapter_model.safetensors");
@@ -395,12 +395,7 @@ static const struct {
     const char *message;
 } faults[] = {
     {{.broken_after = 40, .error = 214}, HONE_ERR_UNSUPPORTED, "the GPU's hardware had a fault"},
-    {{.broken_after = 40, .error = 220}, HONE_ERR_UNSUPPORTED, "the GPU's hardware had a fault"},
-    {{.broken_after = 40, .error = 226}, HONE_ERR_UNSUPPORTED, "the GPU's hardware had a fault"},
     {{.broken_after = 40, .error = 46}, HONE_ERR_UNSUPPORTED, "does not answer any more"},
-    {{.broken_after = 40, .error = 100}, HONE_ERR_UNSUPPORTED, "does not answer any more"},
-    {{.broken_after = 40, .error = 802}, HONE_ERR_UNSUPPORTED, "does not answer any more"},
-    {{.broken_after = 40, .error = 999}, HONE_ERR_UNSUPPORTED, "does not answer any more"},
     {{.broken_after = 40, .error = 702}, HONE_ERR_UNSUPPORTED, "the GPU also drives a screen"},
     {{.broken_after = 40}, HONE_ERR_UNSUPPORTED, "a fault of hone or of the driver"},
     {{.refused_after = 40}, HONE_ERR_MEMORY, "the GPU has no room for what a computation takes"},
@@ -518,7 +513,7 @@ int main(void) {
     tcase_add_test(runs, run_resumed_takes_the_attention_that_it_began_with);
     tcase_add_test(runs, run_with_attention_that_is_not_there_is_refused);
     tcase_add_loop_test(runs, run_offloaded_takes_less_of_the_device_and_has_the_same_bits, 0,
-                        2 * OFFLOADS);
+                        OFFLOADS);
     tcase_add_test(runs, run_in_int8_is_planned_without_the_weights_that_it_replaces);
     tcase_add_test(runs, run_is_resumed_with_what_is_offloaded_changed);
     tcase_add_test(runs, plan_offloads_what_does_not_fit_and_no_more);

@@ -237,24 +237,24 @@ START_TEST(step_of_every_family_is_that_of_the_cpu) {
 END_TEST
 
 static const way ways[] = {
-    {.name = "dropout", .dropout = true},
     {.name = "recomputed", .recompute = HONE_RECOMPUTE_FULL, .dropout = true},
-    {.name = "full", .full = true},
     {.name = "int8", .int8 = true},
-    {.name = "bf16", .precision = HONE_PRODUCTS_BF16},
     {.name = "own attention", .precision = HONE_PRODUCTS_BF16, .attention = HONE_ATTENTION_OWN},
     {.name = "cuDNN's attention",
      .precision = HONE_PRODUCTS_BF16,
      .attention = HONE_ATTENTION_CUDNN},
+    {.name = "fp8", .precision = HONE_PRODUCTS_FP8},
+    {.name = "dropout", .dropout = true},
+    {.name = "full", .full = true},
+    {.name = "bf16", .precision = HONE_PRODUCTS_BF16},
     {.name = "own attention, recomputed",
      .recompute = HONE_RECOMPUTE_FULL,
      .attention = HONE_ATTENTION_OWN},
     {.name = "recomputed attention", .recompute = HONE_RECOMPUTE_ATTENTION},
     {.name = "full, recomputed", .full = true, .recompute = HONE_RECOMPUTE_SELECTIVE},
     {.name = "tf32", .precision = HONE_PRODUCTS_TF32},
-    {.name = "fp8", .precision = HONE_PRODUCTS_FP8},
 };
-enum { WAYS = sizeof ways / sizeof *ways };
+enum { REPLAYED = 5, WAYS = sizeof ways / sizeof *ways }; /* the first are replayed, too */
 
 static const char *const fixtures[] = {"grouped-tied", "untied-odd", "llama3-rope", "sharded-bf16"};
 enum { FIXTURES = sizeof fixtures / sizeof *fixtures };
@@ -597,7 +597,7 @@ int main(void) {
     tcase_add_loop_test(backends, step_of_every_family_is_that_of_the_cpu, 0, FAMILIES);
     tcase_add_loop_test(backends, step_in_every_way_is_that_of_the_cpu, 0, WAYS);
     tcase_add_loop_test(backends, step_of_replayed_passes_has_the_bits_of_one_that_is_not_recorded,
-                        0, WAYS);
+                        0, REPLAYED);
     tcase_add_loop_test(backends, step_offloaded_takes_less_and_has_the_same_bits, 0, 2 * KEPT);
     tcase_add_loop_test(backends, step_in_int8_needs_no_other_copy_of_a_weight, 0, 2);
     tcase_add_test(backends, step_of_a_deep_model_offloaded_takes_a_part_of_the_memory);

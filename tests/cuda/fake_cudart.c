@@ -36,6 +36,7 @@ static struct {
     fake_cudart_use used;
     cudaError_t last; /* of a launch or a call; told once, unless `broken` */
     bool broken;
+    bool open; /* the fence, for the work that runs now */
 } fake;
 
 fake_cudart_use fake_cudart_used(void) {
@@ -103,12 +104,14 @@ bool fake_fence_open(void) {
         fake.last = fake_cudart_settings.error ? (cudaError_t)fake_cudart_settings.error
                                                : cudaErrorIllegalAddress;
     }
-    if (!fake.broken) set_fences(PROT_READ | PROT_WRITE);
-    return !fake.broken;
+    if (!fake.broken && !fake.open) set_fences(PROT_READ | PROT_WRITE);
+    fake.open = !fake.broken;
+    return fake.open;
 }
 
 void fake_fence_close(void) {
-    set_fences(PROT_NONE);
+    if (fake.open) set_fences(PROT_NONE);
+    fake.open = false;
 }
 
 /* --- Memory --- */
@@ -247,13 +250,23 @@ bool fake_holds(const void *at, size_t bytes) {
     return piece_of(at, bytes) != NULL;
 }
 
-/* Between the host's memory and a range that lies in one piece. */
-static void move(void *to, const void *from, size_t bytes, const void *device) {
+/* What a transfer touches of the device, with the fence open around it. */
+static const piece *begin_transfer(const void *device, size_t bytes) {
     const piece *p = piece_of(device, bytes);
     if (!p) fake_die("a copy to or from memory that was given back");
-    set_fence(p, PROT_READ | PROT_WRITE);
+    if (!fake.open) set_fence(p, PROT_READ | PROT_WRITE);
+    return p;
+}
+
+static void end_transfer(const piece *p) {
+    if (!fake.open) set_fence(p, PROT_NONE);
+}
+
+/* Between the host's memory and a range that lies in one piece. */
+static void move(void *to, const void *from, size_t bytes, const void *device) {
+    const piece *p = begin_transfer(device, bytes);
     memcpy(to, from, bytes);
-    set_fence(p, PROT_NONE);
+    end_transfer(p);
 }
 
 void fake_peek(void *to, const void *at, size_t bytes) {
@@ -280,11 +293,9 @@ static void make_transfer(void *context) {
         move(t->to, t->from, t->bytes, t->device);
         return;
     }
-    const piece *p = piece_of(t->device, t->bytes);
-    if (!p) fake_die("memory is set that was given back");
-    set_fence(p, PROT_READ | PROT_WRITE);
+    const piece *p = begin_transfer(t->device, t->bytes);
     memset(t->to, t->value, t->bytes);
-    set_fence(p, PROT_NONE);
+    end_transfer(p);
 }
 
 static cudaError_t queue_transfer(transfer t, bool keeps, cudaStream_t stream) {

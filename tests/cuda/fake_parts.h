@@ -25,7 +25,7 @@ void fake_poke(void *at, const void *from, size_t bytes);
 /* What a launch comes to, which then is counted. */
 cudaError_t fake_launch_error(void);
 
-/* Around a kernel. One that fails opens nothing, and false says that it is not to run. */
+/* Before a kernel, and after the last of several. One that fails opens nothing, and false says that it is not to run. */
 bool fake_fence_open(void);
 void fake_fence_close(void);
 

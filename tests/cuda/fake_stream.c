@@ -91,19 +91,21 @@ static fake_progress run_one(const shared_work *w) {
         if (!fake_is_broken()) w->work.run(w->work.context);
     } else if (fake_fence_open()) {
         w->work.run(w->work.context);
-        fake_fence_close();
     }
     return FAKE_DONE;
 }
 
-/* Runs the works of a stream until so many are done, or one can't be yet. */
+/* Runs the works of a stream until so many are done, or one can't be yet. The host does nothing meanwhile: the fence stays
+ * open. */
 static fake_progress advance(cudaStream_t stream, int64_t count) {
-    while (stream->done < stream->queue.count && stream->before + (int64_t)stream->done < count) {
-        fake_progress progress = run_one(stream->queue.items[stream->done]);
-        if (progress != FAKE_DONE) return progress;
-        stream->done++;
+    fake_progress progress = FAKE_DONE;
+    while (progress == FAKE_DONE && stream->done < stream->queue.count &&
+           stream->before + (int64_t)stream->done < count) {
+        progress = run_one(stream->queue.items[stream->done]);
+        if (progress == FAKE_DONE) stream->done++;
     }
-    if (stream->done < stream->queue.count) return FAKE_DONE;
+    fake_fence_close();
+    if (stream->done < stream->queue.count) return progress;
     stream->before += (int64_t)stream->done;
     stream->done = 0;
     empty(&stream->queue);
@@ -152,6 +154,7 @@ static cudaError_t queue(cudaStream_t stream, shared_work what) {
     w->holders = 1;
     if (!stream) { /* the default stream, that of no device of hone */
         (void)run_one(w);
+        fake_fence_close();
     } else if (check_stream(stream), stream->captures) {
         add(&stream->captured, w);
     } else {
