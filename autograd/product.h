@@ -1,5 +1,6 @@
 /*
- * Products with a weight, in the way that it asks for: in int8 where it has factors for that, else in its precision. Kernels, shapes, `low` and `beta` as in kernels/kernels.h.
+ * Products with a weight, in the way that it asks for: in int8 where it has factors for that, else in its precision. Kernels,
+ * shapes, `low` and `beta` as in kernels/kernels.h.
  */
 #ifndef HONE_AUTOGRAD_PRODUCT_H
 #define HONE_AUTOGRAD_PRODUCT_H

@@ -98,7 +98,7 @@ struct hone_node {
     const void *
         settled; /* gradients from outside the tape at this address and above are complete once backward is past
                             the node */
-    int64_t section;              /* in which it was recorded */
+    int64_t section; /* in which it was recorded */
     _Alignas(16) unsigned char attributes[HONE_NODE_ATTRIBUTES];
 };
 

@@ -25,15 +25,16 @@ static json_t *memory_json(const hone_plan_report *r) {
 
 static hone_status print_json(const hone_plan_report *r) {
     return hone_print_json(json_pack(
-        "{s:I, s:I, s:I, s:f, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:f, s:f, s:I, s:o}",
-        "steps", (json_int_t)r->steps, "rows_per_step", (json_int_t)r->rows_per_step, "seq_len",
-        (json_int_t)r->seq_len, "tokens_per_step", r->tokens_per_step, "micro_batch",
-        (json_int_t)r->plan.micro_batch, "passes", (json_int_t)r->plan.passes, "recompute",
-        hone_recompute_words[r->plan.recompute], "activations", hone_activation_names[r->plan.bf16],
-        "offload", hone_offload_names[r->plan.offload], "compute", hone_compute_names[r->compute],
-        "compute_reason", r->why, "attention", hone_attention_names[1 + r->attention], "kernels",
-        r->kernels, "threads", r->threads, "seconds", r->seconds_per_step * (double)r->steps,
-        "tokens_per_second",
+        "{s:I, s:I, s:i, s:I, s:f, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:f, s:f, "
+        "s:I, s:o}",
+        "steps", (json_int_t)r->steps, "rows_per_step", (json_int_t)r->rows_per_step, "gpus",
+        r->gpus, "seq_len", (json_int_t)r->seq_len, "tokens_per_step", r->tokens_per_step,
+        "micro_batch", (json_int_t)r->plan.micro_batch, "passes", (json_int_t)r->plan.passes,
+        "recompute", hone_recompute_words[r->plan.recompute], "activations",
+        hone_activation_names[r->plan.bf16], "offload", hone_offload_names[r->plan.offload],
+        "compute", hone_compute_names[r->compute], "compute_reason", r->why, "attention",
+        hone_attention_names[1 + r->attention], "kernels", r->kernels, "threads", r->threads,
+        "seconds", r->seconds_per_step * (double)r->steps, "tokens_per_second",
         r->tokens_per_step / r->seconds_per_step, "limit_bytes", (json_int_t)r->limit, "memory",
         memory_json(r)));
 }

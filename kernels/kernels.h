@@ -107,7 +107,7 @@ typedef struct hone_lora_shape {
 } hone_lora_shape;
 
 typedef struct hone_kernels {
-    const char *name; /* "ref", "avx2", "avx512" … */
+    const char *name; /* "ref", "avx2", "avx512" … ; of a GPU with its own: "cuda, NVIDIA H200" */
 
     /* c[m,n] = a op b + beta c, where op(a) is [m,k] and op(b) is [k,n]: a is stored [k,m] when trans_a, b [n,k] when
      * trans_b; lda, ldb, ldc are row strides in elements. alpha multiplies the product. */

@@ -48,7 +48,7 @@ START_TEST(recall_damaged_file_counts_for_nothing) {
     char *path = hone_path_join(folder, "hone");
     char command[256];
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        snprintf(command, sizeof command, "for f in %s/compute-*; do printf '%s' > $f; done", path,
+        snprintf(command, sizeof command, "for f in %s/measured-*; do printf '%s' > $f; done", path,
                  texts[i]);
         ck_assert_int_eq(system(command), 0);
         ck_assert_int_eq(recalled("one"), HONE_COMPUTE_AUTO);

@@ -1,8 +1,8 @@
 /*
  * How products with frozen weights are taken in a run: as the options say, or, with `auto`, the way that is fastest here.
  *
- * `auto` runs two blocks of the model and its head each way (below f32 only in what the device multiplies in, and never in fp8, which rounds the most), for two seconds in
- * all, and remembers the outcome by processor, shape of the model and shape of the pass in a file of the user's cache folder. Models of
+ * `auto` runs two blocks of the model and its head each way (below f32 only in what the device multiplies in, and never in
+ * fp8, which rounds the most), for two seconds in all, and remembers the outcome by processor, shape of the model and shape of the pass in a file of the user's cache folder. Models of
  * fewer than 20 million weights are not measured: f32. What is fastest but does not fit the memory gives way to f32. A resumed
  * run goes on as its checkpoint says.
  */

@@ -17,7 +17,7 @@ static char *cache_path(const char *key) {
     char name[HONE_SHA256_TEXT];
     hone_sha256_bytes(name, key, strlen(key));
     hone_buf path = {0};
-    if (hone_buf_printf(&path, "%s%s/hone/compute-%.16s", given ? cache : home,
+    if (hone_buf_printf(&path, "%s%s/hone/measured-%.16s", given ? cache : home,
                         given ? "" : "/.cache", name) != HONE_OK)
         return NULL;
     return path.data;

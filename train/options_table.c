@@ -73,7 +73,7 @@ static const hone_train_option table[] = {
     {AT(clip), .flag = NULL, .type = HONE_OPTION_REAL, .maximum = 1e9, .unit = "NORM",
      .text = "gradients with a larger norm are scaled down to it; 0: off"},
     {AT(batch_size), .flag = "batch-size", .type = HONE_OPTION_INT, .minimum = 1, .maximum = 65536,
-     .unit = "ROWS", .text = "rows of --seq-len tokens that go through the model at once"},
+     .unit = "ROWS", .text = "rows of --seq-len tokens in a batch, of each GPU"},
     {AT(accumulation), .flag = NULL, .type = HONE_OPTION_INT, .minimum = 1, .maximum = 65536,
      .unit = "N", .text = "batches whose gradients make one step"},
     {AT(seq_len), .flag = "seq-len", .type = HONE_OPTION_INT, .minimum = 2, .maximum = 1 << 20,

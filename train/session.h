@@ -30,8 +30,8 @@ typedef struct hone_session {
     hone_samples *samples;
 } hone_session;
 
-/* Sets the thread count (0: every core) and opens a device of the kind (of GPUs that of the number `gpu`), model and tokenizer; `chat` is a template's name, a path or
- * "auto". `model_path` is borrowed. With
+/* Sets the thread count (0: every core) and opens a device of the kind (of GPUs that of the number `gpu`), model and
+ * tokenizer; `chat` is a template's name, a path or "auto". `model_path` is borrowed. With
  * `config` the model is made fresh from that config.json and `model_path` gives the tokenizer only. With `hash` as
  * hone_session_begin_hash. */
 HONE_MUST_USE hone_status hone_session_open(hone_session *out, hone_device_kind device, int gpu,

@@ -31,6 +31,6 @@ typedef struct hone_cublaslt {
 HONE_MUST_USE hone_status hone_cublaslt_load(hone_cublaslt *out, const char *file);
 
 /* The one that a device is opened with: loaded by its usual names. */
-HONE_MUST_USE hone_status hone_cuda_libraries(hone_cublaslt *out);
+HONE_MUST_USE hone_status hone_cuda_cublaslt(hone_cublaslt *out);
 
 #endif

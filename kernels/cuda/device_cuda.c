@@ -243,7 +243,7 @@ static hone_status prepare(int index) {
     HONE_TRY(hone_cuda_staging_open(&gpu.staging));
     HONE_TRY(try_kernel());
     hone_cublaslt library;
-    HONE_TRY(hone_cuda_libraries(&library));
+    HONE_TRY(hone_cuda_cublaslt(&library));
     HONE_TRY(take(&gpu.scratch, hone_cuda_matmul_bytes()));
     gpu.use = (hone_device_use){0}; /* that is no buffer */
     return hone_cuda_products_open(&library);

@@ -35,7 +35,7 @@ static hone_gpu_library *note(hone_gpus *out, const char *name, hone_status stat
 
 static void find_libraries(hone_gpus *out) {
     hone_cublaslt cublaslt;
-    hone_gpu_library *found = note(out, "cuBLASLt", hone_cuda_libraries(&cublaslt));
+    hone_gpu_library *found = note(out, "cuBLASLt", hone_cuda_cublaslt(&cublaslt));
     size_t v = found ? cublaslt.get_version() : 0;
     if (found) say_version(found, v / 10000, v / 100 % 100, v % 100);
     hone_cudnn cudnn;

@@ -2,7 +2,7 @@
 #include "kernels/cuda/cudnn.h"
 #include "kernels/cuda/nccl.h"
 
-hone_status hone_cuda_libraries(hone_cublaslt *out) {
+hone_status hone_cuda_cublaslt(hone_cublaslt *out) {
     return hone_cublaslt_load(out, NULL);
 }
 

@@ -1,9 +1,9 @@
 /*
- * Products of matrices on a GPU: those in f32, TF32, bf16 and fp8 by cuBLASLt, those in int8 by hone's own kernels. What each computes
- * stands at its member of hone_kernels.
+ * Products of matrices on a GPU: those in f32, TF32, bf16 and fp8 by cuBLASLt, those in int8 by hone's own kernels. What
+ * each computes stands at its member of hone_kernels.
  *
- * In f32 nothing is rounded below f32. In the other precisions and in int8 tensor cores take LoRA's factors as well, in TF32. A frozen weight is used where it lies when it has the dtype of the product and
- * begins at a multiple of 16 bytes; otherwise rows of it, as many as a slab holds, are converted into the workspace, one
+ * In f32 nothing is rounded below f32. In the other precisions and in int8 tensor cores take LoRA's factors as well, in
+ * TF32. A frozen weight is used where it lies when it has the dtype of the product and begins at a multiple of 16 bytes; otherwise rows of it, as many as a slab holds, are converted into the workspace, one
  * slab after the other.
  *
  * Descriptors and algorithms are kept by shape, alignment of the operands and size of the workspace: a call that was made

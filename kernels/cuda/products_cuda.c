@@ -1,6 +1,7 @@
 /*
  * Products in f32, TF32, bf16 and fp8, put together from single ones. A workspace is cut into parts that begin on
- * HONE_CUDA_ALIGNMENT: the scales of fp8 and the input rounded to bf16 or fp8 (in these modes), a slab of the weight, and what cuBLASLt takes for itself.
+ * HONE_CUDA_ALIGNMENT: the scales of fp8 and the input rounded to bf16 or fp8 (in these modes), a slab of the weight, and
+ * what cuBLASLt takes for itself.
  */
 #include "kernels/cuda/products.h"
 

@@ -14,7 +14,7 @@
 enum { SLAB_BYTES = 1 << 16, MATMUL_BYTES = 1 << 16, ATTENTION_BYTES = 1 << 19 };
 
 /* Slabs are small, so that weights have several; so is what cuBLASLt gets, which takes time to give. */
-hone_status hone_cuda_libraries(hone_cublaslt *out) {
+hone_status hone_cuda_cublaslt(hone_cublaslt *out) {
     hone_cuda_products_sizes(SLAB_BYTES, MATMUL_BYTES);
     *out = fake_cublaslt_functions();
     return HONE_OK;
