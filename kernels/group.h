@@ -61,7 +61,8 @@ HONE_MUST_USE hone_status hone_group_agree(const hone_group *group, hone_status 
 /* *value becomes that of the first process. */
 HONE_MUST_USE hone_status hone_group_follow(const hone_group *group, double *value);
 
-/* The end of a group, in good order by all of its processes, or by one that gives up. The group is then one of one. */
+/* The end of a group, in good order by all of its processes, or by one that gives up: that is to end, as nothing can be asked
+ * of its device any more. The group is then one of one. */
 HONE_MUST_USE hone_status hone_group_leave(hone_group *group);
 void hone_group_abandon(hone_group *group);
 

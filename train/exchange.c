@@ -1,6 +1,6 @@
 #include "train/exchange.h"
 
-enum { MOST = 1 << 20, PIECES = 8 };
+enum { MOST = 1 << 20, PIECES = 8, ALIGNED = 4 };
 
 hone_exchange hone_exchange_of(const hone_group *group, const hone_params *params,
                                hone_tape *tape) {
@@ -17,7 +17,9 @@ static int64_t elements_below(const hone_params *params, const void *address) {
 
 static hone_status send_complete(void *context, const void *from) {
     hone_exchange *e = context;
-    int64_t first = elements_below(e->params, from), n = e->unsent - first;
+    int64_t first = elements_below(e->params, from);
+    first = (first + ALIGNED - 1) / ALIGNED * ALIGNED; /* NCCL is faster from 16 bytes on */
+    int64_t n = e->unsent - first;
     if (n <= 0 || (n < e->piece && first > 0)) return HONE_OK;
     e->unsent = first;
     return hone_group_sum(e->group, (float *)e->params->grads.base + first, n);

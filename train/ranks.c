@@ -243,12 +243,12 @@ static bool reap(hone_ranks *ranks) {
     return left;
 }
 
-/* Of those that have ended, whose reports were read. After a signal the first one is still saving. */
+/* Of those that have ended or told why they will. After a signal the first one is still saving. */
 static void note_failure(hone_ranks *ranks) {
     for (int i = 0; i < ranks->count && ranks->failed_at == 0; i++) {
         const child *c = &ranks->children[i];
-        if (c->ended && c->how != 0 && c->status != HONE_ERR_INTERRUPTED)
-            ranks->failed_at = hone_seconds();
+        bool failed = c->message || (c->ended && c->how != 0);
+        if (failed && c->status != HONE_ERR_INTERRUPTED) ranks->failed_at = hone_seconds();
     }
 }
 

@@ -84,14 +84,17 @@ bool hone_attention_cudnn_open(void) {
 /* A kernel may be queued that goes with it. */
 static void plan_free(plan *p) {
     if (!p) return;
-    (void)cudaStreamSynchronize(hone_cuda_stream());
-    hone_cudnn_plan_free(&p->made, &attention.library);
+    if (!hone_cuda_is_lost()) {
+        (void)cudaStreamSynchronize(hone_cuda_stream());
+        hone_cudnn_plan_free(&p->made, &attention.library);
+    }
     hone_free(p);
 }
 
 void hone_attention_cudnn_close(void) {
     for (int i = 0; i < PLANS; i++) plan_free(attention.plans[i]);
-    if (attention.target.handle) (void)attention.library.destroy(attention.target.handle);
+    if (attention.target.handle && !hone_cuda_is_lost())
+        (void)attention.library.destroy(attention.target.handle);
     memset(&attention, 0, sizeof attention);
 }
 

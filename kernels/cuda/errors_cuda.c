@@ -7,6 +7,9 @@
 static const char no_code[] =
     "this build has no code for this GPU: build hone with its architecture in "
     "CMAKE_CUDA_ARCHITECTURES, or use --device cpu";
+static const char old_driver[] =
+    "this build has code for this GPU that its driver is too old to compile: update the driver, "
+    "or build hone with the GPU's architecture in CMAKE_CUDA_ARCHITECTURES";
 static const char lost[] =
     "the GPU does not answer any more: it fell off the bus, its driver was reloaded, or another "
     "program took it; see nvidia-smi, and dmesg for Xid messages; --device cpu does without it";
@@ -27,6 +30,7 @@ static const struct meaning {
 } meanings[] = {
     {cudaErrorNoKernelImageForDevice, false, no_code},
     {cudaErrorInvalidDeviceFunction, false, no_code},
+    {cudaErrorUnsupportedPtxVersion, false, old_driver},
     {cudaErrorLaunchTimeout, true, screen},
     {cudaErrorECCUncorrectable, true, faulty},
     {cudaErrorNvlinkUncorrectable, true, faulty},
@@ -58,6 +62,10 @@ static bool is_lost;
 
 bool hone_cuda_is_lost(void) {
     return is_lost;
+}
+
+void hone_cuda_give_up(void) {
+    is_lost = true;
 }
 
 void hone_cuda_forget_errors(void) {

@@ -18,7 +18,7 @@ static const double join_seconds = 300;
 static const double ask_seconds = 1e-3;  /* between two questions to NCCL */
 static const double busy_seconds = 2e-4; /* in which a wait does not sleep */
 
-static struct {
+static struct group {
     ncclComm_t comm; /* NULL: there is no group */
     hone_nccl nccl;
     cudaStream_t stream;
@@ -42,11 +42,12 @@ static void release(void) {
     group.place = NULL;
 }
 
-/* Ends what NCCL's kernels still wait for. */
+/* The process is to end, and what is left of the group with it. Nothing else ends it: ncclCommAbort does not return before
+ * the other processes of the machine have called it, too (its proxy waits for theirs), which know of nothing. */
 static void abandon(void) {
-    if (group.comm) (void)group.nccl.abort_comm(group.comm);
-    group.comm = NULL;
-    release();
+    if (!group.comm) return;
+    group = (struct group){.nccl = group.nccl};
+    hone_cuda_give_up();
 }
 
 static hone_status fail(ncclResult_t error, const char *doing) {
@@ -181,6 +182,20 @@ static hone_status prepare(void) {
                            "cannot take memory");
 }
 
+/* The first sum of many numbers: what NCCL takes for it on the device, and what is wrong with its ways to the others, shows
+ * before the memory of a run is planned. */
+static hone_status sum_once(void) {
+    enum { MANY = 1 << 20 };
+    void *numbers;
+    HONE_TRY(hone_cuda_check(cudaMalloc(&numbers, MANY * sizeof(float)), "cannot take memory"));
+    hone_status status = hone_cuda_check(
+        cudaMemsetAsync(numbers, 0, MANY * sizeof(float), group.stream), "cannot set memory");
+    if (status == HONE_OK) status = queue_sum(numbers, MANY, ncclFloat32);
+    if (status == HONE_OK) status = hone_cuda_finish(group.stream);
+    if (status == HONE_OK) (void)cudaFree(numbers);
+    return status;
+}
+
 hone_status hone_group_make_name(hone_group_name *out) {
     HONE_TRY(hone_cuda_nccl(&group.nccl));
     ncclUniqueId id;
@@ -208,6 +223,7 @@ hone_status hone_group_join(hone_group *out, const hone_group_name *name, int ra
     snprintf(doing, sizeof doing, "process %d of %d could not meet all others in %.0f seconds",
              rank, size, join_seconds);
     HONE_TRY(settle(result, doing, hone_seconds() + join_seconds));
+    HONE_TRY(sum_once());
     *out = (hone_group){rank, size, &calls};
     return HONE_OK;
 }

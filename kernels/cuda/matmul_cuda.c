@@ -294,6 +294,6 @@ void hone_cuda_products_close(void) {
     for (int i = 0; i < BUCKETS; i++) {
         while (products.plans[i]) drop_plan(&products.plans[i]);
     }
-    (void)products.library.destroy(products.handle);
+    if (!hone_cuda_is_lost()) (void)products.library.destroy(products.handle);
     memset(&products, 0, sizeof products);
 }

@@ -9,7 +9,6 @@ static const hone_library_function functions[] = {
     {"ncclCommGetAsyncError", offsetof(hone_nccl, get_async_error)},
     {"ncclCommFinalize", offsetof(hone_nccl, finalize)},
     {"ncclCommDestroy", offsetof(hone_nccl, destroy)},
-    {"ncclCommAbort", offsetof(hone_nccl, abort_comm)},
     {"ncclGetErrorString", offsetof(hone_nccl, get_error_string)},
     {"ncclGetLastError", offsetof(hone_nccl, get_last_error)},
     {"ncclAllReduce", offsetof(hone_nccl, all_reduce)},

@@ -50,7 +50,6 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t *comm, int nranks, ncclUniqueId c
 ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t *asyncError);
 ncclResult_t ncclCommFinalize(ncclComm_t comm);
 ncclResult_t ncclCommDestroy(ncclComm_t comm);
-ncclResult_t ncclCommAbort(ncclComm_t comm);
 const char *ncclGetErrorString(ncclResult_t result);
 const char *ncclGetLastError(ncclComm_t comm);
 ncclResult_t ncclAllReduce(const void *sendbuff, void *recvbuff, size_t count,
@@ -64,7 +63,6 @@ typedef struct hone_nccl {
     __typeof__(ncclCommGetAsyncError) *get_async_error;
     __typeof__(ncclCommFinalize) *finalize;
     __typeof__(ncclCommDestroy) *destroy;
-    __typeof__(ncclCommAbort) *abort_comm;
     __typeof__(ncclGetErrorString) *get_error_string;
     __typeof__(ncclGetLastError) *get_last_error;
     __typeof__(ncclAllReduce) *all_reduce;

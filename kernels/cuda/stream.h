@@ -21,6 +21,8 @@ HONE_MUST_USE hone_status hone_cuda_fail_memory(const char *what);
 /* Whether an error was found after which nothing on the device works any more in this process: nothing is to be asked of it then,
  * nor waited for. */
 bool hone_cuda_is_lost(void);
+/* The same, without an error: of a process that is to end. */
+void hone_cuda_give_up(void);
 void hone_cuda_forget_errors(void);
 
 /* Return when a stream, or what came before an event, is done. In a group also when another process is lost

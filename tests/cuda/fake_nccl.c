@@ -37,7 +37,6 @@ struct ncclComm {
     shared *with;
     int rank, size;
     bool complete, ended;
-    bool aborted; /* what is left of it is that others hold it */
     ncclResult_t error;
     int asked, made; /* sums */
     int meetings;
@@ -176,11 +175,10 @@ static ncclResult_t make_sum(const sum *s) {
     return ncclSuccess;
 }
 
-/* Once all have asked for it. After an error the stream hangs, until the communicator is aborted. */
+/* Once all have asked for it. After an error the stream hangs. */
 static fake_progress attempt_sum(void *context) {
     sum *s = context;
     ncclComm_t comm = s->comm;
-    if (comm->aborted) return FAKE_DONE;
     if (comm->error == ncclSuccess && !all_have(comm, comm->with->asked, s->n)) {
         if (!any_ended(comm) || all_have(comm, comm->with->asked, s->n)) return FAKE_LATER;
         comm->error = refuse(ncclRemoteError, "a rank has ended");
@@ -317,7 +315,6 @@ static void end(ncclComm_t comm) {
     pthread_mutex_unlock(&comm->with->alive[comm->rank]);
     munmap(comm->with, sizeof *comm->with);
     present = NULL;
-    comm->aborted = true;
     let_go(comm);
 }
 
@@ -332,12 +329,6 @@ static ncclResult_t finalize(ncclComm_t comm) {
 static ncclResult_t destroy(ncclComm_t comm) {
     if (!comm || comm != present) return refuse(ncclInvalidArgument, "no communicator");
     if (comm->made < comm->asked) die("a communicator is destroyed that has work to do");
-    end(comm);
-    return ncclSuccess;
-}
-
-static ncclResult_t abort_comm(ncclComm_t comm) {
-    if (!comm || comm != present) return refuse(ncclInvalidArgument, "no communicator");
     end(comm);
     return ncclSuccess;
 }
@@ -372,7 +363,6 @@ hone_nccl fake_nccl_functions(void) {
         .get_async_error = get_async_error,
         .finalize = finalize,
         .destroy = destroy,
-        .abort_comm = abort_comm,
         .get_error_string = get_error_string,
         .get_last_error = get_last_error,
         .all_reduce = all_reduce,

@@ -3,13 +3,13 @@
  * Sums are taken in the order of ranks, in f32 or f64. Calls do not block: a sum is work of its stream (fake_stream.h), made once
  * all ranks have asked for it. What the library does not promise to do is refused:
  *
- *     communicators   NULL, ended, aborted, or not complete yet; a rank that another process has
+ *     communicators   NULL, ended, or not complete yet; a rank that another process has
  *     configuration   not initialised, of before 2.14, or blocking
  *     buffers         NULL, of the host, not in one piece of device memory, or partly overlapping
  *     types and sums  other than f32 and f64, and ncclSum
  *     ranks           that ask for sums of another size or type than the others: an asynchronous error of all
  *
- * A process that ends is a remote error for the others; the stream of a sum that fails hangs until its communicator is aborted.
+ * A process that ends is a remote error for the others; the stream of a sum that fails hangs.
  *
  * Environment: FAKE_NCCL_FAIL=R:N has rank R fail at its N-th sum (0: when it joins); with FAKE_NCCL_DEAF=1 nobody finds out
  * that a process has ended, as between GPUs that write into each other's memory.
