@@ -182,6 +182,10 @@ void *hone_buffer_on_host(const hone_buffer *buffer) {
     return buffer->pinned || buffer->device->memory->is_host ? buffer->base : NULL;
 }
 
+bool hone_device_forgive(const hone_device *device) {
+    return device->memory->forgive && device->memory->forgive();
+}
+
 hone_device_use hone_device_used(const hone_device *device) {
     return device->memory->use();
 }

@@ -39,6 +39,7 @@ typedef struct hone_device_memory {
     hone_status (*zero)(void *to, size_t bytes);
     hone_status (*wait)(void);
     hone_status (*look)(int64_t *available, int64_t *all);
+    bool (*forgive)(void); /* NULL where kernels cannot fail */
     hone_device_use (*use)(void);
     hone_status (*record)(void); /* NULL, with the three below: it cannot */
     hone_status (*record_end)(hone_recording **out);
@@ -141,6 +142,10 @@ void *hone_buffer_on_host(const hone_buffer *buffer);
 static inline bool hone_device_is_host(const hone_device *device) {
     return device->memory->is_host;
 }
+
+/* Where a library that kernels are made with has failed at something that was only tried: forgets it, as nothing depends on
+ * what was to be computed. False where that was not the failure. */
+bool hone_device_forgive(const hone_device *device);
 
 /* Bytes of a device's own memory: those that can be had now, and all. Both are 0 where that is the host's. */
 HONE_MUST_USE hone_status hone_device_look(int64_t *available, int64_t *all,

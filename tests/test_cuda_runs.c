@@ -2,9 +2,11 @@
  * Runs on the fenced device (tests/cuda/fake_cudart.h) beside the CPU: losses, checkpoints, what lacks room.
  */
 #include "tests/cuda/device_support.h"
+#include "tests/cuda/fake_cudnn.h"
 #include "tests/train_support.h"
 #include "train/evaluate.h"
 #include "train/plan.h"
+#include "train/run.h"
 #include "train/session.h"
 
 static const char shopping[] = "{\"text\": \"a b\"}\n{\"text\": \"c d\"}\n{\"text\": \"b a\"}\n"
@@ -231,6 +233,31 @@ START_TEST(run_resumed_takes_the_attention_that_it_began_with) {
     check_same_file(in_folder("whole"), in_folder("parts"), "adapter/adapter_model.safetensors");
     set(&o, "attention=exact");
     ck_fails(hone_train(&result, &o, true, &silent), HONE_ERR_USAGE, "changed since");
+    hone_train_options_free(&o);
+    remove_folder();
+}
+END_TEST
+
+/* Of two kinds, one of which fails when it is measured. */
+START_TEST(attention_of_a_library_that_fails_is_not_taken) {
+    make_folder();
+    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    hone_train_options o = run_options(in_folder("run"), "cuda");
+    set(&o, "model=" HONE_TEST_FIXTURES "/models/llama3-rope");
+    set(&o, "compute=bf16");
+    for (int fails = 0; fails < 2; fails++) {
+        hone_run *run;
+        ck_ok(hone_run_new(&run, &o, &silent));
+        run->resolved.out = NULL;
+        run->small = 0;
+        fake_cudnn_state()->to_return_of_run = fails ? CUDNN_STATUS_EXECUTION_FAILED : 0;
+        ck_assert(setenv("XDG_CACHE_HOME", in_folder(fails ? "a" : "b"), 1) == 0);
+        ck_ok(hone_run_open(run, false));
+        ck_assert(run->attention == HONE_ATTENTION_OWN ||
+                  (!fails && run->attention == HONE_ATTENTION_CUDNN));
+        hone_run_free(run);
+    }
+    fake_cudnn_state()->to_return_of_run = 0;
     hone_train_options_free(&o);
     remove_folder();
 }
@@ -511,6 +538,7 @@ int main(void) {
     tcase_add_test(runs, run_on_device_is_profiled);
 #endif
     tcase_add_test(runs, run_resumed_takes_the_attention_that_it_began_with);
+    tcase_add_test(runs, attention_of_a_library_that_fails_is_not_taken);
     tcase_add_test(runs, run_with_attention_that_is_not_there_is_refused);
     tcase_add_loop_test(runs, run_offloaded_takes_less_of_the_device_and_has_the_same_bits, 0,
                         OFFLOADS);

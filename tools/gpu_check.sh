@@ -122,7 +122,7 @@ checks() {
     # shellcheck disable=SC2046 # words are what small_run gives
     check "the program finds the GPU" 30 $(small_run first f32)
     # A process for each, so that one that fails leaves the others.
-    check "steps of every family and type of base" 150 env CK_FORK=yes "$steps"
+    check "steps of every family and type of base" 240 env CK_FORK=yes "$steps"
     for tool in "${tools[@]}"; do
         sanitizer=(compute-sanitizer --tool "$tool" --error-exitcode 1 --target-processes application-only)
         [[ $tool == memcheck ]] && sanitizer+=(--report-api-errors no) # hone looks at them itself

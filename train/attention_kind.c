@@ -31,10 +31,12 @@ static hone_status measure(hone_measured *found, const hone_run *run) {
         double seconds;
         hone_model_attention(run->session.model, kind);
         HONE_TRY(hone_run_time_token(&seconds, run, (end - hone_seconds()) / left));
-        if (found->word == 0 || seconds < found->token_seconds)
+        bool works = seconds > 0;
+        if (works && (found->word == 0 || seconds < found->token_seconds))
             *found = (hone_measured){1 + (int)kind, seconds};
         kind = next_kind(run, kind + 1);
     }
+    if (found->word == 0) found->word = 1 + HONE_ATTENTION_EXACT;
     return HONE_OK;
 }
 

@@ -56,7 +56,12 @@ hone_status hone_run_time_token(double *seconds, const hone_run *run, double mos
     int64_t rows = o->batch_size < ROWS ? o->batch_size : ROWS;
     hone_pass_shape shape = {rows * o->seq_len, o->seq_len, 1, 0};
     HONE_TRY(find_room(&shape.memory, run));
-    HONE_TRY(hone_time_pass(seconds, &forward, &shape, most));
+    hone_status status = hone_time_pass(seconds, &forward, &shape, most);
+    if (status == HONE_ERR_UNSUPPORTED && hone_device_forgive(&run->session.device)) {
+        *seconds = 0;
+        return HONE_OK;
+    }
+    HONE_TRY(status);
     *seconds /= (double)shape.tokens * hone_plan_cost(HONE_RECOMPUTE_NONE, false, shape.tokens);
     return HONE_OK;
 }
@@ -69,7 +74,7 @@ static bool is_open(const hone_run *run, hone_compute way) {
 }
 
 /* All ways, each in its part of the time that is left, the making of its weights included; 0 for those that there was no time
- * for, or no instructions. */
+ * for, or no instructions, or at which a library of the device's failed. */
 static hone_status time_ways(double seconds[HONE_COMPUTES], hone_run *run, double end) {
     int left = 0;
     for (hone_compute way = HONE_COMPUTE_F32; way < HONE_COMPUTES; way++) left += is_open(run, way);
@@ -80,6 +85,7 @@ static hone_status time_ways(double seconds[HONE_COMPUTES], hone_run *run, doubl
         double part = (end - now) / left--;
         HONE_TRY(prepare(run, way, BLOCKS));
         HONE_TRY(hone_run_time_token(&seconds[way], run, now + part - hone_seconds()));
+        if (seconds[HONE_COMPUTE_F32] == 0) return HONE_ERR_UNSUPPORTED; /* as it was told */
     }
     return HONE_OK;
 }

@@ -34,7 +34,8 @@ bool hone_run_is_small(const hone_run *run);
 /* What decides how long a pass of the run takes, as text: what measurements are remembered by. */
 HONE_MUST_USE hone_status hone_run_measured_key(hone_buf *key, const hone_run *run);
 
-/* Seconds of a token, by hone_plan_cost, of the model as it is, measured within `most` seconds. */
+/* Seconds of a token, by hone_plan_cost, of the model as it is, measured within `most` seconds; 0 where a
+ * library of the device's fails at it. */
 HONE_MUST_USE hone_status hone_run_time_token(double *seconds, const hone_run *run, double most);
 
 #endif

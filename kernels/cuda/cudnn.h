@@ -136,7 +136,7 @@ typedef enum {
 } cudnnBackendAttributeName_t;
 
 /* The oldest that was tried: grouped heads, packed documents and a deterministic backward pass need a recent one. */
-enum { HONE_CUDNN_LEAST_VERSION = 91900 };
+enum { HONE_CUDNN_LEAST_VERSION = 92500 };
 
 typedef struct hone_cudnn {
     size_t (*get_version)(void);

@@ -118,6 +118,11 @@ static hone_status look(int64_t *available, int64_t *all) {
     return HONE_OK;
 }
 
+static bool forgive(void) {
+    if (hone_cuda_is_lost() || cudaStreamSynchronize(gpu.stream) != cudaSuccess) return false;
+    return hone_cuda_products_forgive();
+}
+
 static hone_device_use use(void) {
     return gpu.use;
 }
@@ -143,6 +148,7 @@ static const hone_device_memory device_memory = {
     .zero = zero,
     .wait = wait,
     .look = look,
+    .forgive = forgive,
     .use = use,
     .record = hone_cuda_record,
     .record_end = hone_cuda_record_end,

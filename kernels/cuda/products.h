@@ -35,6 +35,8 @@ void hone_cuda_products_close(void);
 /* The first failure of a library since products were opened, with its message. Kernels cannot fail: who queued a step asks
  * here, and throws its numbers away. */
 HONE_MUST_USE hone_status hone_cuda_products_status(void);
+/* Forgets it; false where there was none. */
+bool hone_cuda_products_forgive(void);
 /* Keeps one for it, unless one is kept already. */
 void hone_cuda_keep_failure(hone_status status, const char *message);
 
