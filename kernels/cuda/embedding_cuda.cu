@@ -4,13 +4,13 @@
 #include "kernels/cuda/device.cuh"
 
 void hone_dequantize_cuda(float *y, const void *x, hone_dtype type, int64_t n) {
-    launch_each(n, [=] __device__(int64_t i) { y[i] = (float)hone_element(x, type, i); });
+    launch_each(n, [=] __device__(int64_t i) { y[i] = hone_element_float(x, type, i); });
 }
 
 void hone_embedding_fwd_cuda(float *y, const int32_t *ids, const void *table, hone_dtype type,
                              int64_t tokens, int64_t width) {
     launch_each(tokens * width, [=] __device__(int64_t i) {
-        y[i] = (float)hone_element(table, type, ids[i / width] * width + i % width);
+        y[i] = hone_element_float(table, type, ids[i / width] * width + i % width);
     });
 }
 
