@@ -35,10 +35,10 @@
 
 #include "base/dtype.h"
 
-HONE_HOST_DEVICE static inline double hone_element_f32(const void *x, int64_t i) {
+HONE_HOST_DEVICE static inline float hone_element_f32(const void *x, int64_t i) {
     float value;
     memcpy(&value, (const char *)x + i * 4, sizeof value);
-    return (double)value;
+    return value;
 }
 
 HONE_HOST_DEVICE static inline double hone_element_f64(const void *x, int64_t i) {
@@ -206,20 +206,26 @@ HONE_HOST_DEVICE static inline float hone_element_quantised(const void *x, hone_
     }
 }
 
-/* Element i of x, counted over whole rows (a row holds whole blocks). */
-HONE_HOST_DEVICE static inline double hone_element(const void *x, hone_dtype type, int64_t i) {
+/* Element i of x, counted over whole rows (a row holds whole blocks), as a float: exact but for F64, which is rounded. No
+ * other type meets a double on the way, which GPUs convert slowly. */
+HONE_HOST_DEVICE static inline float hone_element_float(const void *x, hone_dtype type, int64_t i) {
     switch (type) {
     case HONE_F32:
         return hone_element_f32(x, i);
     case HONE_F64:
-        return hone_element_f64(x, i);
+        return (float)hone_element_f64(x, i);
     case HONE_F16:
-        return (double)hone_f16_to_f32(hone_element_u16(x, i));
+        return hone_f16_to_f32(hone_element_u16(x, i));
     case HONE_BF16:
-        return (double)hone_bf16_to_f32(hone_element_u16(x, i));
+        return hone_bf16_to_f32(hone_element_u16(x, i));
     default:
-        return (double)hone_element_quantised(x, type, i);
+        return hone_element_quantised(x, type, i);
     }
+}
+
+/* The same, exact of F64 too. */
+HONE_HOST_DEVICE static inline double hone_element(const void *x, hone_dtype type, int64_t i) {
+    return type == HONE_F64 ? hone_element_f64(x, i) : (double)hone_element_float(x, type, i);
 }
 
 #endif

@@ -241,7 +241,7 @@ END_TEST
 static void check_embedding(const hone_kernels *table, int64_t width) {
     enum { ROWS = 11, TOKENS = 40 };
     int32_t ids[TOKENS];
-    for (int t = 0; t < TOKENS; t++) ids[t] = t * 7 % ROWS;
+    for (int t = 0; t < TOKENS; t++) ids[t] = t % 3 == 0 ? t * 7 % ROWS : 0; /* as padding has */
     float *found = floats_new(TOKENS * width, 1);
     float *expected = floats_new(TOKENS * width, 2);
     for (int d = 0; d < DTYPES; d++) {

@@ -120,7 +120,7 @@ void hone_int8_quantize_cuda(void *memory, hone_int8_counts *counts, const float
 /* --- Weights --- */
 
 __device__ static inline float source_element(const hone_int8_weight &w, int64_t o, int64_t i) {
-    return (float)hone_element(w.source, w.type, o * w.in + i);
+    return hone_element_float(w.source, w.type, o * w.in + i);
 }
 
 /* A block takes a warp's width of columns. */

@@ -9,7 +9,7 @@ extern "C" {
 
 void hone_dequantize_bf16_cuda(uint16_t *y, const void *x, hone_dtype type, int64_t n) {
     launch_each(n, [=] __device__(int64_t i) {
-        y[i] = hone_bf16_from_f32((float)hone_element(x, type, i));
+        y[i] = hone_bf16_from_f32(hone_element_float(x, type, i));
     });
 }
 
@@ -25,7 +25,7 @@ __global__ static void largest_parts(const void *x, hone_dtype type, int64_t n) 
     float largest = 0.0f;
     int64_t stride = (int64_t)gridDim.x * BLOCK;
     for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < n; i += stride)
-        largest = fmaxf(largest, fabsf((float)hone_element(x, type, i)));
+        largest = fmaxf(largest, fabsf(hone_element_float(x, type, i)));
     largest = block_max(largest);
     if (threadIdx.x == 0) largest_of[blockIdx.x] = largest;
 }
@@ -50,7 +50,7 @@ void hone_scale_fp8_cuda(float scale[2], const void *x, hone_dtype type, int64_t
 void hone_quantize_fp8_cuda(uint8_t *y, const void *x, hone_dtype type, int64_t n,
                             hone_fp8_format format, const float *scale) {
     launch_each(n, [=] __device__(int64_t i) {
-        y[i] = hone_fp8_from_f32((float)hone_element(x, type, i) * scale[0], format);
+        y[i] = hone_fp8_from_f32(hone_element_float(x, type, i) * scale[0], format);
     });
 }
 
@@ -62,7 +62,7 @@ __global__ static void quantize_aside(uint8_t *y, const void *x, hone_dtype type
     int64_t row = (int64_t)blockIdx.y * SIDE, column = (int64_t)blockIdx.x * SIDE;
     for (int i = (int)threadIdx.x / SIDE; i < SIDE; i += BLOCK / SIDE) {
         if (row + i >= rows || column + lane >= columns) continue;
-        float value = (float)hone_element(x, type, (row + i) * columns + column + lane) * scale[0];
+        float value = hone_element_float(x, type, (row + i) * columns + column + lane) * scale[0];
         square[i * PITCH + lane] = hone_fp8_from_f32(value, HONE_E4M3);
     }
     __syncthreads();

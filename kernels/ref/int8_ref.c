@@ -127,7 +127,7 @@ size_t hone_int8_workspace_ref(const hone_int8_weight *w, int64_t rank) {
 }
 
 static float source_element(const hone_int8_weight *w, int64_t o, int64_t i) {
-    return (float)hone_element(w->source, w->type, o * w->in + i);
+    return hone_element_float(w->source, w->type, o * w->in + i);
 }
 
 void hone_int8_column_factors_ref(float *factor, const hone_int8_weight *w) {

@@ -19,8 +19,7 @@ static rounding rounding_of(hone_precision precision, hone_fp8_format format, co
     rounding r = {precision, format, 1};
     float largest = 0;
     if (precision != HONE_PRODUCTS_FP8) return r;
-    for (int64_t i = 0; i < n; i++)
-        largest = fmaxf(largest, fabsf((float)hone_element(x, type, i)));
+    for (int64_t i = 0; i < n; i++) largest = fmaxf(largest, fabsf(hone_element_float(x, type, i)));
     r.scale = hone_fp8_scale(largest, format);
     return r;
 }
