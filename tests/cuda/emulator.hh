@@ -214,6 +214,15 @@ inline float rounded_product(float a, float b) {
     return product;
 }
 
+/* Threads run one at a time here. */
+template <typename T> T add_atomically(T *at, T value) {
+    T before;
+    memcpy(&before, at, sizeof before);
+    value += before;
+    memcpy(at, &value, sizeof value);
+    return before;
+}
+
 } // namespace emulator
 
 #define gridDim   (emulator::here->grid)
@@ -231,10 +240,11 @@ inline float rounded_product(float a, float b) {
 #define __shfl_sync(mask, value, from) emulator::exchanged(HONE_SITE, mask, value, from)
 #define __shfl_xor_sync(mask, value, bits)                                                         \
     emulator::exchanged(HONE_SITE, mask, value, emulator::lane() ^ (bits))
-#define __ffs(x)         __builtin_ffs((int)(x))
-#define __dp4a(a, b, c)  emulator::dot_bytes(a, b, c)
-#define __fmul_rn(a, b)  emulator::rounded_product(a, b)
-#define __fdividef(a, b) ((a) / (b))
+#define atomicAdd(at, value) emulator::add_atomically(at, value)
+#define __ffs(x)             __builtin_ffs((int)(x))
+#define __dp4a(a, b, c)      emulator::dot_bytes(a, b, c)
+#define __fmul_rn(a, b)      emulator::rounded_product(a, b)
+#define __fdividef(a, b)     ((a) / (b))
 
 #define HONE_SHARED(type, name, count)                                                             \
     emulator::shared_pointer<type> name(                                                           \
