@@ -7,7 +7,8 @@
  *                     them writing, with no barrier between
  *     __syncthreads   not reached by every thread of the block, or reached at another place by some of them
  *     warp functions  a mask without the caller or with lanes that never come, that come elsewhere, or that do not exist;
- *                     a value asked of a lane outside of the mask; an address of ldmatrix beside 16 bytes
+ *                     a value asked of a lane outside of the mask
+ *     16 bytes        moved at once, as ldmatrix does, but not from or to a multiple of 16
  *
  * The order of blocks, and of threads between two barriers, is shuffled by a seed: what depends on it shows. What is not
  * looked for: kernels that read the host's memory, and the rounding of products and sums that nvcc fuses.
@@ -195,6 +196,9 @@ void multiply_fragments(site at, Sum d[4], const uint32_t a[4], uint32_t b0, uin
 void multiply_bf16(site at, float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1);
 /* The same, a 16 x 32, b 32 x 8, of s8. */
 void multiply_s8(site at, int d[4], const uint32_t a[4], uint32_t b0, uint32_t b1);
+
+/* 16 bytes at once, which begin at a multiple of 16. */
+void write_quad(site at, shared_pointer<uint32_t> to, const uint32_t word[4]);
 
 /* Four squares of 8 x 8 of 16 bits (ldmatrix.x4): lane i names row i % 8 of square i / 8, and gets of each square a word of
  * row lane / 4; of the squares on their sides when `transposed`. (PTX ISA 9.0, section 9.7.14.5.15) */
