@@ -374,6 +374,20 @@ START_TEST(launches_that_do_not_fit_are_faults) {
 }
 END_TEST
 
+__global__ static void store_at(int at) {
+    HONE_SHARED(uint32_t, words, 16);
+    const quad four = {{1, 2, 3, 4}};
+    store_quad(words + at, four);
+    for (uint32_t i = 0; i < 4; i++) ck_assert_uint_eq(words[at + i], i + 1);
+}
+
+START_TEST(quads_that_are_not_there_are_faults) {
+    ck_assert_str_eq(emulator::fault_of([] { HONE_LAUNCH(store_at, 1, 1, 12); }), "");
+    expect_fault("stores 16 bytes at word 6", [] { HONE_LAUNCH(store_at, 1, 1, 6); });
+    expect_fault("takes element 16 of 16", [] { HONE_LAUNCH(store_at, 1, 1, 16); });
+}
+END_TEST
+
 START_TEST(squares_that_are_not_there_are_faults) {
     enum { APART = 12, BYTES = (ROWS + INNER) * APART * 4 };
     product p = product_of(1);
@@ -443,6 +457,7 @@ int main(void) {
     tcase_add_test(faults, warp_call_that_a_lane_leaves_out_is_fault);
     tcase_add_test(faults, wrong_masks_are_faults);
     tcase_add_test(faults, launches_that_do_not_fit_are_faults);
+    tcase_add_test(faults, quads_that_are_not_there_are_faults);
     tcase_add_test(faults, squares_that_are_not_there_are_faults);
     tcase_add_test(faults, mma_that_not_all_lanes_make_is_fault);
     tcase_add_test_raise_signal(faults, unexpected_fault_ends_program, 6); /* SIGABRT */

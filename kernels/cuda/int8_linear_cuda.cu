@@ -17,9 +17,8 @@ enum {
     WORDS = SIDE / 4, /* of a row's block */
     /* Words between rows in shared memory: eight of them begin in other banks each, all at 16 bytes. */
     PITCH = WORDS + 4,
-    TOKENS = 96,    /* of a block of threads: whole tiles, and whole fragments */
-    COLUMNS = SIDE, /* of a block of threads: those of one block of the weight */
-    TILE_WORDS = TILE * WORDS,
+    TOKENS = 96,     /* of a block of threads: whole tiles, and whole fragments */
+    COLUMNS = SIDE,  /* of a block of threads: those of one block of the weight */
     OWN_TOKENS = 48, /* of a warp */
     OWN_COLUMNS = 16,
     ACROSS = COLUMNS / OWN_COLUMNS, /* warps side by side */
@@ -29,8 +28,9 @@ enum {
     STEPS = SIDE / 32,      /* fragments along a block of the contraction */
 };
 static_assert(2 * OWN_TOKENS == TOKENS && 2 * ACROSS * WARP == BLOCK && OWN_TOKENS % TILE == 0 &&
-                  COLUMNS * WORDS == 4 * BLOCK,
-              "warps make up a block of threads, each of which brings four words of the weight");
+                  COLUMNS * WORDS == 4 * BLOCK && 2 * TOKENS * WORDS % (4 * BLOCK) == 0,
+              "warps make up a block of threads, each of which brings four words of the weight, "
+              "and fours of the tokens");
 
 /* What is multiplied: rows of a weight, and where their product goes. */
 typedef struct job {
@@ -58,6 +58,11 @@ __device__ static inline uint32_t aligned_word(const int8_t *q) {
     return *(const uint32_t *)(const void *)q;
 }
 
+/* Byte i + `begin`, counted round, in place of byte i. */
+__device__ static inline uint32_t turned_by(uint32_t word, int begin) {
+    return word >> (8 * begin) | word << (-8 * begin & 31);
+}
+
 /* Bytes of four words, so that word i has byte i of each. */
 __device__ static inline void turn(uint32_t word[4]) {
     uint32_t turned[4] = {};
@@ -66,72 +71,87 @@ __device__ static inline void turn(uint32_t word[4]) {
     for (int i = 0; i < 4; i++) word[i] = turned[i];
 }
 
-/* Four words of the weight for block b of the contraction, and where the first of them goes: neighbours `next` apart. */
-typedef struct quad {
-    uint32_t word[4];
-    int to, next;
-} quad;
+/* Where in shared memory four words along a row go. Eight threads side by side, which store at once, take two rows four
+ * apart: those fill all banks. */
+typedef struct spot {
+    int row, word;
+} spot;
 
-/* Forward they follow each other along the contraction, of column c of the output; threads side by side take one column. */
+__device__ static inline spot spot_of(int number) {
+    return {number / 32 * 8 + number % 8 / 4 * 4 + number % 32 / 8, number % 4 * 4};
+}
+
+__device__ static inline quad aligned_quad(const int8_t *q) {
+    return *(const quad *)(const void *)q;
+}
+
+/* Four words of the weight for block b of the contraction: forward along it, of one column of the output. */
 __device__ static inline void fetch_along(quad *to, const job &j, int64_t b) {
-    int column = (int)threadIdx.x / 4, k = (int)threadIdx.x % 4 * 4;
-    int64_t c = (int64_t)blockIdx.x * COLUMNS + column;
-    to->to = column * PITCH + k;
-    to->next = 1;
-    bool aligned = j.in % 4 == 0 && (uintptr_t)j.q % 4 == 0;
-    for (int i = 0; i < 4; i++) {
-        int64_t along = b * SIDE + 4 * (k + i);
-        bool there = c < j.columns && along < j.in;
-        const int8_t *at = j.q + c * j.in + along;
-        to->word[i] = !there ? 0 : aligned ? aligned_word(at) : word_of(at, 1, j.in - along);
+    spot at = spot_of((int)threadIdx.x);
+    int64_t c = (int64_t)blockIdx.x * COLUMNS + at.row, along = b * SIDE + 4 * at.word;
+    const int8_t *from = j.q + c * j.in + along;
+    *to = {};
+    if (c >= j.columns || along >= j.in) return;
+    if (j.in % 16 == 0 && (uintptr_t)j.q % 16 == 0) {
+        *to = aligned_quad(from);
+    } else {
+        for (int i = 0; i < 4; i++) to->word[i] = word_of(from + 4 * i, 1, j.in - along - 4 * i);
     }
 }
 
-/* Backward they are of four columns, and their elements lie `in` apart; eight threads side by side read 32 bytes of a row. */
+/* Backward they are of four columns, and their elements lie `in` apart; eight threads side by side read 32 bytes of a row.
+ * They begin with other columns of their four each, so that what they store at once lies in other banks. */
+typedef struct aside {
+    int column, begin, word; /* word i is of column + (i + begin) % 4 */
+} aside;
+
+__device__ static inline aside aside_of(int number) {
+    return {(number % 8 + number / 128 * 8) * 4, number % 8 / 2, number % 128 / 8};
+}
+
 __device__ static inline void fetch_aside(quad *to, const job &j, int64_t b) {
-    int number = (int)threadIdx.x;
-    int column = (number % 8 + number / 128 * 8) * 4, k = number % 128 / 8;
-    int64_t c = (int64_t)blockIdx.x * COLUMNS + column, along = b * SIDE + 4 * k;
-    to->to = column * PITCH + k;
-    to->next = PITCH;
-    const int8_t *at = j.q + along * j.in + c;
+    aside at = aside_of((int)threadIdx.x);
+    int64_t c = (int64_t)blockIdx.x * COLUMNS + at.column, along = b * SIDE + 4 * at.word;
+    const int8_t *from = j.q + along * j.in + c;
     bool aligned = j.in % 4 == 0 && (uintptr_t)j.q % 4 == 0;
     for (int i = 0; i < 4; i++) {
         if (aligned) {
             bool there = c < j.columns && along + i < j.out;
-            to->word[i] = there ? aligned_word(at + i * j.in) : 0;
+            to->word[i] = there ? turned_by(aligned_word(from + i * j.in), at.begin) : 0;
         } else {
-            bool there = c + i < j.columns;
-            to->word[i] = there ? word_of(at + i, j.in, j.out - along) : 0;
+            int own = (i + at.begin) % 4;
+            to->word[i] = c + own < j.columns ? word_of(from + own, j.in, j.out - along) : 0;
         }
     }
     if (aligned) turn(to->word);
 }
 
-enum { ROW_WORDS = TOKENS * WORDS / BLOCK };
+enum { ROW_QUADS = 2 * TOKENS * WORDS / 4 / BLOCK };
 
 /* What a thread brings of a block of the contraction: of the weight, of the tokens' steps and residuals, and a token's scale.
  * 0 of what is not there. */
 typedef struct brought {
-    quad weights;
-    uint32_t steps[ROW_WORDS], rests[ROW_WORDS];
+    quad weights, rows[ROW_QUADS];
     float scale;
 } brought;
 
 __device__ static inline void fetch_rows(brought *to, const job &j, int64_t b) {
-    int64_t tiles = hone_int8_tiles(j.rows.tokens), blocks = hone_int8_blocks(j.rows.width);
-    int64_t first = (int64_t)blockIdx.y * (TOKENS / TILE);
-    for (int i = 0; i < ROW_WORDS; i++) {
-        int at = (int)threadIdx.x + i * BLOCK;
-        int64_t tile = first + at / TILE_WORDS, tile_block = tile * blocks + j.first + b;
-        int64_t from = (tile_block * TILE_WORDS + at % TILE_WORDS) * 4;
-        bool there = tile < tiles, fine = there && hone_int8_is_fine(&j.rows, tile_block);
-        to->steps[i] = there ? aligned_word(j.rows.q + from) : 0;
-        to->rests[i] = fine ? aligned_word(j.rows.residual + from) : 0;
+    /* A tile's block takes more than a kilobyte: no GPU has room for 2^31 of them. */
+    int tiles = (int)hone_int8_tiles(j.rows.tokens), blocks = (int)hone_int8_blocks(j.rows.width);
+    int first = (int)blockIdx.y * (TOKENS / TILE);
+    for (int i = 0; i < ROW_QUADS; i++) {
+        spot at = spot_of((int)threadIdx.x + i * BLOCK);
+        bool rest = at.row >= TOKENS;
+        int row = rest ? at.row - TOKENS : at.row;
+        int tile = first + row / TILE, tile_block = tile * blocks + (int)(j.first + b);
+        int64_t from = (int64_t)tile_block * (TILE * SIDE) + (row % TILE * SIDE + 4 * at.word);
+        bool there = tile < tiles && (!rest || hone_int8_is_fine(&j.rows, tile_block));
+        to->rows[i] = {};
+        if (there) to->rows[i] = aligned_quad((rest ? j.rows.residual : j.rows.q) + from);
     }
-    int64_t tile = first + (int)threadIdx.x / TILE;
+    int tile = first + (int)threadIdx.x / TILE;
     bool there = threadIdx.x < TOKENS && tile < tiles;
-    int64_t row = (tile * blocks + j.first + b) * TILE + threadIdx.x % TILE;
+    int64_t row = (int64_t)(tile * blocks + (int)(j.first + b)) * TILE + threadIdx.x % TILE;
     to->scale = there ? j.rows.scale[row] : 0.0f;
 }
 
@@ -147,18 +167,22 @@ template <bool BACKWARD> __device__ static inline void fetch(brought *to, const 
 /* Both sides of a block of the contraction in shared memory. */
 typedef struct sides {
     HONE_SHARED_POINTER(uint32_t) weights; /* [COLUMNS][PITCH] */
-    HONE_SHARED_POINTER(uint32_t) steps;   /* [TOKENS][PITCH] */
-    HONE_SHARED_POINTER(uint32_t) rests;
-    HONE_SHARED_POINTER(float) scale; /* [TOKENS] */
+    HONE_SHARED_POINTER(uint32_t) rows;    /* [2 TOKENS][PITCH], the residuals' after the steps' */
+    HONE_SHARED_POINTER(float) scale;      /* [TOKENS] */
 } sides;
 
-__device__ static inline void put(const sides &to, const brought &from) {
-    const quad &q = from.weights;
-    for (int k = 0; k < 4; k++) to.weights[q.to + k * q.next] = q.word[k];
-    for (int i = 0; i < ROW_WORDS; i++) {
-        int at = (int)threadIdx.x + i * BLOCK, word = at / WORDS * PITCH + at % WORDS;
-        to.steps[word] = from.steps[i];
-        to.rests[word] = from.rests[i];
+template <bool BACKWARD> __device__ static inline void put(const sides &to, const brought &from) {
+    if (BACKWARD) {
+        aside at = aside_of((int)threadIdx.x);
+        for (int i = 0; i < 4; i++)
+            to.weights[(at.column + (i + at.begin) % 4) * PITCH + at.word] = from.weights.word[i];
+    } else {
+        spot at = spot_of((int)threadIdx.x);
+        store_quad(to.weights + (at.row * PITCH + at.word), from.weights);
+    }
+    for (int i = 0; i < ROW_QUADS; i++) {
+        spot at = spot_of((int)threadIdx.x + i * BLOCK);
+        store_quad(to.rows + (at.row * PITCH + at.word), from.rows[i]);
     }
     if (threadIdx.x < TOKENS) to.scale[threadIdx.x] = from.scale;
 }
@@ -201,32 +225,36 @@ __device__ static inline void multiply_rows(int dots[4], const uint32_t rows[STE
 }
 
 /* A token without residuals gets the bits it would get alone: adding 0 changes none. */
+template <bool FINE>
 __device__ static inline void add_dots(float sums[4], const int dots[4], const int rests[4],
                                        const float scale[2]) {
     const float fine = 1.0f / (float)HONE_INT8_FINE;
     for (int i = 0; i < 4; i++) {
-        float dot = (float)dots[i] + (float)rests[i] * fine;
+        float dot = (float)dots[i];
+        if (FINE) dot += (float)rests[i] * fine;
         sums[i] += dot * scale[i / 2];
     }
 }
 
+/* FINE: with residuals, which take registers. */
+template <bool FINE>
 __device__ static inline void add_block(own_sums *sums, const sides &from, int token, int column,
-                                        bool fine, float weight_scale) {
+                                        float weight_scale) {
     int group = (int)threadIdx.x % WARP / 4;
     own_weights weights;
     load_weights(&weights, from, column);
     for (int m = 0; m < DEEP; m++) {
         int row = token + m * ROWS;
         uint32_t steps[STEPS][4], rests[STEPS][4];
-        load_rows(steps, from.steps, row);
-        if (fine) load_rows(rests, from.rests, row);
+        load_rows(steps, from.rows, row);
+        if (FINE) load_rows(rests, from.rows, TOKENS + row);
         const float scale[2] = {from.scale[row + group] * weight_scale,
                                 from.scale[row + group + 8] * weight_scale};
         for (int n = 0; n < WIDE; n++) {
             int dots[4] = {}, more[4] = {};
             multiply_rows(dots, steps, weights, n);
-            if (fine) multiply_rows(more, rests, weights, n);
-            add_dots(sums->of[m][n], dots, more, scale);
+            if (FINE) multiply_rows(more, rests, weights, n);
+            add_dots<FINE>(sums->of[m][n], dots, more, scale);
         }
     }
 }
@@ -258,10 +286,9 @@ __device__ static void store(const job &j, const own_sums &sums, int64_t token, 
 
 template <bool BACKWARD> __global__ void __launch_bounds__(BLOCK, 2) multiply_int8(job j) {
     HONE_SHARED(uint32_t, weights, COLUMNS * PITCH);
-    HONE_SHARED(uint32_t, steps, TOKENS * PITCH);
-    HONE_SHARED(uint32_t, rests, TOKENS * PITCH);
+    HONE_SHARED(uint32_t, rows, 2 * TOKENS * PITCH);
     HONE_SHARED(float, scale, TOKENS);
-    const sides shared = {weights, steps, rests, scale};
+    const sides shared = {weights, rows, scale};
     int warp = (int)threadIdx.x / WARP;
     int own_token = warp / ACROSS * OWN_TOKENS, own_column = warp % ACROSS * OWN_COLUMNS;
     int64_t token = (int64_t)blockIdx.y * TOKENS + own_token;
@@ -273,12 +300,16 @@ template <bool BACKWARD> __global__ void __launch_bounds__(BLOCK, 2) multiply_in
     if (j.blocks > 0) fetch<BACKWARD>(&next, j, 0);
     for (int64_t b = 0; b < j.blocks; b++) {
         __syncthreads(); /* all have read the block before */
-        put(shared, next);
+        put<BACKWARD>(shared, next);
         __syncthreads();
         if (b + 1 < j.blocks) fetch<BACKWARD>(&next, j, b + 1);
         if (!there) continue;
         float weight_scale = j.scale[BACKWARD ? b * across + part : part * across + b];
-        add_block(&sums, shared, own_token, own_column, any_fine(j, token, b), weight_scale);
+        if (any_fine(j, token, b)) {
+            add_block<true>(&sums, shared, own_token, own_column, weight_scale);
+        } else {
+            add_block<false>(&sums, shared, own_token, own_column, weight_scale);
+        }
     }
     if (there) store(j, sums, token, column);
 }

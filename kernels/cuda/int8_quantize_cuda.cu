@@ -19,6 +19,7 @@ __device__ static inline int8_t step_of(float x) {
 typedef struct activations {
     hone_int8_rows rows;
     const float *x, *factor;
+    hone_int8_counts *counts; /* may be NULL */
 } activations;
 
 /* A token's element times its column's factor; 0 outside. */
@@ -74,6 +75,19 @@ __device__ static inline void quantize_element(row_sums *sums, const activations
     sums->rests += rest;
 }
 
+/* Many warps add to it at once: whole numbers, whose order changes no sum. */
+__device__ static inline void add_count(int64_t *count, int64_t more) {
+    (void)atomicAdd((unsigned long long *)count, (unsigned long long)more);
+}
+
+/* The first tile's block counts the blocks of all tokens; each its own that are marked, of which there are few. */
+__device__ static inline void count_block(const activations &a, int64_t at, int marked) {
+    a.rows.marked[at] = (uint8_t)marked;
+    if (!a.counts) return;
+    if (at == 0) add_count(&a.counts->blocks, a.rows.tokens * hone_int8_blocks(a.rows.width));
+    if (marked > 0) add_count(&a.counts->marked, marked);
+}
+
 __device__ static void quantize_block(const activations &a, int64_t at, int lane) {
     int64_t blocks = hone_int8_blocks(a.rows.width);
     int64_t token = at / blocks * TILE, column = at % blocks * SIDE + lane;
@@ -95,26 +109,14 @@ __device__ static void quantize_block(const activations &a, int64_t at, int lane
         a.rows.sum[plan.row] = sums.steps;
         a.rows.residual_sum[plan.row] = sums.rests;
     }
-    if (lane == 0) a.rows.marked[at] = (uint8_t)marked;
-}
-
-__global__ static void count_rows(hone_int8_counts *counts, hone_int8_rows rows) {
-    int64_t blocks = hone_int8_blocks(rows.width);
-    double marked = 0; /* whole numbers: exact */
-    for (int64_t i = threadIdx.x; i < hone_int8_tiles(rows.tokens) * blocks; i += BLOCK)
-        marked += rows.marked[i];
-    marked = block_sum(marked);
-    if (threadIdx.x > 0) return;
-    counts->blocks += rows.tokens * blocks;
-    counts->marked += (int64_t)marked;
+    if (lane == 0) count_block(a, at, marked);
 }
 
 void hone_int8_quantize_cuda(void *memory, hone_int8_counts *counts, const float *x,
                              const float *column_factor, int64_t tokens, int64_t width) {
-    activations a = {hone_int8_rows_view(memory, tokens, width), x, column_factor};
+    activations a = {hone_int8_rows_view(memory, tokens, width), x, column_factor, counts};
     launch_each_row(hone_int8_tiles(tokens) * hone_int8_blocks(width),
                     [=] __device__(int64_t at, int lane) { quantize_block(a, at, lane); });
-    if (counts) HONE_LAUNCH(count_rows, 1, BLOCK, counts, a.rows);
 }
 
 /* --- Weights --- */

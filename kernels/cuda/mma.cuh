@@ -13,8 +13,23 @@
 
 #include "kernels/cuda/device.cuh"
 
+/* 16 bytes that are moved at once, from and to multiples of 16. */
+typedef struct alignas(16) quad {
+    uint32_t word[4];
+} quad;
+
 #ifdef __CUDACC__
 #define HONE_UNROLL _Pragma("unroll")
+
+/* To shared memory. */
+__device__ static inline void store_quad(uint32_t *to, const quad &from) {
+    unsigned at = (unsigned)__cvta_generic_to_shared(to);
+    asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};"
+                 :
+                 : "r"(at), "r"(from.word[0]), "r"(from.word[1]), "r"(from.word[2]),
+                   "r"(from.word[3])
+                 : "memory");
+}
 
 __device__ static inline void mma_bf16(float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1) {
     asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
@@ -68,6 +83,7 @@ __device__ static inline float exp2_of(float x) {
 
 #define mma_bf16(d, a, b0, b1)       emulator::multiply_bf16(HONE_SITE, d, a, b0, b1)
 #define mma_s8(d, a, b0, b1)         emulator::multiply_s8(HONE_SITE, d, a, b0, b1)
+#define store_quad(to, from)         emulator::write_quad(HONE_SITE, to, (from).word)
 #define load_squares(out, row)       emulator::squares_of(HONE_SITE, out, row, false)
 #define load_squares_aside(out, row) emulator::squares_of(HONE_SITE, out, row, true)
 

@@ -551,6 +551,14 @@ static uint32_t word_at(uint64_t row, int64_t word) {
     return *static_cast<const uint32_t *>(shared_read(memory, (int64_t)(row & 0xffff) + word));
 }
 
+void write_quad(site at, shared_pointer<uint32_t> to, const uint32_t word[4]) {
+    if (to.index() % 4 != 0)
+        fail("%s:%d: thread %d stores 16 bytes at word %lld of shared memory, which is no multiple "
+             "of 4",
+             at.file, at.line, run.running->number, (long long)to.index());
+    for (int i = 0; i < 4; i++) to[i] = word[i];
+}
+
 void squares_of(site at, uint32_t out[4], shared_pointer<uint32_t> row, bool transposed) {
     if (row.index() < 0 || row.index() % 4 != 0)
         fail("%s:%d: lane %d names a row at word %lld of shared memory, which is no multiple of 4",

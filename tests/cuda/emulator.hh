@@ -7,7 +7,8 @@
  *                     them writing, with no barrier between
  *     __syncthreads   not reached by every thread of the block, or reached at another place by some of them
  *     warp functions  a mask without the caller or with lanes that never come, that come elsewhere, or that do not exist;
- *                     a value asked of a lane outside of the mask; an address of ldmatrix beside 16 bytes
+ *                     a value asked of a lane outside of the mask
+ *     16 bytes        moved at once, as ldmatrix does, but not from or to a multiple of 16
  *
  * The order of blocks, and of threads between two barriers, is shuffled by a seed: what depends on it shows. What is not
  * looked for: kernels that read the host's memory, and the rounding of products and sums that nvcc fuses.
@@ -196,6 +197,9 @@ void multiply_bf16(site at, float d[4], const uint32_t a[4], uint32_t b0, uint32
 /* The same, a 16 x 32, b 32 x 8, of s8. */
 void multiply_s8(site at, int d[4], const uint32_t a[4], uint32_t b0, uint32_t b1);
 
+/* 16 bytes at once, which begin at a multiple of 16. */
+void write_quad(site at, shared_pointer<uint32_t> to, const uint32_t word[4]);
+
 /* Four squares of 8 x 8 of 16 bits (ldmatrix.x4): lane i names row i % 8 of square i / 8, and gets of each square a word of
  * row lane / 4; of the squares on their sides when `transposed`. (PTX ISA 9.0, section 9.7.14.5.15) */
 void squares_of(site at, uint32_t out[4], shared_pointer<uint32_t> row, bool transposed);
@@ -212,6 +216,15 @@ inline int dot_bytes(int a, int b, int c) {
 inline float rounded_product(float a, float b) {
     volatile float product = a * b;
     return product;
+}
+
+/* Threads run one at a time here. */
+template <typename T> T add_atomically(T *at, T value) {
+    T before;
+    memcpy(&before, at, sizeof before);
+    value += before;
+    memcpy(at, &value, sizeof value);
+    return before;
 }
 
 } // namespace emulator
@@ -231,10 +244,11 @@ inline float rounded_product(float a, float b) {
 #define __shfl_sync(mask, value, from) emulator::exchanged(HONE_SITE, mask, value, from)
 #define __shfl_xor_sync(mask, value, bits)                                                         \
     emulator::exchanged(HONE_SITE, mask, value, emulator::lane() ^ (bits))
-#define __ffs(x)         __builtin_ffs((int)(x))
-#define __dp4a(a, b, c)  emulator::dot_bytes(a, b, c)
-#define __fmul_rn(a, b)  emulator::rounded_product(a, b)
-#define __fdividef(a, b) ((a) / (b))
+#define atomicAdd(at, value) emulator::add_atomically(at, value)
+#define __ffs(x)             __builtin_ffs((int)(x))
+#define __dp4a(a, b, c)      emulator::dot_bytes(a, b, c)
+#define __fmul_rn(a, b)      emulator::rounded_product(a, b)
+#define __fdividef(a, b)     ((a) / (b))
 
 #define HONE_SHARED(type, name, count)                                                             \
     emulator::shared_pointer<type> name(                                                           \
