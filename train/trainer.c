@@ -353,6 +353,11 @@ static hone_status tell_where(const hone_run *run, hone_status status) {
     const char *out = run->options->out;
     long long step = (long long)run->state.step;
     if (status != HONE_ERR_UNSUPPORTED && status != HONE_ERR_MEMORY) return status;
+    if (!hone_run_leads(run)) { /* what is saved the first process knows */
+        return hone_fail_context(
+            status, "after step %lld of %lld; go on with: hone train --resume --out %s", step,
+            (long long)run->steps, out);
+    }
     if (!run->has_checkpoint) {
         return hone_fail_context(
             status,
