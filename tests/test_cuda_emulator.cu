@@ -316,6 +316,33 @@ START_TEST(syncwarp_does_not_order_other_warps) {
 }
 END_TEST
 
+/* Other warp calls wait for lanes as a barrier does, but order no memory. */
+enum class call { shuffle, vote, multiply, load };
+
+__global__ static void pass_by_call(int *out, call what) {
+    HONE_SHARED(int, kept, 32);
+    HONE_SHARED(uint32_t, rows, 32);
+    int lane = (int)threadIdx.x;
+    rows[lane] = 0;
+    __syncwarp();
+    kept[lane] = 1;
+    uint32_t words[4] = {};
+    int sums[4] = {};
+    if (what == call::shuffle) (void)__shfl_sync(FULL, 1, 0);
+    if (what == call::vote) (void)__ballot_sync(FULL, true);
+    if (what == call::multiply) mma_s8(sums, words, 0, 0);
+    if (what == call::load) load_squares(words, rows + lane % 8 * 4);
+    out[lane] = kept[31 - lane];
+}
+
+START_TEST(other_warp_calls_order_nothing) {
+    int out[32];
+    for (call what : {call::shuffle, call::vote, call::multiply, call::load})
+        expect_fault("with no barrier after thread",
+                     [&] { HONE_LAUNCH(pass_by_call, 1, 32, out, what); });
+}
+END_TEST
+
 __global__ static void half_waits() {
     if (threadIdx.x < 50) __syncthreads();
 }
@@ -369,8 +396,24 @@ __global__ static void take_much() {
 
 START_TEST(launches_that_do_not_fit_are_faults) {
     expect_fault("49152 bytes of shared memory, not 50176", [] { HONE_LAUNCH(take_much, 1, 1); });
-    expect_fault("a launch of 1 blocks of 1025 threads", [] { HONE_LAUNCH(both_write, 1, 1025); });
-    expect_fault("a launch of 0 blocks of 8 threads", [] { HONE_LAUNCH(both_write, 0, 8); });
+}
+END_TEST
+
+START_TEST(launches_that_no_gpu_has_are_faults) {
+    const dim3 wrong[][2] = {
+        {0, 8},
+        {1, 0},
+        {1, 1025},
+        {1, dim3(32, 33)},
+        {1, dim3(1, 1, 65)},
+        {1u << 31, 1},
+        {dim3(1, 65536), 1},
+        {dim3(1, 1, 65536), 1},
+    };
+    for (const dim3 *launch : wrong)
+        expect_fault("a launch of ", [=] { HONE_LAUNCH(write_early, launch[0], launch[1]); });
+    expect_fault("a launch of 2 x 65536 x 1 blocks of 3 x 1 x 1 threads",
+                 [] { HONE_LAUNCH(write_early, dim3(2, 65536), 3); });
 }
 END_TEST
 
@@ -452,11 +495,13 @@ int main(void) {
     tcase_add_test(faults, write_without_barrier_after_reads_is_fault);
     tcase_add_test(faults, two_writers_are_fault);
     tcase_add_test(faults, syncwarp_does_not_order_other_warps);
+    tcase_add_test(faults, other_warp_calls_order_nothing);
     tcase_add_test(faults, barrier_that_some_leave_out_is_fault);
     tcase_add_test(faults, barriers_at_two_places_are_fault);
     tcase_add_test(faults, warp_call_that_a_lane_leaves_out_is_fault);
     tcase_add_test(faults, wrong_masks_are_faults);
     tcase_add_test(faults, launches_that_do_not_fit_are_faults);
+    tcase_add_test(faults, launches_that_no_gpu_has_are_faults);
     tcase_add_test(faults, quads_that_are_not_there_are_faults);
     tcase_add_test(faults, squares_that_are_not_there_are_faults);
     tcase_add_test(faults, mma_that_not_all_lanes_make_is_fault);

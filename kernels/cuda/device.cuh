@@ -104,26 +104,31 @@ __device__ static inline float block_max(float x) {
     return largest;
 }
 
-/* Adds to out[c] the sum of value(t, c) over 0 <= t < rows. A block takes a warp's width of columns. */
+/* Columns that a block takes: 32 bytes of each row, which are moved whole; no more, so that narrow rows too keep all of a GPU
+ * busy. */
+enum { COLUMNS_OF_BLOCK = 8 };
+
+/* Adds to out[c] the sum of value(t, c) over 0 <= t < rows. */
 template <typename Value>
 __global__ void add_columns(float *out, int64_t rows, int64_t width, Value value) {
-    enum { DEEP = BLOCK / WARP };
+    enum { ACROSS = COLUMNS_OF_BLOCK, DEEP = BLOCK / ACROSS };
     HONE_SHARED(float, parts, BLOCK);
-    int lane = (int)threadIdx.x % WARP;
-    int64_t c = (int64_t)blockIdx.x * WARP + lane;
+    int column = (int)threadIdx.x % ACROSS;
+    int64_t c = (int64_t)blockIdx.x * ACROSS + column;
     float sum = 0.0f;
-    for (int64_t t = threadIdx.x / WARP; c < width && t < rows; t += DEEP) sum += value(t, c);
+    int64_t end = c < width ? rows : 0;
+    for (int64_t t = threadIdx.x / ACROSS; t < end; t += DEEP) sum += value(t, c);
     parts[threadIdx.x] = sum;
     __syncthreads();
-    if (threadIdx.x >= WARP || c >= width) return;
+    if (threadIdx.x >= ACROSS || c >= width) return;
     float total = 0.0f;
-    for (int i = 0; i < DEEP; i++) total += parts[i * WARP + lane];
+    for (int i = 0; i < DEEP; i++) total += parts[i * ACROSS + column];
     out[c] += total;
 }
 
 template <typename Value>
 static void launch_add_columns(float *out, int64_t rows, int64_t width, Value value) {
-    unsigned blocks = (unsigned)((width + WARP - 1) / WARP);
+    unsigned blocks = (unsigned)((width + COLUMNS_OF_BLOCK - 1) / COLUMNS_OF_BLOCK);
     if (blocks > 0) HONE_LAUNCH(add_columns<Value>, blocks, BLOCK, out, rows, width, value);
 }
 

@@ -46,7 +46,9 @@ hone_emulator_switch:
 
 namespace emulator {
 
-enum { WARP = 32, STACK_BYTES = 256 << 10, MOST_THREADS = 1024 };
+enum { WARP = 32, STACK_BYTES = 256 << 10 };
+/* Of a launch. (CUDA C++ Programming Guide, technical specifications per compute capability) */
+enum { MOST_THREADS = 1024, MOST_LAYERS = 64, MOST_ACROSS = INT32_MAX, MOST_ASIDE = 65535 };
 /* Bytes of a block: what it declares, and with what the launch gives, on every GPU from Ampere on. */
 enum { MOST_SHARED = 48 << 10, MOST_SHARED_IN_ALL = 99 << 10 };
 
@@ -58,11 +60,12 @@ struct thread {
     site waits_at;
     uint32_t mask;      /* at_warp: the lanes it waits for */
     unsigned exchanges; /* warp calls so far: the words of two of them are kept apart */
+    bool at_barrier;    /* at_warp: in __syncwarp */
     int number, lane;
     struct fibre *fibre; /* ready, at_warp, at_block: that which runs it */
 };
 
-/* Words that lanes bring to a warp call; `passed` counts them, and barriers of the block. */
+/* Words that lanes bring to a warp call; `passed` counts the warp's barriers. */
 struct warp {
     brought words[2][WARP];
     uint32_t passed;
@@ -261,6 +264,13 @@ const brought *warp_exchange(site at, uint32_t mask, brought value) {
     return words;
 }
 
+void warp_barrier(site at) {
+    thread *self = run.running;
+    self->at_barrier = true;
+    warp_exchange(at, 0xffffffffu, {});
+    self->at_barrier = false;
+}
+
 static bool same(site a, site b) {
     return a.line == b.line && (a.file == b.file || strcmp(a.file, b.file) == 0);
 }
@@ -295,7 +305,7 @@ static bool release_lanes(thread *t) {
     }
     for (int i = 0; i < WARP; i++)
         if (t->mask >> i & 1u) make_ready(&run.threads[(size_t)(first + i)]);
-    run.warps[(size_t)(t->number / WARP)].passed++;
+    if (t->at_barrier) run.warps[(size_t)(t->number / WARP)].passed++;
     return true;
 }
 
@@ -389,19 +399,30 @@ void set_queue(void (*value)(std::function<void()> launch)) {
     queue = value;
 }
 
+static bool is_within(dim3 size, dim3 most) {
+    return size.x > 0 && size.y > 0 && size.z > 0 && size.x <= most.x && size.y <= most.y &&
+           size.z <= most.z;
+}
+
+static bool can_launch(dim3 grid, dim3 block) {
+    return is_within(grid, {MOST_ACROSS, MOST_ASIDE, MOST_ASIDE}) &&
+           is_within(block, {MOST_THREADS, MOST_THREADS, MOST_LAYERS}) &&
+           block.x * block.y * block.z <= MOST_THREADS;
+}
+
 static void run_grid(dim3 grid, dim3 block, size_t shared_bytes,
                      const std::function<void()> &body) {
-    std::vector<int> blocks(grid.x * grid.y * grid.z);
+    run.failed = false;
+    if (!can_launch(grid, block)) {
+        fail_launch("a launch of %u x %u x %u blocks of %u x %u x %u threads", grid.x, grid.y,
+                    grid.z, block.x, block.y, block.z);
+        return;
+    }
+    std::vector<int> blocks((size_t)grid.x * grid.y * grid.z);
     for (size_t i = 0; i < blocks.size(); i++) blocks[i] = (int)i;
     shuffle(&blocks);
     run.body = &body;
     run.shared_given = shared_bytes;
-    run.failed = false;
-    unsigned threads = block.x * block.y * block.z;
-    if (blocks.empty() || threads == 0 || threads > MOST_THREADS) {
-        fail_launch("a launch of %zu blocks of %u threads", blocks.size(), threads);
-        return;
-    }
     for (int number : blocks) {
         unsigned n = (unsigned)number;
         start_block(grid, block, {n % grid.x, n / grid.x % grid.y, n / grid.x / grid.y});

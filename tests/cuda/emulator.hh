@@ -7,8 +7,9 @@
  *                     them writing, with no barrier between
  *     __syncthreads   not reached by every thread of the block, or reached at another place by some of them
  *     warp functions  a mask without the caller or with lanes that never come, that come elsewhere, or that do not exist;
- *                     a value asked of a lane outside of the mask
+ *                     a value asked of a lane outside of the mask; __syncwarp alone is a barrier
  *     16 bytes        moved at once, as ldmatrix does, but not from or to a multiple of 16
+ *     launches        of no block or thread, of more threads to a block than a GPU has, or of too large a grid
  *
  * The order of blocks, and of threads between two barriers, is shuffled by a seed: what depends on it shows. What is not
  * looked for: kernels that read the host's memory, and the rounding of products and sums that nvcc fuses.
@@ -29,7 +30,6 @@
 #define __global__
 #define __device__
 #define __host__
-#define __forceinline__ inline
 #define __launch_bounds__(...)
 
 struct dim3 {
@@ -82,6 +82,9 @@ struct brought {
 /* Waits for the lanes of `mask`, all at the same place, and gives what each of them brought; valid until the lane's next
  * call. */
 const brought *warp_exchange(site at, uint32_t mask, brought value);
+/* Waits for the warp, and orders what its lanes do to shared memory, as no other warp call does: "they do not imply a
+ * memory barrier" (CUDA C++ Programming Guide, warp vote and shuffle functions). */
+void warp_barrier(site at);
 int lane();
 [[noreturn]] void fail_lane(site at, int from);
 
@@ -237,7 +240,7 @@ template <typename T> T add_atomically(T *at, T value) {
 #define HONE_SITE (emulator::site{__FILE__, __LINE__})
 
 #define __syncthreads()                emulator::block_barrier(HONE_SITE)
-#define __syncwarp()                   ((void)emulator::warp_exchange(HONE_SITE, 0xffffffffu, {}))
+#define __syncwarp()                   emulator::warp_barrier(HONE_SITE)
 #define __ballot_sync(mask, yes)       emulator::ballot(HONE_SITE, mask, yes)
 #define __any_sync(mask, yes)          (emulator::ballot(HONE_SITE, mask, yes) != 0)
 #define __all_sync(mask, yes)          (emulator::ballot(HONE_SITE, mask, yes) == (mask))
@@ -246,7 +249,6 @@ template <typename T> T add_atomically(T *at, T value) {
     emulator::exchanged(HONE_SITE, mask, value, emulator::lane() ^ (bits))
 #define atomicAdd(at, value) emulator::add_atomically(at, value)
 #define __ffs(x)             __builtin_ffs((int)(x))
-#define __dp4a(a, b, c)      emulator::dot_bytes(a, b, c)
 #define __fmul_rn(a, b)      emulator::rounded_product(a, b)
 #define __fdividef(a, b)     ((a) / (b))
 
