@@ -44,30 +44,22 @@ void *hone_cuda_scratch(size_t *bytes) {
 
 /* --- Errors --- */
 
-static hone_status check(cudaError_t error, const char *doing) {
-    return hone_cuda_check(error, doing);
-}
-
 /* Launches do not tell: theirs is found here. */
-static hone_status check_launches(void) {
-    HONE_TRY(check(cudaGetLastError(), "a computation could not be started"));
-    return gpu.open ? hone_cuda_products_status() : HONE_OK;
-}
-
 hone_status hone_cuda_launches_status(void) {
-    return check_launches();
+    HONE_TRY(hone_cuda_check(cudaGetLastError(), "a computation could not be started"));
+    return gpu.open ? hone_cuda_products_status() : HONE_OK;
 }
 
 /* --- Memory --- */
 
 static hone_status wait(void) {
-    HONE_TRY(check_launches());
+    HONE_TRY(hone_cuda_launches_status());
     HONE_TRY(hone_cuda_copies_wait());
     return hone_cuda_finish(gpu.stream);
 }
 
 static hone_status zero(void *to, size_t bytes) {
-    return check(cudaMemsetAsync(to, 0, bytes, gpu.stream), "cannot set memory to zero");
+    return hone_cuda_check(cudaMemsetAsync(to, 0, bytes, gpu.stream), "cannot set memory to zero");
 }
 
 static void give_back(void *base, size_t bytes) {
@@ -82,7 +74,7 @@ static hone_status take(void **base, size_t bytes) {
     cudaError_t error = cudaMalloc(base, bytes);
     if (error == cudaErrorMemoryAllocation)
         return hone_cuda_fail_memory(hone_size((int64_t)bytes).text);
-    HONE_TRY(check(error, "cannot take memory"));
+    HONE_TRY(hone_cuda_check(error, "cannot take memory"));
     gpu.use.now += (int64_t)bytes;
     if (gpu.use.now > gpu.use.peak) gpu.use.peak = gpu.use.now;
     hone_status status = zero(*base, bytes);
@@ -98,21 +90,22 @@ static hone_status commit(void *base, size_t bytes) {
 
 static hone_status copy_in(void *to, const void *from, size_t bytes) {
     assert(!hone_cuda_is_recording()); /* it would bring the same bytes at every replay, or none */
-    HONE_TRY(check_launches());
+    HONE_TRY(hone_cuda_launches_status());
     return hone_cuda_staging_copy(&gpu.staging, to, from, bytes);
 }
 
 static hone_status copy_out(void *to, const void *from, size_t bytes) {
-    HONE_TRY(check_launches());
+    HONE_TRY(hone_cuda_launches_status());
     HONE_TRY(hone_cuda_finish_group(gpu.stream));
     cudaError_t error = cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, gpu.stream);
-    HONE_TRY(check(error, "cannot copy memory"));
-    return check(cudaStreamSynchronize(gpu.stream), "a computation failed");
+    HONE_TRY(hone_cuda_check(error, "cannot copy memory"));
+    return hone_cuda_check(cudaStreamSynchronize(gpu.stream), "a computation failed");
 }
 
 static hone_status look(int64_t *available, int64_t *all) {
     size_t free_bytes = 0, all_bytes = 0;
-    HONE_TRY(check(cudaMemGetInfo(&free_bytes, &all_bytes), "cannot ask for free memory"));
+    HONE_TRY(
+        hone_cuda_check(cudaMemGetInfo(&free_bytes, &all_bytes), "cannot ask for free memory"));
     *available = (int64_t)free_bytes;
     *all = (int64_t)all_bytes;
     return HONE_OK;
@@ -194,7 +187,7 @@ static hone_status count_gpus(int *count) {
                          "there is no GPU that CUDA can use: see nvidia-smi and "
                          "CUDA_VISIBLE_DEVICES, or use --device cpu");
     }
-    return check(error, "cannot count the GPUs");
+    return hone_cuda_check(error, "cannot count the GPUs");
 }
 
 hone_status hone_group_gpus(int *count) {
@@ -211,13 +204,13 @@ static hone_status choose(int index) {
                          "CUDA_VISIBLE_DEVICES",
                          index, count);
     }
-    return check(cudaSetDevice(index), "cannot use the GPU");
+    return hone_cuda_check(cudaSetDevice(index), "cannot use the GPU");
 }
 
 static hone_status measure(int index) {
     enum { BLOCK = 256, FP8_CAPABILITY = 89 };
     struct cudaDeviceProp has;
-    HONE_TRY(check(cudaGetDeviceProperties(&has, index), "cannot ask what the GPU is"));
+    HONE_TRY(hone_cuda_check(cudaGetDeviceProperties(&has, index), "cannot ask what the GPU is"));
     int each = has.maxThreadsPerMultiProcessor / BLOCK;
     gpu.resident_blocks = (int64_t)has.multiProcessorCount * (each > 0 ? each : 1);
     snprintf(gpu.name, sizeof gpu.name, "cuda, %s", has.name);
@@ -244,8 +237,8 @@ static hone_status prepare(int index) {
     hone_cuda_forget_errors();
     HONE_TRY(choose(index));
     HONE_TRY(measure(index));
-    HONE_TRY(check(cudaStreamCreateWithFlags(&gpu.stream, cudaStreamNonBlocking),
-                   "cannot make a stream"));
+    HONE_TRY(hone_cuda_check(cudaStreamCreateWithFlags(&gpu.stream, cudaStreamNonBlocking),
+                             "cannot make a stream"));
     HONE_TRY(hone_cuda_staging_open(&gpu.staging));
     HONE_TRY(try_kernel());
     hone_cublaslt library;

@@ -51,8 +51,8 @@ def test_every_line_of_the_check_runs_on_an_emulated_gpu(root, tmp_path):
     lines = check(root, tmp_path / "results.md")
     assert len([line for line in lines if line.startswith("- ") and ": passed" in line]) == 3
     rows = rows_of(lines)
-    assert len(rows) == 8  # three modes again and against the processor, PyTorch, speed
-    assert all(row.endswith("| yes |") for row in rows[:7])
+    assert len(rows) == 12  # five modes again and against the processor, PyTorch, speed
+    assert all(row.endswith("| yes |") for row in rows[:11])
 
 
 def test_what_is_asked_of_a_large_model_runs_on_an_emulated_gpu(root, tmp_path):
