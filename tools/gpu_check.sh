@@ -114,8 +114,8 @@ check() {
 }
 
 small_run() {
-    echo "$hone" train --model "$model" --data "$records" --out "$work/run-$1" --device cuda --steps 1 --seq-len 96 --batch-size 1 \
-        --compute "$2"
+    echo "$hone" train --model "$model" --data "$records" --out "$work/run-$1" --device cuda --steps 1 --seq-len 32 --batch-size 1 \
+        --set too_long=split --compute "$2"
 }
 
 checks() {
