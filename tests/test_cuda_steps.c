@@ -190,11 +190,14 @@ static double near(const way *how) {
 #endif
 }
 
-/* Steps on both, of which those on the device may have to do without the way. */
+/* Steps on both. A real GPU may have to do without a way. */
 static bool take_both(stepper *wanted, stepper *found, const char *path, const way *how) {
     open_stepper(wanted, path, how);
     open_stepper(found, path, how);
     const char *why = hone_model_lacks_attention(found->model, how->attention);
+#ifndef HONE_CUDA
+    ck_assert_msg(!why, "%s %s: %s", path, how->name, why);
+#endif
     if (why) {
         printf("SKIP %s %s: %s\n", path, how->name, why);
         return false;
