@@ -12,6 +12,12 @@
 static const char shopping[] = "{\"text\": \"a b\"}\n{\"text\": \"c d\"}\n{\"text\": \"b a\"}\n"
                                "{\"text\": \"d c\"}\n{\"text\": \"a d\"}\n{\"text\": \"c b\"}\n";
 
+/* In a folder of the test's own. */
+static void put_records(void) {
+    make_folder();
+    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+}
+
 static hone_train_options run_options(const char *out, const char *device) {
     hone_train_options o = options_for(out);
     static const char *const tiny[] = {"steps=3",
@@ -55,8 +61,7 @@ static void check_text(const char *run, const char *name, const char *text) {
 }
 
 START_TEST(run_on_device_has_the_losses_of_the_cpu_and_resumes_to_the_same_bits) {
-    make_folder();
-    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    put_records();
     hone_train_result cpu = run_whole(in_folder("cpu"), "cpu");
     ck_assert_int_eq(fake_cudart_used().launches, 0);
     hone_train_result cuda = run_whole(in_folder("cuda"), "cuda");
@@ -93,8 +98,7 @@ static void keep_profile(void *context, const char *text) {
 
 /* The device is measured when the run has closed it. */
 START_TEST(run_on_device_is_profiled) {
-    make_folder();
-    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    put_records();
     hone_train_options o = run_options(in_folder("run"), "cuda");
     hone_buf table = {0};
     hone_train_result result;
@@ -130,8 +134,7 @@ enum { KINDS = sizeof kinds / sizeof *kinds };
 START_TEST(run_of_every_kind_has_the_losses_of_the_cpu) {
     static const char *const devices[] = {"cpu", "cuda"};
     hone_train_result results[2];
-    make_folder();
-    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    put_records();
     for (int d = 0; d < 2; d++) {
         hone_train_options o = run_options(in_folder(devices[d]), devices[d]);
         set(&o, "steps=1");
@@ -166,8 +169,7 @@ static void spoil_adapter(const char *run) {
 START_TEST(run_whose_loss_is_no_number_is_refused_before_it_changes_anything) {
     static const char *const devices[] = {"cpu", "cuda"};
     hone_train_result result;
-    make_folder();
-    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    put_records();
     (void)run_whole(in_folder("first"), "cpu");
     spoil_adapter(in_folder("first"));
     for (int d = 0; d < 2; d++) {
@@ -204,8 +206,7 @@ static double loss_of_run(hone_device_kind kind, const char *run) {
 }
 
 START_TEST(adapter_of_a_run_is_evaluated_on_the_device) {
-    make_folder();
-    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    put_records();
     (void)run_whole(in_folder("run"), "cpu");
     double wanted = loss_of_run(HONE_DEVICE_CPU, in_folder("run"));
     double found = loss_of_run(HONE_DEVICE_CUDA, in_folder("run"));
@@ -215,8 +216,7 @@ START_TEST(adapter_of_a_run_is_evaluated_on_the_device) {
 END_TEST
 
 START_TEST(run_resumed_takes_the_attention_that_it_began_with) {
-    make_folder();
-    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    put_records();
     hone_train_result whole, result;
     hone_train_options o = run_options(in_folder("whole"), "cuda");
     set(&o, "compute=bf16");
@@ -240,8 +240,7 @@ END_TEST
 
 /* Of two kinds, one of which fails when it is measured. */
 START_TEST(attention_of_a_library_that_fails_is_not_taken) {
-    make_folder();
-    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    put_records();
     hone_train_options o = run_options(in_folder("run"), "cuda");
     set(&o, "model=" HONE_TEST_FIXTURES "/models/llama3-rope");
     set(&o, "compute=bf16");
@@ -264,8 +263,7 @@ START_TEST(attention_of_a_library_that_fails_is_not_taken) {
 END_TEST
 
 START_TEST(run_with_attention_that_is_not_there_is_refused) {
-    make_folder();
-    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    put_records();
     hone_train_options o = run_options(in_folder("run"), "cuda");
     hone_train_result result;
     set(&o, "attention=cudnn");
@@ -307,8 +305,7 @@ static hone_train_result run_offloaded(const char *out, const char *offload) {
 }
 
 START_TEST(run_offloaded_takes_less_of_the_device_and_has_the_same_bits) {
-    make_folder();
-    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    put_records();
     hone_train_result plain = run_offloaded(in_folder("plain"), "offload=none");
     ck_assert_int_eq(fake_cudart_used().late_copies, 0);
     fake_cudart_settings.early = _i == 1;
@@ -325,8 +322,7 @@ START_TEST(run_offloaded_takes_less_of_the_device_and_has_the_same_bits) {
 END_TEST
 
 START_TEST(run_in_int8_is_planned_without_the_weights_that_it_replaces) {
-    make_folder();
-    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    put_records();
     hone_train_result results[2];
     for (int int8 = 0; int8 < 2; int8++) {
         hone_train_options o = offload_options(in_folder(int8 ? "int8" : "f32"), "offload=none");
@@ -342,8 +338,7 @@ END_TEST
 
 /* Where moments and activations are kept decides no bit: a run goes on with another choice. */
 START_TEST(run_is_resumed_with_what_is_offloaded_changed) {
-    make_folder();
-    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    put_records();
     (void)run_offloaded(in_folder("whole"), "offload=none");
     hone_train_options parts = offload_options(in_folder("parts"), "offload=all");
     hone_train_result result;
@@ -373,8 +368,7 @@ static hone_plan_report plan_within(const char *offload, int64_t bytes) {
 }
 
 START_TEST(plan_offloads_what_does_not_fit_and_no_more) {
-    make_folder();
-    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    put_records();
     hone_plan_report plain = plan_within("offload=auto", 1 << 30);
     ck_assert_int_eq(plain.plan.offload, HONE_OFFLOAD_NONE);
     ck_assert_int_eq(plain.plan.memory.host, 0);
@@ -398,8 +392,7 @@ START_TEST(plan_offloads_what_does_not_fit_and_no_more) {
 END_TEST
 
 START_TEST(offload_that_cannot_be_is_refused) {
-    make_folder();
-    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    put_records();
     hone_train_options o = offload_options(in_folder("run"), "offload=optimizer");
     hone_train_result result;
     fake_cudart_settings.no_host = true;
@@ -437,8 +430,7 @@ static void set_fault(void *context, const hone_step_metrics *m, int64_t steps, 
 }
 
 START_TEST(run_that_loses_the_device_keeps_its_checkpoint_and_is_resumed) {
-    make_folder();
-    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    put_records();
     (void)run_offloaded(in_folder("whole"), "offload=none");
     hone_train_options o = offload_options(in_folder("run"), "offload=all");
     hone_train_result result;
@@ -467,8 +459,7 @@ static void set_early_fault(void *context, const hone_plan_report *plan) {
 
 /* In the evaluation that comes first. */
 START_TEST(run_that_loses_the_device_before_a_checkpoint_is_started_again) {
-    make_folder();
-    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    put_records();
     hone_train_options o = offload_options(in_folder("run"), "offload=none");
     hone_train_result result;
     set(&o, "eval_fraction=0.2");
@@ -483,8 +474,7 @@ START_TEST(run_that_loses_the_device_before_a_checkpoint_is_started_again) {
 END_TEST
 
 START_TEST(run_resumed_on_another_device_is_refused) {
-    make_folder();
-    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    put_records();
     hone_train_options o = run_options(in_folder("run"), "cuda");
     hone_train_result result;
     stop_flag = 0;
@@ -498,8 +488,7 @@ START_TEST(run_resumed_on_another_device_is_refused) {
 END_TEST
 
 START_TEST(run_in_fp8_on_an_older_device_is_refused) {
-    make_folder();
-    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    put_records();
     hone_train_options o = run_options(in_folder("run"), "cuda");
     hone_train_result result;
     set(&o, "compute=fp8");
@@ -512,8 +501,7 @@ START_TEST(run_in_fp8_on_an_older_device_is_refused) {
 END_TEST
 
 START_TEST(run_without_room_on_the_device_says_what_it_needs) {
-    make_folder();
-    ck_ok(hone_file_put(in_folder("records.jsonl"), shopping, strlen(shopping)));
+    put_records();
     hone_train_options o = run_options(in_folder("run"), "cuda");
     hone_train_result result;
     fake_cudart_settings.memory = 100 << 10; /* less than the weights */
