@@ -106,6 +106,23 @@ typedef struct hone_lora_shape {
     bool rounded; /* a GPU reads both sides of products in TF32; a processor never rounds them */
 } hone_lora_shape;
 
+/* A frozen layer in bf16, of rows that lie rounded, with or without LoRA's factors: x [T,in], y [T,out]. */
+typedef struct hone_bf16_linear {
+    const void *w; /* [out,in] of any dtype */
+    hone_dtype type;
+    const hone_real *bias;  /* [out], added to y; NULL: none */
+    const hone_real *a, *b; /* [R,in], [out,R]; nobody reads them where R is 0 */
+    int64_t tokens, in, out, rank;
+    double scale; /* alpha / R */
+    int64_t x_stride,
+        dy_stride; /* elements from a row to the next one: hone_bf16_stride() at least */
+} hone_bf16_linear;
+
+/* Of rows of `width` elements, with room for R more behind each. */
+static inline int64_t hone_bf16_stride(int64_t width, int64_t rank) {
+    return (width + rank + 7) / 8 * 8; /* so that all of them are aligned to 16 bytes */
+}
+
 typedef struct hone_kernels {
     const char *name; /* "ref", "avx2", "avx512" … ; of a GPU with its own: "cuda, NVIDIA H200" */
 
@@ -139,6 +156,22 @@ typedef struct hone_kernels {
                                 int64_t in, int64_t out, int64_t rank, bool backward);
     /* Sets of precisions: f32 and those that the two take; and those of them that the device has instructions for. */
     uint32_t precisions, native;
+
+    /* Products in bf16 of rows that were rounded before, which LoRA's part is a part of: [x t] [w sb]^T and [dy u] [w; a], with
+     * a, b, t and u rounded as well, and sums in f32. Of GPUs; elsewhere NULL. What stands behind the rows of x and dy is
+     * overwritten.
+     * fwd: t = x a^T; y = x w^T + scale t b^T + bias. t has T rows of x_stride - in elements.
+     * bwd: u = scale dy b; da += u^T x and db += scale dy^T t, where they are not NULL; dx = dy w + u a + beta dx, where it is
+     * not NULL. `workspace` has bf16_workspace() bytes, 64-byte aligned. */
+    void (*bf16_fwd)(hone_real *y, uint16_t *t, uint16_t *x, const hone_bf16_linear *layer,
+                     void *workspace);
+    void (*bf16_bwd)(hone_real *dx, hone_real *da, hone_real *db, uint16_t *dy, const uint16_t *x,
+                     const uint16_t *t, const hone_bf16_linear *layer, hone_real beta,
+                     void *workspace);
+    size_t (*bf16_workspace)(const hone_bf16_linear *layer);
+    /* y [T] rows, `stride` elements apart = x [T,width] in bf16, as to_bf16; what stands behind them stays. */
+    void (*round_rows)(uint16_t *y, const hone_real *x, int64_t tokens, int64_t width,
+                       int64_t stride);
 
     /* The products of LoRA's factors alone.
      * fwd: t[T,R] = x[T,in] a^T.
