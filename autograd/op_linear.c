@@ -7,6 +7,7 @@
 typedef struct linear_attributes {
     double scale;
     hone_dropout dropout;
+    const hone_tensor *bias; /* NULL: none */
 } linear_attributes;
 
 enum { IN_X, IN_W, IN_A, IN_B };
@@ -24,6 +25,11 @@ static bool drops(const hone_node *node) {
     return has_lora(node) && at->dropout.rate > 0;
 }
 
+/* x is there in bf16, and the factors are a part of the product. */
+static bool is_rounded(const hone_node *node) {
+    return node->in[IN_X]->dtype == HONE_BF16;
+}
+
 static hone_status shape(hone_tape *tape, hone_node *node) {
     int64_t tokens = node->in[IN_X]->shape[0];
     HONE_TRY(hone_node_output(tape, node, OUT_Y, "linear", tokens, node->in[IN_W]->shape[0]));
@@ -32,7 +38,10 @@ static hone_status shape(hone_tape *tape, hone_node *node) {
     }
     if (!has_lora(node)) return HONE_OK;
     if (hone_node_wants_grad(node, IN_B)) node->saved_out |= 1u << OUT_T;
-    return hone_node_output(tape, node, OUT_T, "lora", tokens, node->in[IN_A]->shape[0]);
+    const hone_tensor *x = node->in[IN_X];
+    int64_t rank = node->in[IN_A]->shape[0], room = x->stride - x->shape[1];
+    return is_rounded(node) ? hone_node_output_bf16(tape, node, OUT_T, "lora", tokens, room, room)
+                            : hone_node_output(tape, node, OUT_T, "lora", tokens, rank);
 }
 
 /* The scratch of a pass: that of the products with w and with the factors; dropout's [T,in]; the gradient of t [T,R]. */
@@ -62,6 +71,31 @@ static hone_lora_shape lora_shape(const hone_node *node) {
                              hone_product_mode(node->in[IN_W]) != NULL};
 }
 
+/* The layer as products of rounded rows take it. */
+static hone_bf16_linear layer_of(const hone_node *node) {
+    const linear_attributes *at = (const void *)node->attributes;
+    const hone_tensor *x = node->in[IN_X], *w = node->in[IN_W];
+    const hone_tensor *a = node->in[IN_A], *b = node->in[IN_B];
+    int64_t rank = a ? a->shape[0] : 0;
+    return (hone_bf16_linear){.w = w->data,
+                              .type = w->dtype,
+                              .bias = at->bias ? at->bias->data : NULL,
+                              .a = a ? a->data : NULL,
+                              .b = b ? b->data : NULL,
+                              .tokens = x->shape[0],
+                              .in = w->shape[1],
+                              .out = w->shape[0],
+                              .rank = rank,
+                              .scale = at->scale,
+                              .x_stride = x->stride,
+                              .dy_stride = hone_bf16_stride(w->shape[0], rank)};
+}
+
+/* The gradient of y in bf16, which stands before the rest of a workspace. */
+static size_t rounded_bytes(const hone_bf16_linear *layer) {
+    return hone_whole_lines((size_t)(layer->tokens * layer->dy_stride) * sizeof(uint16_t));
+}
+
 static scratch divide(const hone_node *node, const hone_kernels *kernels, bool backward,
                       void *workspace) {
     const hone_tensor *w = node->in[IN_W];
@@ -76,6 +110,10 @@ static scratch divide(const hone_node *node, const hone_kernels *kernels, bool b
 }
 
 static size_t workspace(const hone_node *node, const hone_kernels *kernels, bool backward) {
+    if (is_rounded(node)) {
+        hone_bf16_linear layer = layer_of(node);
+        return kernels->bf16_workspace(&layer) + (backward ? rounded_bytes(&layer) : 0);
+    }
     return divide(node, kernels, backward, NULL).bytes;
 }
 
@@ -99,18 +137,32 @@ static void product(const hone_node *node, const hone_pass *pass, const scratch 
                      s->product);
 }
 
-static void forward(const hone_node *node, const hone_pass *pass) {
+static void adapted(const hone_node *node, const hone_pass *pass, const scratch *s) {
     const linear_attributes *at = (const void *)node->attributes;
     const hone_tensor *a = node->in[IN_A];
-    scratch s = divide(node, pass->kernels, false, pass->workspace);
-    if (!has_lora(node)) {
-        product(node, pass, &s, NULL);
+    hone_real *t = node->out[OUT_T]->data;
+    pass->kernels->lora_fwd(t, dropped_input(node, pass, s), a->data, lora_shape(node), s->factors);
+    hone_pass_part(node, pass, lora_part);
+    product(node, pass, s, &(hone_low_rank){t, node->in[IN_B]->data, a->shape[0], at->scale});
+}
+
+static void forward(const hone_node *node, const hone_pass *pass) {
+    const linear_attributes *at = (const void *)node->attributes;
+    const hone_tensor *y = node->out[OUT_Y];
+    if (is_rounded(node)) {
+        hone_bf16_linear layer = layer_of(node);
+        void *t = has_lora(node) ? node->out[OUT_T]->data : NULL;
+        pass->kernels->bf16_fwd(y->data, t, node->in[IN_X]->data, &layer, pass->workspace);
         return;
     }
-    hone_real *t = node->out[OUT_T]->data;
-    pass->kernels->lora_fwd(t, dropped_input(node, pass, &s), a->data, lora_shape(node), s.factors);
-    hone_pass_part(node, pass, lora_part);
-    product(node, pass, &s, &(hone_low_rank){t, node->in[IN_B]->data, a->shape[0], at->scale});
+    scratch s = divide(node, pass->kernels, false, pass->workspace);
+    if (has_lora(node)) {
+        adapted(node, pass, &s);
+    } else {
+        product(node, pass, &s, NULL);
+    }
+    if (at->bias)
+        pass->kernels->bias_fwd(y->data, y->data, at->bias->data, y->shape[0], y->shape[1]);
 }
 
 /* dx = dy w + low, or added to it. */
@@ -143,7 +195,24 @@ static void dropped_grad(const hone_node *node, const hone_pass *pass, const scr
     pass->kernels->dropout(x->grad->data, s->dropped, at->dropout, tokens, in, 1);
 }
 
+static void backward_rounded(const hone_node *node, const hone_pass *pass) {
+    const hone_tensor *x = node->in[IN_X], *a = node->in[IN_A], *b = node->in[IN_B];
+    hone_bf16_linear layer = layer_of(node);
+    uint16_t *dy = pass->workspace;
+    pass->kernels->round_rows(dy, node->out[OUT_Y]->grad->data, layer.tokens, layer.out,
+                              layer.dy_stride);
+    pass->kernels->bf16_bwd(x->needs_grad ? x->grad->data : NULL,
+                            hone_node_wants_grad(node, IN_A) ? a->grad->data : NULL,
+                            hone_node_wants_grad(node, IN_B) ? b->grad->data : NULL, dy, x->data,
+                            a ? node->out[OUT_T]->data : NULL, &layer, pass->beta[IN_X],
+                            (unsigned char *)pass->workspace + rounded_bytes(&layer));
+}
+
 static void backward(const hone_node *node, const hone_pass *pass) {
+    if (is_rounded(node)) {
+        backward_rounded(node, pass);
+        return;
+    }
     const hone_tensor *x = node->in[IN_X], *w = node->in[IN_W], *a = node->in[IN_A];
     const hone_real *dy = node->out[OUT_Y]->grad->data;
     int64_t tokens = x->shape[0], in = w->shape[1], out = w->shape[0];
@@ -228,6 +297,11 @@ static void work(hone_work *out, const hone_node *node, const hone_pass *pass) {
         work_of_quantize(out, node);
     } else {
         work_of_product(out, node, pass);
+        if (!is_rounded(node) || !has_lora(node)) return;
+        hone_work of_lora = *out;
+        work_of_lora(&of_lora, node);
+        out->flops += of_lora.flops;
+        out->bytes += of_lora.bytes;
     }
 }
 
@@ -242,14 +316,17 @@ const hone_op hone_op_linear = {
 };
 
 hone_status hone_linear(hone_tensor **y, hone_tape *tape, hone_tensor *x, hone_tensor *w,
-                        const hone_lora *lora) {
+                        const hone_lora *lora, const hone_tensor *b) {
     assert(x->shape[1] == w->shape[1]);
     assert(!lora || (lora->a->shape[1] == w->shape[1] && lora->b->shape[0] == w->shape[0] &&
                      lora->a->shape[0] == lora->b->shape[1]));
-    linear_attributes at = {0};
+    assert(x->dtype == HONE_REAL || !lora ||
+           (lora->dropout.rate == 0 &&
+            x->stride >= hone_bf16_stride(x->shape[1], lora->a->shape[0])));
+    linear_attributes at = {.bias = b};
     hone_tensor *in[HONE_NODE_INPUTS] = {x, w};
     if (lora) {
-        at = (linear_attributes){lora->scale, lora->dropout};
+        at = (linear_attributes){lora->scale, lora->dropout, b};
         in[IN_A] = lora->a;
         in[IN_B] = lora->b;
     }

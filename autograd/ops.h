@@ -13,6 +13,7 @@
     X(embedding)                                                                                   \
     X(rmsnorm)                                                                                     \
     X(layernorm)                                                                                   \
+    X(round)                                                                                       \
     X(linear)                                                                                      \
     X(rope)                                                                                        \
     X(attention)                                                                                   \
@@ -51,9 +52,15 @@ typedef struct hone_lora {
     hone_dropout dropout;
 } hone_lora;
 
-/* y[T,out] = x[T,in] w^T (+ lora, when not NULL), w [out,in] of any dtype (trainable only as HONE_REAL). */
+/* y = x rounded to bf16, with room for `room` elements behind each row: for products with weights of which
+ * hone_product_takes_rounded() is true. The gradient passes as it is. */
+HONE_MUST_USE hone_status hone_round(hone_tensor **y, hone_tape *tape, hone_tensor *x,
+                                     int64_t room);
+
+/* y[T,out] = x[T,in] w^T (+ lora and b [out], when not NULL), w [out,in] of any dtype (trainable only as HONE_REAL). x may be
+ * rounded, with room for lora's rank, where nothing is dropped; b is frozen. */
 HONE_MUST_USE hone_status hone_linear(hone_tensor **y, hone_tape *tape, hone_tensor *x,
-                                      hone_tensor *w, const hone_lora *lora);
+                                      hone_tensor *w, const hone_lora *lora, const hone_tensor *b);
 
 /* Rotary position embedding of x [T,heads*D] in place: x must not be used again. */
 HONE_MUST_USE hone_status hone_rope(hone_tensor **y, hone_tape *tape, hone_tensor *x,

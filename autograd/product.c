@@ -62,6 +62,10 @@ void hone_product_bwd(const hone_kernels *kernels, hone_real *dx, const hone_rea
     }
 }
 
+bool hone_product_takes_rounded(const hone_kernels *kernels, const hone_tensor *w) {
+    return kernels->bf16_fwd && w->precision == HONE_PRODUCTS_BF16 && !w->int8 && !w->needs_grad;
+}
+
 const char *hone_product_mode(const hone_tensor *w) {
     if (w->int8) return "int8";
     return w->precision == HONE_PRODUCTS_F32 ? NULL : hone_precision_name(w->precision);

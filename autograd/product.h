@@ -27,6 +27,9 @@ void hone_product_bwd(const hone_kernels *kernels, hone_real *dx, const hone_rea
                       const hone_tensor *w, const hone_low_rank *low, int64_t tokens,
                       hone_real beta, void *workspace);
 
+/* Whether products with it are taken of rows that were rounded before (hone_round). */
+bool hone_product_takes_rounded(const hone_kernels *kernels, const hone_tensor *w);
+
 /* "tf32", "bf16", "fp8" or "int8"; NULL in f32. */
 const char *hone_product_mode(const hone_tensor *w);
 /* Bytes that a product reads: of the weight, and of the other side. */

@@ -194,7 +194,9 @@ static void touch(hone_tape *tape, hone_tensor *tensor) {
 }
 
 static hone_status take_memory(hone_tape *tape, hone_tensor *tensor) {
-    size_t bytes = (size_t)hone_tensor_count(tensor) * sizeof(hone_real);
+    size_t bytes = tensor->dtype == HONE_BF16
+                       ? (size_t)(tensor->shape[0] * tensor->stride) * sizeof(uint16_t)
+                       : (size_t)hone_tensor_count(tensor) * sizeof(hone_real);
     return take_block(&tensor->block, &tensor->data, tape, tensor->name, bytes);
 }
 
@@ -223,12 +225,26 @@ static hone_status place_output(hone_tape *tape, hone_node *node, int i) {
     return HONE_OK;
 }
 
-hone_status hone_node_output(hone_tape *tape, hone_node *node, int i, const char *name,
-                             int64_t rows, int64_t columns) {
+static hone_status declare(hone_tape *tape, hone_node *node, int i, const char *name, int64_t rows,
+                           int64_t columns) {
     const int64_t shape[HONE_DIMS] = {rows, columns, 1, 1};
     HONE_TRY(new_tensor(&node->out[i], tape, name, shape, 2));
     node->out[i]->maker = node;
     node->out[i]->needs_grad = i == 0 && tape->grad && any_input_needs_grad(node);
+    return HONE_OK;
+}
+
+hone_status hone_node_output(hone_tape *tape, hone_node *node, int i, const char *name,
+                             int64_t rows, int64_t columns) {
+    HONE_TRY(declare(tape, node, i, name, rows, columns));
+    return place_output(tape, node, i);
+}
+
+hone_status hone_node_output_bf16(hone_tape *tape, hone_node *node, int i, const char *name,
+                                  int64_t rows, int64_t columns, int64_t stride) {
+    HONE_TRY(declare(tape, node, i, name, rows, columns));
+    node->out[i]->dtype = HONE_BF16;
+    node->out[i]->stride = stride;
     return place_output(tape, node, i);
 }
 
@@ -323,6 +339,7 @@ static void convert(const hone_tape *tape, const hone_tensor *tensor, hone_phase
 /* What backward will read of an input that was made on the tape is kept in bf16, unless it is made again. */
 static hone_status halve(hone_tape *tape, hone_tensor *tensor) {
     if (!tensor || !tensor->maker || tensor->maker->dropped || tensor->halved) return HONE_OK;
+    if (tensor->dtype == HONE_BF16) return HONE_OK;
     size_t bytes = (size_t)hone_tensor_count(tensor) * sizeof(uint16_t);
     HONE_TRY(take_block(&tensor->half_block, &tensor->half, tape, tensor->name, bytes));
     tensor->halved = true;

@@ -165,6 +165,10 @@ HONE_MUST_USE hone_status hone_tape_record(hone_node **out, hone_tape *tape, con
 /* For shape rules: declares output i, in new memory. Gradients flow through output 0; output 1 is for saving. */
 HONE_MUST_USE hone_status hone_node_output(hone_tape *tape, hone_node *node, int i,
                                            const char *name, int64_t rows, int64_t columns);
+/* Likewise, in bf16, with rows of `columns` elements that begin every `stride` ones. */
+HONE_MUST_USE hone_status hone_node_output_bf16(hone_tape *tape, hone_node *node, int i,
+                                                const char *name, int64_t rows, int64_t columns,
+                                                int64_t stride);
 /* For shape rules: output 0 is input 0, changed in place. */
 HONE_MUST_USE hone_status hone_node_output_in_place(hone_tape *tape, hone_node *node,
                                                     const char *name);

@@ -1,5 +1,6 @@
 #include "model/transformer.h"
 
+#include "autograd/product.h"
 #include "base/alloc.h"
 
 hone_status hone_cache_new(hone_cache *out, const hone_model *model, int64_t capacity) {
@@ -68,12 +69,37 @@ static bool find_lora(hone_lora *lora, const block *b, hone_role role, hone_role
     return true;
 }
 
+/* The largest rank of the block's factors. */
+static int64_t most_rank(const block *b) {
+    const hone_adapter *adapter = b->f->adapter;
+    int64_t most = 0;
+    for (int i = 0; adapter && i < HONE_LINEARS; i++) {
+        const hone_lora_pair *pair =
+            hone_adapter_pair(adapter, b->layer, (hone_role)(HONE_ROLE_LINEAR + i));
+        if (pair && pair->rank > most) most = pair->rank;
+    }
+    return most;
+}
+
+/* x as what is multiplied by weights of roles like this one: rounded once for all of them, where they take it so and nothing
+ * of it is dropped for one alone. */
+static hone_status operand(hone_tensor **x, const block *b, hone_role role) {
+    const hone_adapter *adapter = b->f->adapter;
+    bool drops = adapter && b->f->dropout_key && adapter->dropout > 0;
+    if (drops || !hone_product_takes_rounded(b->f->model->device->kernels, weight(b, role)))
+        return HONE_OK;
+    return hone_round(x, b->tape, *x, most_rank(b));
+}
+
 static hone_status linear(hone_tensor **y, const block *b, hone_tensor *x, hone_role role) {
     hone_role whole = hone_family_whole(arch_of(b)->family, role);
     hone_lora lora;
     bool adapted = find_lora(&lora, b, role, whole);
-    HONE_TRY(hone_linear(y, b->tape, x, weight(b, role), adapted ? &lora : NULL));
-    return arch_of(b)->biased[whole] ? hone_bias(y, b->tape, *y, bias(b, role)) : HONE_OK;
+    hone_tensor *added = arch_of(b)->biased[whole] ? bias(b, role) : NULL;
+    bool trained = added && added->needs_grad;
+    HONE_TRY(hone_linear(y, b->tape, x, weight(b, role), adapted ? &lora : NULL,
+                         trained ? NULL : added));
+    return trained ? hone_bias(y, b->tape, *y, added) : HONE_OK;
 }
 
 static hone_status normalise(hone_tensor **y, hone_tape *tape, const hone_arch *arch,
@@ -105,6 +131,7 @@ static hone_status rotate(hone_tensor **x, const block *b, int64_t heads) {
 
 static hone_status project(hone_tensor **q, hone_tensor **k, hone_tensor **v, const block *b,
                            hone_tensor *x) {
+    HONE_TRY(operand(&x, b, HONE_ROLE_Q));
     HONE_TRY(linear(q, b, x, HONE_ROLE_Q));
     HONE_TRY(linear(k, b, x, HONE_ROLE_K));
     HONE_TRY(linear(v, b, x, HONE_ROLE_V));
@@ -147,12 +174,14 @@ static hone_status attend(hone_tensor **y, const block *b, hone_tensor *x) {
     call.shape.longest = call.max_q > call.max_k ? call.max_q : call.max_k;
     HONE_TRY(hone_attention(&o, b->tape, q, k, v, &call));
     keep_below(b, HONE_RECOMPUTE_FULL);
+    HONE_TRY(operand(&o, b, HONE_ROLE_O));
     return linear(y, b, o, HONE_ROLE_O);
 }
 
 static hone_status mlp(hone_tensor **y, const block *b, hone_tensor *x) {
     hone_activation_kind kind = arch_of(b)->family->gelu ? HONE_GELU_TANH : HONE_SILU;
     hone_tensor *gate, *up, *act;
+    HONE_TRY(operand(&x, b, HONE_ROLE_UP));
     HONE_TRY(linear(&up, b, x, HONE_ROLE_UP));
     if (has(b, hone_family_whole(arch_of(b)->family, HONE_ROLE_GATE))) {
         HONE_TRY(linear(&gate, b, x, HONE_ROLE_GATE));
@@ -162,6 +191,7 @@ static hone_status mlp(hone_tensor **y, const block *b, hone_tensor *x) {
     }
     /* Backward reads what comes out of this product only where a norm follows. */
     keep_below(b, has(b, HONE_ROLE_POST_MLP_NORM) ? HONE_RECOMPUTE_FULL : HONE_RECOMPUTES);
+    HONE_TRY(operand(&act, b, HONE_ROLE_DOWN));
     return linear(y, b, act, HONE_ROLE_DOWN);
 }
 
@@ -234,7 +264,7 @@ hone_status hone_transformer_logits(hone_tensor **logits, hone_tape *tape, const
     hone_tensor *hidden, *chosen;
     HONE_TRY(hone_transformer_hidden(&hidden, tape, f));
     HONE_TRY(hone_gather(&chosen, tape, hidden, rows, n));
-    HONE_TRY(hone_linear(logits, tape, chosen, hone_model_head(f->model), NULL));
+    HONE_TRY(hone_linear(logits, tape, chosen, hone_model_head(f->model), NULL, NULL));
     double cap = f->model->arch.logit_softcap;
     return cap > 0 ? hone_softcap(logits, tape, *logits, cap) : HONE_OK;
 }

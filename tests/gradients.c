@@ -106,7 +106,7 @@ static hone_tensor *build_in_place(problem *p) {
     hone_tensor *x = on_tape(p, 0);
     hone_tape_keep(p->tape, p->keep);
     if (p->keep == HONE_KEEP_NOTHING) {
-        ck_ok(hone_linear(&x, p->tape, x, &p->leaf[2], NULL));
+        ck_ok(hone_linear(&x, p->tape, x, &p->leaf[2], NULL, NULL));
     }
     ck_ok(hone_bias(&x, p->tape, x, &p->leaf[1]));
     ck_ok(hone_scale(&x, p->tape, x, -1.75));
@@ -144,8 +144,8 @@ static hone_tensor *build_linear(problem *p) {
     hone_lora lora = {
         &p->leaf[2], &p->leaf[3], 0.7, {&p->key, p->records, p->positions, 3, p->rate}};
     hone_tensor *y, *z, *s, *x = on_tape(p, 0);
-    ck_ok(hone_linear(&y, p->tape, x, &p->leaf[1], &lora));
-    ck_ok(hone_linear(&z, p->tape, x, &p->leaf[1], NULL)); /* x and w are used twice */
+    ck_ok(hone_linear(&y, p->tape, x, &p->leaf[1], &lora, NULL));
+    ck_ok(hone_linear(&z, p->tape, x, &p->leaf[1], NULL, NULL)); /* x and w are used twice */
     ck_ok(hone_add(&s, p->tape, y, z));
     return s;
 }

@@ -179,10 +179,10 @@ static double distance(const stepper *found, const stepper *wanted) {
 
 /* Where a rounding falls the other way, much more is off than 1e-5; and it does where a GPU rounds to TF32 in another way
  * than to the nearest number, which is its own affair. Attention on tensor cores rounds four operands and two results to
- * 2^-8, in each block and both passes, and scores err by as much of what they sum. */
+ * 2^-8, in each block and both passes, and scores err by as much of what they sum; products round what is off by that. */
 static double near(const way *how) {
     bool rounded = how->int8 || how->precision != HONE_PRODUCTS_F32;
-    if (how->attention != HONE_ATTENTION_EXACT) return 1.0 / 32;
+    if (how->attention != HONE_ATTENTION_EXACT) return rounded ? 1.0 / 16 : 1.0 / 32;
 #ifdef HONE_CUDA
     return rounded ? 3e-2 : 1e-5;
 #else

@@ -57,9 +57,9 @@ static void build(graph *g) {
     if (g->recompute) hone_tape_keep(g->tape, HONE_KEEP_NOTHING);
     hone_lora lora = {.a = &g->a, .b = &g->b, .scale = 2};
     hone_tensor *q, *k, *v, *o;
-    ck_ok(hone_linear(&q, g->tape, &g->x, &g->wq, &lora));
-    ck_ok(hone_linear(&k, g->tape, &g->x, &g->wk, NULL));
-    ck_ok(hone_linear(&v, g->tape, &g->x, &g->wv, NULL));
+    ck_ok(hone_linear(&q, g->tape, &g->x, &g->wq, &lora, NULL));
+    ck_ok(hone_linear(&k, g->tape, &g->x, &g->wk, NULL, NULL));
+    ck_ok(hone_linear(&v, g->tape, &g->x, &g->wv, NULL, NULL));
     hone_attention_call call = {
         .segments = g->segments,
         .shape = {2, H, K, D, 0.5, .window = g->window},

@@ -16,7 +16,7 @@
 enum { BUCKETS = 256, OFFERS = 4 /* algorithms that are asked for */ };
 
 /* What an algorithm was chosen for: the shape, how the operands are aligned, the size of the workspace. */
-enum { KEY_FIELDS = 14 };
+enum { KEY_FIELDS = 16 };
 typedef struct plan_key {
     int64_t field[KEY_FIELDS];
 } plan_key;
@@ -85,7 +85,7 @@ static uint32_t alignment_of(const void *address) {
     return (uint32_t)(bits & (~bits + 1));
 }
 
-static plan_key key_of(const float *c, const void *a, const void *b, const hone_matmul *s,
+static plan_key key_of(const void *c, const void *a, const void *b, const hone_matmul *s,
                        size_t bytes) {
     return (plan_key){{
         s->m,
@@ -102,6 +102,8 @@ static plan_key key_of(const float *c, const void *a, const void *b, const hone_
         alignment_of(c),
         (int64_t)bytes,
         s->fp8 ? s->fp8->a_format : 0,
+        s->rounds,
+        s->bias ? alignment_of(s->bias) : 0,
     }};
 }
 
@@ -140,9 +142,11 @@ static cudaDataType_t type_of(const hone_matmul *s, hone_fp8_format format) {
     return format == HONE_E4M3 ? CUDA_R_8F_E4M3 : CUDA_R_8F_E5M2;
 }
 
-/* Where the scales of a call lie; the plan's next one may have others. */
-static cublasStatus_t set_scales(const plan *p, const hone_matmul *s) {
+/* Where the bias and the scales of a call lie; the plan's next one may have others. */
+static cublasStatus_t set_addresses(const plan *p, const hone_matmul *s) {
     const hone_cublaslt *l = &products.library;
+    if (s->bias)
+        TRY(l->desc_set(p->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &s->bias, sizeof s->bias));
     if (!s->fp8) return CUBLAS_STATUS_SUCCESS;
     TRY(l->desc_set(p->operation, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, &s->fp8->b_scale,
                     sizeof s->fp8->b_scale));
@@ -158,14 +162,16 @@ static cublasStatus_t describe(plan *p, const hone_matmul *s) {
         s->precision == HONE_PRODUCTS_TF32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
     int32_t op_a = s->trans_b ? CUBLAS_OP_T : CUBLAS_OP_N;
     int32_t op_b = s->trans_a ? CUBLAS_OP_T : CUBLAS_OP_N;
+    uint32_t epilogue = s->bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
     uint64_t m = (uint64_t)s->m, n = (uint64_t)s->n, k = (uint64_t)s->k;
     TRY(l->desc_create(&p->operation, compute, CUDA_R_32F));
     TRY(l->desc_set(p->operation, CUBLASLT_MATMUL_DESC_TRANSA, &op_a, sizeof op_a));
     TRY(l->desc_set(p->operation, CUBLASLT_MATMUL_DESC_TRANSB, &op_b, sizeof op_b));
+    TRY(l->desc_set(p->operation, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue));
     TRY(l->layout_create(&p->a, type_a, s->trans_b ? k : n, s->trans_b ? n : k, s->ldb));
     TRY(l->layout_create(&p->b, type_b, s->trans_a ? m : k, s->trans_a ? k : m, s->lda));
-    TRY(l->layout_create(&p->c, CUDA_R_32F, n, m, s->ldc));
-    return set_scales(p, s);
+    TRY(l->layout_create(&p->c, s->rounds ? CUDA_R_16BF : CUDA_R_32F, n, m, s->ldc));
+    return set_addresses(p, s);
 }
 
 /* The alignments of hone's a, b and c are three fields of the key from here on. */
@@ -257,11 +263,12 @@ static plan *plan_new(const plan_key *key, const hone_matmul *s) {
 
 /* --- Calls --- */
 
-void hone_cuda_matmul(float *c, const void *a, const void *b, const hone_matmul *s, float alpha,
+void hone_cuda_matmul(void *c, const void *a, const void *b, const hone_matmul *s, float alpha,
                       float beta, void *workspace, size_t bytes) {
-    assert(products.open);
+    assert(products.open && (!s->rounds || s->precision == HONE_PRODUCTS_BF16));
     if (s->m == 0 || s->n == 0) return;
     if (s->k == 0) { /* no layout of cuBLASLt is that empty */
+        assert(!s->rounds && !s->bias);
         if (beta != 1.0f) hone_scale_matrix_cuda(c, s->m, s->n, s->ldc, beta);
         return;
     }
@@ -270,7 +277,7 @@ void hone_cuda_matmul(float *c, const void *a, const void *b, const hone_matmul 
     if (!p) p = plan_new(&key, s);
     if (!p) return;
     p->used = ++products.calls;
-    cublasStatus_t status = set_scales(p, s);
+    cublasStatus_t status = set_addresses(p, s);
     if (status == CUBLAS_STATUS_SUCCESS)
         status = products.library.matmul(products.handle, p->operation, &alpha, b, p->a, a, p->b,
                                          &beta, c, p->c, c, p->c, &p->algo, workspace, bytes,

@@ -6,6 +6,8 @@
  * TF32. A frozen weight is used where it lies when it has the dtype of the product and begins at a multiple of 16 bytes; otherwise rows of it, as many as a slab holds, are converted into the workspace, one
  * slab after the other.
  *
+ * Layers in bf16 of rows that lie rounded (bf16_linear_cuda.c) take LoRA's factors into the same product.
+ *
  * Descriptors and algorithms are kept by shape, alignment of the operands and size of the workspace: a call that was made
  * before with the same ones creates nothing, and may be captured in a CUDA graph. Where texts of every length come by, those
  * that were not used for longest are let go.
@@ -23,7 +25,7 @@ enum {
     HONE_CUDA_ALIGNMENT = 256,
     /* What cuBLAS recommends as its own workspace from Hopper on. */
     HONE_CUDA_MATMUL_BYTES = 32 << 20,
-    HONE_CUDA_SLAB_BYTES = 64 << 20,
+    HONE_CUDA_SLAB_BYTES = 128 << 20,
 };
 
 /* Makes what products need of the library, whose functions are copied. One at a time per process.
@@ -95,6 +97,36 @@ void hone_int8_column_factors_cuda(float *factor, const hone_int8_weight *w);
 void hone_int8_row_factors_cuda(float *factor, const hone_int8_weight *w);
 void hone_int8_quantize_weight_cuda(int8_t *q, float *scale, const hone_int8_weight *w,
                                     int64_t begin, int64_t rows);
+
+void hone_bf16_fwd_cuda(float *y, uint16_t *t, uint16_t *x, const hone_bf16_linear *layer,
+                        void *workspace);
+void hone_bf16_bwd_cuda(float *dx, float *da, float *db, uint16_t *dy, const uint16_t *x,
+                        const uint16_t *t, const hone_bf16_linear *layer, float beta,
+                        void *workspace);
+size_t hone_bf16_workspace_cuda(const hone_bf16_linear *layer);
+void hone_round_rows_cuda(uint16_t *y, const float *x, int64_t tokens, int64_t width,
+                          int64_t stride);
+
+/* Whether a weight serves as an operand where it lies. */
+bool hone_cuda_lies_ready(const void *w, hone_dtype type, hone_precision precision);
+
+/* y [rows,columns], rows `stride` apart = scale x [x_rows,x_columns] in bf16, and zeros where there is no more of it. */
+typedef struct hone_bf16_block {
+    uint16_t *y;
+    int64_t stride, rows, columns;
+    const float *x;
+    int64_t x_rows, x_columns;
+    float scale;
+} hone_bf16_block;
+
+/* One such block, or two at once (NULL: one). */
+void hone_place_bf16_cuda(const hone_bf16_block *first, const hone_bf16_block *second);
+/* y [T,width], rows `stride` apart = x [T,width]. */
+void hone_copy_columns_cuda(uint16_t *y, int64_t stride, const uint16_t *x, int64_t tokens,
+                            int64_t width);
+/* y [rows,width], rows `stride` apart = rows of elements of any dtype in bf16. */
+void hone_dequantize_rows_cuda(uint16_t *y, int64_t stride, const void *x, hone_dtype type,
+                               int64_t rows, int64_t width);
 
 /* Operands of products: y[n] = the elements of x, of any dtype, rounded to bf16 to nearest even. */
 void hone_dequantize_bf16_cuda(uint16_t *y, const void *x, hone_dtype type, int64_t n);

@@ -43,7 +43,15 @@ void hone_gemm_cuda(float *c, const float *a, const float *b, int64_t m, int64_t
                     float beta) {
     size_t bytes = 0;
     void *scratch = hone_cuda_scratch(&bytes);
-    hone_matmul shape = {HONE_PRODUCTS_F32, trans_a, trans_b, m, n, k, lda, ldb, ldc, NULL};
+    hone_matmul shape = {.precision = HONE_PRODUCTS_F32,
+                         .trans_a = trans_a,
+                         .trans_b = trans_b,
+                         .m = m,
+                         .n = n,
+                         .k = k,
+                         .lda = lda,
+                         .ldb = ldb,
+                         .ldc = ldc};
     hone_cuda_matmul(c, a, b, &shape, alpha, beta, scratch, bytes);
 }
 
@@ -60,7 +68,14 @@ void hone_lora_fwd_cuda(float *t, const float *x, const float *a, hone_lora_shap
                         void *workspace) {
     int64_t in = shape.in, rank = shape.rank;
     hone_precision precision = factors_precision(shape.rounded);
-    hone_matmul xa = {precision, false, true, shape.tokens, rank, in, in, in, rank, NULL};
+    hone_matmul xa = {.precision = precision,
+                      .trans_b = true,
+                      .m = shape.tokens,
+                      .n = rank,
+                      .k = in,
+                      .lda = in,
+                      .ldb = in,
+                      .ldc = rank};
     hone_cuda_matmul(t, x, a, &xa, 1, 0, hone_cuda_parts_of(workspace), bytes_of.matmul);
 }
 
@@ -70,9 +85,29 @@ void hone_lora_bwd_cuda(float *dt, float *da, float *db, const float *dy, const 
     float scale = (float)shape.scale;
     void *space = hone_cuda_parts_of(workspace);
     hone_precision precision = factors_precision(shape.rounded);
-    hone_matmul of_t = {precision, false, false, tokens, rank, out, out, rank, rank, NULL};
-    hone_matmul of_b = {precision, true, false, out, rank, tokens, out, rank, rank, NULL};
-    hone_matmul of_a = {precision, true, false, rank, in, tokens, rank, in, in, NULL};
+    hone_matmul of_t = {.precision = precision,
+                        .m = tokens,
+                        .n = rank,
+                        .k = out,
+                        .lda = out,
+                        .ldb = rank,
+                        .ldc = rank};
+    hone_matmul of_b = {.precision = precision,
+                        .trans_a = true,
+                        .m = out,
+                        .n = rank,
+                        .k = tokens,
+                        .lda = out,
+                        .ldb = rank,
+                        .ldc = rank};
+    hone_matmul of_a = {.precision = precision,
+                        .trans_a = true,
+                        .m = rank,
+                        .n = in,
+                        .k = tokens,
+                        .lda = rank,
+                        .ldb = in,
+                        .ldc = in};
     hone_cuda_matmul(dt, dy, b, &of_t, scale, 0, space, bytes_of.matmul);
     if (db) hone_cuda_matmul(db, dy, t, &of_b, scale, 1, space, bytes_of.matmul);
     if (da) hone_cuda_matmul(da, dt, x, &of_a, 1, 1, space, bytes_of.matmul);
@@ -103,10 +138,13 @@ static size_t operand_bytes(hone_precision precision) {
     return precision == HONE_PRODUCTS_BF16 ? sizeof(uint16_t) : sizeof(float);
 }
 
+bool hone_cuda_lies_ready(const void *w, hone_dtype type, hone_precision precision) {
+    hone_dtype asked = precision == HONE_PRODUCTS_BF16 ? HONE_BF16 : HONE_F32;
+    return precision != HONE_PRODUCTS_FP8 && type == asked && (uintptr_t)w % LEAST_ALIGNMENT == 0;
+}
+
 static bool lies_ready(const pass *p) {
-    hone_dtype type = p->precision == HONE_PRODUCTS_BF16 ? HONE_BF16 : HONE_F32;
-    return p->precision != HONE_PRODUCTS_FP8 && p->type == type &&
-           (uintptr_t)p->w % LEAST_ALIGNMENT == 0;
+    return hone_cuda_lies_ready(p->w, p->type, p->precision);
 }
 
 /* Of the part of a workspace for a slab. A weight that would lie ready may be one that is not aligned. */
@@ -146,11 +184,26 @@ static void multiply_slab(const pass *p, const void *slab, int64_t begin, int64_
     hone_matmul_fp8 sides = {format_of_x(p), NULL, NULL};
     const hone_matmul_fp8 *fp8 = is_fp8 ? &sides : NULL;
     if (is_fp8) sides.a_scale = p->scales + 1, sides.b_scale = p->scales + 3;
-    hone_matmul s = {p->precision, false, true, p->tokens, rows, p->in, p->in, p->in, p->out, fp8};
+    hone_matmul s = {.precision = p->precision,
+                     .trans_b = true,
+                     .m = p->tokens,
+                     .n = rows,
+                     .k = p->in,
+                     .lda = p->in,
+                     .ldb = p->in,
+                     .ldc = p->out,
+                     .fp8 = fp8};
     float beta = p->beta;
     if (p->backward) {
-        s = (hone_matmul){p->precision,          false, is_fp8, p->tokens, p->in, rows, p->out,
-                          is_fp8 ? rows : p->in, p->in, fp8};
+        s = (hone_matmul){.precision = p->precision,
+                          .trans_b = is_fp8,
+                          .m = p->tokens,
+                          .n = p->in,
+                          .k = rows,
+                          .lda = p->out,
+                          .ldb = is_fp8 ? rows : p->in,
+                          .ldc = p->in,
+                          .fp8 = fp8};
         x = (const char *)x + (size_t)begin * operand_bytes(p->precision);
         if (begin > 0) beta = 1;
     } else {
@@ -173,16 +226,14 @@ static void multiply_weight(const pass *p, void *room, void *space) {
 void hone_cuda_add_low(float *y, const hone_low_rank *low, int64_t tokens, int64_t width,
                        bool backward, bool rounded, void *space) {
     int64_t rank = low->rank, stride = backward ? width : rank;
-    hone_matmul s = {factors_precision(rounded),
-                     false,
-                     !backward,
-                     tokens,
-                     width,
-                     rank,
-                     rank,
-                     stride,
-                     width,
-                     NULL};
+    hone_matmul s = {.precision = factors_precision(rounded),
+                     .trans_b = !backward,
+                     .m = tokens,
+                     .n = width,
+                     .k = rank,
+                     .lda = rank,
+                     .ldb = stride,
+                     .ldc = width};
     hone_cuda_matmul(y, low->t, low->factor, &s, (float)low->scale, 1, space, bytes_of.matmul);
 }
 

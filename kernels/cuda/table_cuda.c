@@ -35,6 +35,10 @@ double hone_attention_pairs_cuda(const hone_segment *segments, hone_attention_sh
     X(reduced_fwd)                                                                                 \
     X(reduced_bwd)                                                                                 \
     X(reduced_workspace)                                                                           \
+    X(bf16_fwd)                                                                                    \
+    X(bf16_bwd)                                                                                    \
+    X(bf16_workspace)                                                                              \
+    X(round_rows)                                                                                  \
     X(lora_fwd)                                                                                    \
     X(lora_bwd)                                                                                    \
     X(lora_workspace)                                                                              \

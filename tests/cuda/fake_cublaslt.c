@@ -25,6 +25,7 @@ typedef struct layout {
 typedef struct problem {
     int64_t compute, m, n, k;
     int64_t trans_a, trans_b;
+    int64_t biased;
     layout of[OPERANDS];
 } problem;
 
@@ -38,6 +39,8 @@ typedef struct object {
             int64_t compute, scale;
             int32_t op[2]; /* of A and B */
             int32_t pointer_mode;
+            uint32_t epilogue;
+            const float *bias;         /* [m], of the epilogue that adds one */
             const float *scaled_by[2]; /* A and B in fp8; NULL: 1 */
         } operation;
         layout layout;
@@ -149,6 +152,7 @@ static cublasStatus_t desc_create(cublasLtMatmulDesc_t *out, cublasComputeType_t
     made->operation.scale = scale;
     made->operation.op[A] = made->operation.op[B] = CUBLAS_OP_N;
     made->operation.pointer_mode = CUBLASLT_POINTER_MODE_HOST;
+    made->operation.epilogue = CUBLASLT_EPILOGUE_DEFAULT;
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -173,8 +177,15 @@ static cublasStatus_t desc_set(cublasLtMatmulDesc_t desc, cublasLtMatmulDescAttr
         return take(&o->operation.scaled_by[A], sizeof(void *), value, size);
     if (attribute == CUBLASLT_MATMUL_DESC_B_SCALE_POINTER)
         return take(&o->operation.scaled_by[B], sizeof(void *), value, size);
+    if (attribute == CUBLASLT_MATMUL_DESC_BIAS_POINTER)
+        return take(&o->operation.bias, sizeof(void *), value, size);
     TRY(take(&given, sizeof given, value, size));
     switch (attribute) {
+    case CUBLASLT_MATMUL_DESC_EPILOGUE:
+        if (given != CUBLASLT_EPILOGUE_DEFAULT && given != CUBLASLT_EPILOGUE_BIAS)
+            return UNSUPPORTED("epilogue %d", given);
+        o->operation.epilogue = (uint32_t)given;
+        return CUBLAS_STATUS_SUCCESS;
     case CUBLASLT_MATMUL_DESC_TRANSA:
     case CUBLASLT_MATMUL_DESC_TRANSB:
         if (given != CUBLAS_OP_N && given != CUBLAS_OP_T) return INVALID("no operation %d", given);
@@ -259,7 +270,7 @@ static cublasStatus_t check_fp8(const problem *p) {
     return CUBLAS_STATUS_SUCCESS;
 }
 
-/* Whether A and B may be multiplied: hone has a use for exact f32, f32 by TF32, bf16 and fp8 into f32. */
+/* Whether A and B may be multiplied: hone has a use for exact f32, f32 by TF32, bf16 and fp8 into f32, bf16 into bf16. */
 static bool are_types(int64_t a, int64_t b, bool tf32) {
     if (a == CUDA_R_8F_E4M3 && !tf32) return b == CUDA_R_8F_E4M3 || b == CUDA_R_8F_E5M2;
     if (a == CUDA_R_8F_E5M2 && !tf32) return b == CUDA_R_8F_E4M3;
@@ -272,10 +283,13 @@ static cublasStatus_t check_types(const object *operation, const problem *p) {
     if ((p->compute != CUBLAS_COMPUTE_32F && !tf32) || operation->operation.scale != CUDA_R_32F)
         return UNSUPPORTED("compute type %d with scale type %d", (int)p->compute,
                            (int)operation->operation.scale);
-    if (!are_types(ab, p->of[B].type, tf32) || p->of[C].type != CUDA_R_32F ||
-        p->of[D].type != CUDA_R_32F)
+    bool rounds = ab == CUDA_R_16BF && p->of[D].type == CUDA_R_16BF;
+    if (!are_types(ab, p->of[B].type, tf32) || p->of[C].type != p->of[D].type ||
+        (p->of[D].type != CUDA_R_32F && !rounds))
         return UNSUPPORTED("operands of types %d, %d, %d, %d", (int)ab, (int)p->of[B].type,
                            (int)p->of[C].type, (int)p->of[D].type);
+    if (p->biased && rounds) return UNSUPPORTED("a bias in f32 on an output in bf16");
+    if (p->biased && !operation->operation.bias) return INVALID("no bias for its epilogue");
     const float *const *by = operation->operation.scaled_by;
     if ((by[A] || by[B]) && element_bytes(ab) != 1) return INVALID("a scale of what is not fp8");
     return CUBLAS_STATUS_SUCCESS;
@@ -319,6 +333,7 @@ static cublasStatus_t problem_of(problem *p, cublasLtMatmulDesc_t desc,
         p->of[i] = ((const object *)(const void *)layouts[i])->layout;
     }
     p->compute = operation->operation.compute;
+    p->biased = operation->operation.epilogue == CUBLASLT_EPILOGUE_BIAS;
     TRY(check_types(operation, p));
     for (int i = 0; i < OPERANDS; i++) TRY(check_layout(&p->of[i], "ABCD"[i]));
     p->trans_a = operation->operation.op[A] == CUBLAS_OP_T;
@@ -480,12 +495,22 @@ static double dot(const double *a, const double *b, int64_t k) {
 typedef struct product {
     problem p;
     const void *at[OPERANDS];
-    float *d;
+    void *d;
+    const float *bias; /* NULL: none */
     void *workspace;
     size_t bytes; /* of it, that the algorithm writes to */
     double alpha, beta;
     const float *by[2]; /* on the device: what A and B are scaled by, where it is given */
 } product;
+
+static void put(void *d, const layout *l, int64_t row, int64_t column, float value) {
+    int64_t at = column * l->stride + row;
+    if (l->type == CUDA_R_16BF) {
+        ((uint16_t *)d)[at] = hone_bf16_from_f32(value);
+    } else {
+        ((float *)d)[at] = value;
+    }
+}
 
 static void multiply(void *context) {
     const product *call = context;
@@ -501,7 +526,8 @@ static void multiply(void *context) {
         for (int64_t i = 0; i < p->m; i++) {
             double sum = alpha * dot(a + i * p->k, b + j * p->k, p->k);
             if (beta != 0) sum += beta * element(at[C], &p->of[C], i, j);
-            call->d[j * p->of[D].stride + i] = (float)sum;
+            if (call->bias) sum += (double)call->bias[i];
+            put(call->d, &p->of[D], i, j, (float)sum);
         }
     }
     if (!a || !b) fake_die("no memory");
@@ -541,10 +567,12 @@ static cublasStatus_t matmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc,
     state.matmuls++;
     product *made = hone_alloc(1, sizeof *made);
     if (!made) return refuse(CUBLAS_STATUS_ALLOC_FAILED, "no memory");
-    const float *const *by = ((const object *)(const void *)desc)->operation.scaled_by;
+    const object *operation = (const object *)(const void *)desc;
+    const float *const *by = operation->operation.scaled_by;
     *made = (product){p,
                       {a, b, c, d},
                       d,
+                      p.biased ? operation->operation.bias : NULL,
                       workspace,
                       choice->choice.bytes,
                       (double)*(const float *)alpha,

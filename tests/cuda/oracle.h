@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "kernels/device.h"
 #include "kernels/ref/ref.h"
+#include "tests/cuda/oracle_bf16.h"
 #include "tests/support.h"
 
 /* Owned by the caller. */
@@ -106,6 +107,10 @@ static inline void open_oracle(hone_device *device) {
     table.lora_bwd = oracle_lora_bwd;
     table.reduced_fwd = oracle_reduced_fwd;
     table.reduced_bwd = oracle_reduced_bwd;
+    table.bf16_fwd = oracle_bf16_fwd;
+    table.bf16_bwd = oracle_bf16_bwd;
+    table.bf16_workspace = oracle_bf16_workspace;
+    table.round_rows = oracle_round_rows;
     table.int8_fwd = oracle_int8_fwd;
     table.int8_bwd = oracle_int8_bwd;
     device->kernels = &table;
