@@ -1,8 +1,8 @@
-#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/map.cuh"
 
 /* An activation is x sigma(r): r = x for silu, 2u for gelu. Gives its value, and its slope as
  * sigma (1 + x r' (1 - sigma)). */
-__device__ static float activate(float *slope, float x, hone_activation_kind kind) {
+__device__ static inline float activate(float *slope, float x, hone_activation_kind kind) {
     float r = x;
     float r_slope = 1.0f;
     if (kind == HONE_GELU_TANH) {
@@ -10,42 +10,49 @@ __device__ static float activate(float *slope, float x, hone_activation_kind kin
         r = twice * (x + 0.044715f * x * x * x);
         r_slope = twice * (1.0f + 3.0f * 0.044715f * x * x);
     }
-    float sigma = 1.0f / (1.0f + expf(-r));
-    float rest = 1.0f / (1.0f + expf(r)); /* 1 - sigma, which would cancel */
+    /* Of |r|, so that nothing overflows, and that neither sigma nor 1 - sigma cancels. */
+    float tail = expf(-fabsf(r));
+    float larger = __fdividef(1.0f, 1.0f + tail), smaller = tail * larger;
+    float sigma = r < 0.0f ? smaller : larger;
+    float rest = r < 0.0f ? larger : smaller;
     *slope = sigma * (1.0f + x * r_slope * rest);
     return x * sigma;
 }
 
 void hone_activation_fwd_cuda(float *y, const float *x, int64_t n, hone_activation_kind kind) {
-    launch_each(n, [=] __device__(int64_t i) {
+    auto item = [=] __device__(float &to, float from) {
         float slope;
-        y[i] = activate(&slope, x[i], kind);
-    });
+        to = activate(&slope, from, kind);
+    };
+    launch_map(n, item, y, x);
 }
 
 void hone_activation_bwd_cuda(float *dx, const float *dy, const float *x, int64_t n,
                               hone_activation_kind kind) {
-    launch_each(n, [=] __device__(int64_t i) {
+    auto item = [=] __device__(float &to, float d, float from) {
         float slope;
-        (void)activate(&slope, x[i], kind);
-        dx[i] = dy[i] * slope;
-    });
+        (void)activate(&slope, from, kind);
+        to = d * slope;
+    };
+    launch_map(n, item, dx, dy, x);
 }
 
 void hone_gated_fwd_cuda(float *y, const float *gate, const float *up, int64_t n,
                          hone_activation_kind kind) {
-    launch_each(n, [=] __device__(int64_t i) {
+    auto item = [=] __device__(float &to, float g, float u) {
         float slope;
-        y[i] = activate(&slope, gate[i], kind) * up[i];
-    });
+        to = activate(&slope, g, kind) * u;
+    };
+    launch_map(n, item, y, gate, up);
 }
 
 void hone_gated_bwd_cuda(float *dgate, float *dup, const float *dy, const float *gate,
                          const float *up, int64_t n, hone_activation_kind kind) {
-    launch_each(n, [=] __device__(int64_t i) {
-        float d = dy[i], u = up[i], slope;
-        float value = activate(&slope, gate[i], kind);
-        dgate[i] = d * u * slope;
-        dup[i] = d * value;
-    });
+    auto item = [=] __device__(float &to_gate, float &to_up, float d, float g, float u) {
+        float slope;
+        float value = activate(&slope, g, kind);
+        to_gate = d * u * slope;
+        to_up = d * value;
+    };
+    launch_map(n, item, dgate, dup, dy, gate, up);
 }

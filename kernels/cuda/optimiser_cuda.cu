@@ -1,7 +1,7 @@
 /*
  * The optimiser's step, and the sums that it and the loss take.
  */
-#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/map.cuh"
 
 /* So many, whatever the device: the order of a sum must not depend on it. */
 enum { PARTS = 512 };
@@ -40,14 +40,16 @@ void hone_sum_squares_cuda(double *out, const float *x, int64_t n) {
 void hone_adamw_cuda(float *p, const float *grad, float *m, float *v, int64_t n,
                      const hone_adamw_step *step, double decay) {
     float shrink = (float)decay;
-    launch_each(n, [=] __device__(int64_t i) {
-        float g = grad[i] * step->grad_scale;
-        float first = step->beta1 * m[i] + (1.0f - step->beta1) * g;
-        float second = step->beta2 * v[i] + (1.0f - step->beta2) * g * g;
+    auto item = [=] __device__(float &new_p, float &new_m, float &new_v, float at, float first,
+                               float second, float slope) {
+        float g = slope * step->grad_scale;
+        first = step->beta1 * first + (1.0f - step->beta1) * g;
+        second = step->beta2 * second + (1.0f - step->beta2) * g * g;
         float root = sqrtf(second / step->correction2);
         float update = first / step->correction1 / (root + step->epsilon);
-        p[i] -= step->lr * (update + shrink * p[i]);
-        m[i] = first;
-        v[i] = second;
-    });
+        new_p = at - step->lr * (update + shrink * at);
+        new_m = first;
+        new_v = second;
+    };
+    launch_map(n, item, p, m, v, (const float *)p, (const float *)m, (const float *)v, grad);
 }
