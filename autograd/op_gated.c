@@ -4,6 +4,7 @@
 
 typedef struct gated_attributes {
     hone_activation_kind kind;
+    int64_t room;
 } gated_attributes;
 
 enum { IN_GATE, IN_UP };
@@ -11,13 +12,19 @@ enum { IN_GATE, IN_UP };
 static hone_status shape(hone_tape *tape, hone_node *node) {
     const hone_tensor *gate = node->in[IN_GATE];
     node->saved_in = 1u << IN_GATE | 1u << IN_UP;
-    return hone_node_output(tape, node, 0, "gated", gate->shape[0], gate->shape[1]);
+    const gated_attributes *a = (const void *)node->attributes;
+    return hone_node_output_bf16(tape, node, 0, "gated", gate->shape[0], gate->shape[1], a->room);
 }
 
 static void forward(const hone_node *node, const hone_pass *pass) {
     const gated_attributes *a = (const void *)node->attributes;
-    pass->kernels->gated_fwd(node->out[0]->data, node->in[IN_GATE]->data, node->in[IN_UP]->data,
-                             hone_tensor_count(node->out[0]), a->kind);
+    const hone_tensor *y = node->out[0], *gate = node->in[IN_GATE], *up = node->in[IN_UP];
+    if (y->dtype == HONE_BF16) {
+        pass->kernels->gated_fwd_bf16(y->data, y->stride, gate->data, up->data, y->shape[0],
+                                      y->shape[1], a->kind);
+        return;
+    }
+    pass->kernels->gated_fwd(y->data, gate->data, up->data, hone_tensor_count(y), a->kind);
 }
 
 /* gate and up are made for this call and feed nothing else, so that overwriting their gradients is right. */
@@ -25,8 +32,15 @@ static void backward(const hone_node *node, const hone_pass *pass) {
     const gated_attributes *a = (const void *)node->attributes;
     const hone_tensor *gate = node->in[IN_GATE], *up = node->in[IN_UP];
     assert(pass->beta[IN_GATE] == 0 && pass->beta[IN_UP] == 0);
-    pass->kernels->gated_bwd(gate->grad->data, up->grad->data, node->out[0]->grad->data, gate->data,
-                             up->data, hone_tensor_count(gate), a->kind);
+    const hone_tensor *dgate = gate->grad, *dup = up->grad;
+    if (dgate->dtype == HONE_BF16) {
+        pass->kernels->gated_bwd_bf16(dgate->data, dgate->stride, dup->data, dup->stride,
+                                      node->out[0]->grad->data, gate->data, up->data,
+                                      gate->shape[0], gate->shape[1], a->kind);
+        return;
+    }
+    pass->kernels->gated_bwd(dgate->data, dup->data, node->out[0]->grad->data, gate->data, up->data,
+                             hone_tensor_count(gate), a->kind);
 }
 
 const hone_op hone_op_gated = {
@@ -38,12 +52,13 @@ const hone_op hone_op_gated = {
     .steals = true,
     .cheap = true,
     .rounds = true,
+    .rounds_grads = true,
 };
 
 hone_status hone_gated(hone_tensor **y, hone_tape *tape, hone_tensor *gate, hone_tensor *up,
-                       hone_activation_kind kind) {
+                       hone_activation_kind kind, int64_t room) {
     assert(hone_tensor_count(gate) == hone_tensor_count(up));
-    gated_attributes a = {kind};
+    gated_attributes a = {kind, room};
     hone_node *node;
     HONE_TRY(
         hone_tape_record(&node, tape, &hone_op_gated, (hone_tensor *[4]){gate, up}, &a, sizeof a));

@@ -30,20 +30,6 @@ static bool is_rounded(const hone_node *node) {
     return node->in[IN_X]->dtype == HONE_BF16;
 }
 
-static hone_status shape(hone_tape *tape, hone_node *node) {
-    int64_t tokens = node->in[IN_X]->shape[0];
-    HONE_TRY(hone_node_output(tape, node, OUT_Y, "linear", tokens, node->in[IN_W]->shape[0]));
-    if (hone_node_wants_grad(node, IN_A) || hone_node_wants_grad(node, IN_W)) {
-        node->saved_in |= 1u << IN_X;
-    }
-    if (!has_lora(node)) return HONE_OK;
-    if (hone_node_wants_grad(node, IN_B)) node->saved_out |= 1u << OUT_T;
-    const hone_tensor *x = node->in[IN_X];
-    int64_t rank = node->in[IN_A]->shape[0], room = x->stride - x->shape[1];
-    return is_rounded(node) ? hone_node_output_bf16(tape, node, OUT_T, "lora", tokens, room, room)
-                            : hone_node_output(tape, node, OUT_T, "lora", tokens, rank);
-}
-
 /* The scratch of a pass: that of the products with w and with the factors; dropout's [T,in]; the gradient of t [T,R]. */
 typedef struct scratch {
     void *product;
@@ -91,8 +77,24 @@ static hone_bf16_linear layer_of(const hone_node *node) {
                               .dy_stride = hone_bf16_stride(w->shape[0], rank)};
 }
 
-/* The gradient of y in bf16, which stands before the rest of a workspace. */
-static size_t rounded_bytes(const hone_bf16_linear *layer) {
+static hone_status shape(hone_tape *tape, hone_node *node) {
+    int64_t tokens = node->in[IN_X]->shape[0];
+    HONE_TRY(hone_node_output(tape, node, OUT_Y, "linear", tokens, node->in[IN_W]->shape[0]));
+    if (is_rounded(node)) node->out[OUT_Y]->grad_stride = layer_of(node).dy_stride;
+    if (hone_node_wants_grad(node, IN_A) || hone_node_wants_grad(node, IN_W)) {
+        node->saved_in |= 1u << IN_X;
+    }
+    if (!has_lora(node)) return HONE_OK;
+    if (hone_node_wants_grad(node, IN_B)) node->saved_out |= 1u << OUT_T;
+    const hone_tensor *x = node->in[IN_X];
+    int64_t rank = node->in[IN_A]->shape[0], room = x->stride - x->shape[1];
+    return is_rounded(node) ? hone_node_output_bf16(tape, node, OUT_T, "lora", tokens, room, 0)
+                            : hone_node_output(tape, node, OUT_T, "lora", tokens, rank);
+}
+
+/* The gradient of y in bf16 stands before the rest of a workspace, where it does not come so. */
+static size_t rounded_bytes(const hone_node *node, const hone_bf16_linear *layer) {
+    if (node->out[OUT_Y]->grad->dtype == HONE_BF16) return 0;
     return hone_whole_lines((size_t)(layer->tokens * layer->dy_stride) * sizeof(uint16_t));
 }
 
@@ -112,7 +114,7 @@ static scratch divide(const hone_node *node, const hone_kernels *kernels, bool b
 static size_t workspace(const hone_node *node, const hone_kernels *kernels, bool backward) {
     if (is_rounded(node)) {
         hone_bf16_linear layer = layer_of(node);
-        return kernels->bf16_workspace(&layer) + (backward ? rounded_bytes(&layer) : 0);
+        return kernels->bf16_workspace(&layer) + (backward ? rounded_bytes(node, &layer) : 0);
     }
     return divide(node, kernels, backward, NULL).bytes;
 }
@@ -198,14 +200,15 @@ static void dropped_grad(const hone_node *node, const hone_pass *pass, const scr
 static void backward_rounded(const hone_node *node, const hone_pass *pass) {
     const hone_tensor *x = node->in[IN_X], *a = node->in[IN_A], *b = node->in[IN_B];
     hone_bf16_linear layer = layer_of(node);
-    uint16_t *dy = pass->workspace;
-    pass->kernels->round_rows(dy, node->out[OUT_Y]->grad->data, layer.tokens, layer.out,
-                              layer.dy_stride);
+    const hone_tensor *grad = node->out[OUT_Y]->grad;
+    size_t before = rounded_bytes(node, &layer);
+    uint16_t *dy = before ? pass->workspace : grad->data;
+    if (before) pass->kernels->round_rows(dy, grad->data, layer.tokens, layer.out, layer.dy_stride);
     pass->kernels->bf16_bwd(x->needs_grad ? x->grad->data : NULL,
                             hone_node_wants_grad(node, IN_A) ? a->grad->data : NULL,
                             hone_node_wants_grad(node, IN_B) ? b->grad->data : NULL, dy, x->data,
                             a ? node->out[OUT_T]->data : NULL, &layer, pass->beta[IN_X],
-                            (unsigned char *)pass->workspace + rounded_bytes(&layer));
+                            (unsigned char *)pass->workspace + before);
 }
 
 static void backward(const hone_node *node, const hone_pass *pass) {
@@ -320,9 +323,9 @@ hone_status hone_linear(hone_tensor **y, hone_tape *tape, hone_tensor *x, hone_t
     assert(x->shape[1] == w->shape[1]);
     assert(!lora || (lora->a->shape[1] == w->shape[1] && lora->b->shape[0] == w->shape[0] &&
                      lora->a->shape[0] == lora->b->shape[1]));
-    assert(x->dtype == HONE_REAL || !lora ||
-           (lora->dropout.rate == 0 &&
-            x->stride >= hone_bf16_stride(x->shape[1], lora->a->shape[0])));
+    assert(
+        x->dtype == HONE_REAL || !lora ||
+        (lora->dropout.rate == 0 && x->stride >= hone_bf16_stride(x->shape[1], lora->a->shape[0])));
     linear_attributes at = {.bias = b};
     hone_tensor *in[HONE_NODE_INPUTS] = {x, w};
     if (lora) {

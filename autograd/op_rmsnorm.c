@@ -4,6 +4,7 @@
 
 typedef struct rmsnorm_attributes {
     double epsilon;
+    int64_t room;
 } rmsnorm_attributes;
 
 enum { IN_X, IN_W };
@@ -14,7 +15,8 @@ static hone_status shape(hone_tape *tape, hone_node *node) {
     int64_t groups = x->shape[1] / hone_tensor_count(node->in[IN_W]);
     node->saved_in = 1u << IN_X | 1u << IN_W;
     node->saved_out = 1u << OUT_RSTD;
-    HONE_TRY(hone_node_output(tape, node, OUT_Y, "norm", x->shape[0], x->shape[1]));
+    const rmsnorm_attributes *a = (const void *)node->attributes;
+    HONE_TRY(hone_node_output_bf16(tape, node, OUT_Y, "norm", x->shape[0], x->shape[1], a->room));
     return hone_node_output(tape, node, OUT_RSTD, "norm statistics", x->shape[0], groups);
 }
 
@@ -22,9 +24,15 @@ static hone_status shape(hone_tape *tape, hone_node *node) {
 static void forward(const hone_node *node, const hone_pass *pass) {
     const rmsnorm_attributes *a = (const void *)node->attributes;
     const hone_tensor *x = node->in[IN_X], *w = node->in[IN_W];
+    const hone_tensor *y = node->out[OUT_Y], *rstd = node->out[OUT_RSTD];
     int64_t width = hone_tensor_count(w);
-    pass->kernels->rmsnorm_fwd(node->out[OUT_Y]->data, node->out[OUT_RSTD]->data, x->data, w->data,
-                               hone_tensor_count(x) / width, width, a->epsilon);
+    if (y->dtype == HONE_BF16) {
+        pass->kernels->rmsnorm_fwd_bf16(y->data, y->stride, rstd->data, x->data, w->data,
+                                        x->shape[0], width, a->epsilon);
+        return;
+    }
+    pass->kernels->rmsnorm_fwd(y->data, rstd->data, x->data, w->data, hone_tensor_count(x) / width,
+                               width, a->epsilon);
 }
 
 static void backward(const hone_node *node, const hone_pass *pass) {
@@ -51,9 +59,10 @@ const hone_op hone_op_rmsnorm = {
 };
 
 hone_status hone_rmsnorm(hone_tensor **y, hone_tape *tape, hone_tensor *x, hone_tensor *w,
-                         double epsilon) {
+                         double epsilon, int64_t room) {
     assert(w->dtype == HONE_REAL && x->shape[1] % hone_tensor_count(w) == 0);
-    rmsnorm_attributes a = {epsilon};
+    assert(room == HONE_NOT_ROUNDED || x->shape[1] == hone_tensor_count(w));
+    rmsnorm_attributes a = {epsilon, room};
     hone_node *node;
     HONE_TRY(
         hone_tape_record(&node, tape, &hone_op_rmsnorm, (hone_tensor *[4]){x, w}, &a, sizeof a));

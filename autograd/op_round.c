@@ -1,13 +1,13 @@
 #include "autograd/ops.h"
 
 typedef struct round_attributes {
-    int64_t stride;
+    int64_t room;
 } round_attributes;
 
 static hone_status shape(hone_tape *tape, hone_node *node) {
     const round_attributes *a = (const void *)node->attributes;
     const hone_tensor *x = node->in[0];
-    return hone_node_output_bf16(tape, node, 0, "rounded", x->shape[0], x->shape[1], a->stride);
+    return hone_node_output_bf16(tape, node, 0, "rounded", x->shape[0], x->shape[1], a->room);
 }
 
 static void forward(const hone_node *node, const hone_pass *pass) {
@@ -34,7 +34,7 @@ const hone_op hone_op_round = {
 };
 
 hone_status hone_round(hone_tensor **y, hone_tape *tape, hone_tensor *x, int64_t room) {
-    round_attributes a = {hone_bf16_stride(x->shape[1], room)};
+    round_attributes a = {room};
     hone_node *node;
     HONE_TRY(hone_tape_record(&node, tape, &hone_op_round, (hone_tensor *[4]){x}, &a, sizeof a));
     *y = node->out[0];

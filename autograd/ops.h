@@ -36,9 +36,10 @@ HONE_MUST_USE hone_status hone_embedding(hone_tensor **y, hone_tape *tape, hone_
                                          const int32_t *ids, int64_t tokens);
 
 /* y = w x / sqrt(mean(x^2) + epsilon) over groups of D elements, w [D] HONE_REAL: a row of x [T,C] is one group when D is
- * C, else C / D of them (the norm of each head). */
+ * C, else C / D of them (the norm of each head). With room for so many elements behind each row y is rounded (hone_round), where
+ * there is one group; HONE_NOT_ROUNDED: it is not. */
 HONE_MUST_USE hone_status hone_rmsnorm(hone_tensor **y, hone_tape *tape, hone_tensor *x,
-                                       hone_tensor *w, double epsilon);
+                                       hone_tensor *w, double epsilon, int64_t room);
 
 /* y = w (x - mean) / sqrt(variance + epsilon) + b over rows of x [T,C]; w, b [C] HONE_REAL. */
 HONE_MUST_USE hone_status hone_layernorm(hone_tensor **y, hone_tape *tape, hone_tensor *x,
@@ -82,9 +83,9 @@ HONE_MUST_USE hone_status hone_attention(hone_tensor **o, hone_tape *tape, hone_
 HONE_MUST_USE hone_status hone_activation(hone_tensor **y, hone_tape *tape, hone_tensor *x,
                                           hone_activation_kind kind);
 
-/* y = kind(gate) up, elementwise; neither has another use. */
+/* y = kind(gate) up, elementwise; neither has another use. Rounded as hone_rmsnorm's. */
 HONE_MUST_USE hone_status hone_gated(hone_tensor **y, hone_tape *tape, hone_tensor *gate,
-                                     hone_tensor *up, hone_activation_kind kind);
+                                     hone_tensor *up, hone_activation_kind kind, int64_t room);
 
 /* y = a + b, elementwise. */
 HONE_MUST_USE hone_status hone_add(hone_tensor **y, hone_tape *tape, hone_tensor *a,

@@ -241,10 +241,12 @@ hone_status hone_node_output(hone_tape *tape, hone_node *node, int i, const char
 }
 
 hone_status hone_node_output_bf16(hone_tape *tape, hone_node *node, int i, const char *name,
-                                  int64_t rows, int64_t columns, int64_t stride) {
+                                  int64_t rows, int64_t columns, int64_t room) {
     HONE_TRY(declare(tape, node, i, name, rows, columns));
-    node->out[i]->dtype = HONE_BF16;
-    node->out[i]->stride = stride;
+    if (room != HONE_NOT_ROUNDED) {
+        node->out[i]->dtype = HONE_BF16;
+        node->out[i]->stride = hone_bf16_stride(columns, room);
+    }
     return place_output(tape, node, i);
 }
 
@@ -425,6 +427,22 @@ static hone_status restore_saved(hone_tape *tape, const hone_node *node) {
     return HONE_OK;
 }
 
+static bool grads_are_rounded(const hone_node *node) {
+    bool all = node->op->rounds_grads;
+    for (int i = 0; i < HONE_NODE_INPUTS; i++)
+        all = all && (!node->in[i] || node->in[i]->grad_stride > 0);
+    return all;
+}
+
+static hone_status new_grad(hone_tape *tape, hone_tensor *of, bool rounded) {
+    HONE_TRY(new_tensor(&of->grad, tape, "gradient", of->shape, of->dims));
+    if (rounded) {
+        of->grad->dtype = HONE_BF16;
+        of->grad->stride = of->grad_stride;
+    }
+    return take_memory(tape, of->grad);
+}
+
 /* Gives input i a gradient to write to and says whether something is in it already. */
 static hone_status prepare_grad(hone_pass *pass, hone_tape *tape, hone_node *node, int i) {
     hone_tensor *in = node->in[i];
@@ -432,12 +450,12 @@ static hone_status prepare_grad(hone_pass *pass, hone_tape *tape, hone_node *nod
     if (!in->grad) {
         assert(in->block >= 0); /* parameters bring their own */
         hone_tensor *flowing = node->out[0]->grad;
-        if (i == 0 && node->op->steals && flowing) {
+        bool rounded = grads_are_rounded(node);
+        if (i == 0 && node->op->steals && flowing && !rounded) {
             in->grad = flowing;
             pass->stolen = true;
         } else {
-            HONE_TRY(new_tensor(&in->grad, tape, "gradient", in->shape, in->dims));
-            HONE_TRY(take_memory(tape, in->grad));
+            HONE_TRY(new_grad(tape, in, rounded));
         }
     }
     touch(tape, in->grad);

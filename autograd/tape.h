@@ -79,6 +79,9 @@ typedef struct hone_op {
     bool steals;
     /* Backward writes the gradients of all inputs at once, also of those that need none. */
     bool grads_of_all;
+    /* Backward gives the gradients of its inputs in bf16 where all of them may come so (grad_stride); nothing else may flow
+     * into them. */
+    bool rounds_grads;
     /* Backward starts here: there is no gradient of the output. */
     bool is_loss;
     /* Elementwise or by rows, of inputs that backward reads anyway: computed again in next to no time. */
@@ -165,10 +168,12 @@ HONE_MUST_USE hone_status hone_tape_record(hone_node **out, hone_tape *tape, con
 /* For shape rules: declares output i, in new memory. Gradients flow through output 0; output 1 is for saving. */
 HONE_MUST_USE hone_status hone_node_output(hone_tape *tape, hone_node *node, int i,
                                            const char *name, int64_t rows, int64_t columns);
-/* Likewise, in bf16, with rows of `columns` elements that begin every `stride` ones. */
+/* Likewise, in bf16 as products take it (hone_round), with room for so many elements behind each row; HONE_NOT_ROUNDED: as
+ * above. */
+enum { HONE_NOT_ROUNDED = -1 };
 HONE_MUST_USE hone_status hone_node_output_bf16(hone_tape *tape, hone_node *node, int i,
                                                 const char *name, int64_t rows, int64_t columns,
-                                                int64_t stride);
+                                                int64_t room);
 /* For shape rules: output 0 is input 0, changed in place. */
 HONE_MUST_USE hone_status hone_node_output_in_place(hone_tape *tape, hone_node *node,
                                                     const char *name);

@@ -25,8 +25,9 @@ typedef struct hone_tensor {
     const hone_int8_weight *int8; /* of a frozen weight whose products are taken in int8 */
     hone_precision precision;     /* of the products with any other one */
     int64_t stride; /* of one in bf16 that an operation makes: elements from a row to the next */
-    int32_t block; /* the tape's memory it lies in; -1: memory from outside the tape */
-    bool halved;   /* for backward it is kept in bf16, at `half` in memory of the tape's */
+    int64_t grad_stride; /* not 0: its gradient may come in bf16, with rows so far apart */
+    int32_t block;       /* the tape's memory it lies in; -1: memory from outside the tape */
+    bool halved;         /* for backward it is kept in bf16, at `half` in memory of the tape's */
     int32_t half_block;
     void *half;              /* uint16_t */
     struct hone_node *maker; /* the node whose output it is; NULL: none of the tape's */

@@ -210,6 +210,16 @@ typedef struct hone_kernels {
     void (*embedding_bwd)(hone_real *dtable, const int32_t *ids, const hone_real *dy,
                           int64_t tokens, int64_t width);
 
+    /* As gated_fwd, gated_bwd and rmsnorm_fwd, of rows, with what comes out in bf16, as round_rows would make it; the rows of
+     * results begin every `stride` elements. Of GPUs; elsewhere NULL. */
+    void (*gated_fwd_bf16)(uint16_t *y, int64_t stride, const hone_real *gate, const hone_real *up,
+                           int64_t tokens, int64_t width, hone_activation_kind kind);
+    void (*gated_bwd_bf16)(uint16_t *dgate, int64_t dgate_stride, uint16_t *dup, int64_t dup_stride,
+                           const hone_real *dy, const hone_real *gate, const hone_real *up,
+                           int64_t tokens, int64_t width, hone_activation_kind kind);
+    void (*rmsnorm_fwd_bf16)(uint16_t *y, int64_t stride, hone_real *rstd, const hone_real *x,
+                             const hone_real *w, int64_t tokens, int64_t width, double epsilon);
+
     /* y = x rstd w, rstd[t] = 1 / sqrt(mean(x[t]^2) + epsilon). Overwrites y [T,C] and rstd [T]. (arXiv 1910.07467) */
     void (*rmsnorm_fwd)(hone_real *y, hone_real *rstd, const hone_real *x, const hone_real *w,
                         int64_t tokens, int64_t width, double epsilon);

@@ -81,14 +81,21 @@ static int64_t most_rank(const block *b) {
     return most;
 }
 
-/* x as what is multiplied by weights of roles like this one: rounded once for all of them, where they take it so and nothing
- * of it is dropped for one alone. */
-static hone_status operand(hone_tensor **x, const block *b, hone_role role) {
+/* What is multiplied by weights of roles like this one is rounded once for all of them, with so much room, where they take it
+ * so and nothing of it is dropped for one alone. */
+static int64_t operand_room(const block *b, hone_role role) {
     const hone_adapter *adapter = b->f->adapter;
     bool drops = adapter && b->f->dropout_key && adapter->dropout > 0;
     if (drops || !hone_product_takes_rounded(b->f->model->device->kernels, weight(b, role)))
-        return HONE_OK;
-    return hone_round(x, b->tape, *x, most_rank(b));
+        return HONE_NOT_ROUNDED;
+    return most_rank(b);
+}
+
+/* Unless it came so. */
+static hone_status operand(hone_tensor **x, const block *b, hone_role role) {
+    int64_t room = operand_room(b, role);
+    if (room == HONE_NOT_ROUNDED || (*x)->dtype == HONE_BF16) return HONE_OK;
+    return hone_round(x, b->tape, *x, room);
 }
 
 static hone_status linear(hone_tensor **y, const block *b, hone_tensor *x, hone_role role) {
@@ -103,16 +110,20 @@ static hone_status linear(hone_tensor **y, const block *b, hone_tensor *x, hone_
 }
 
 static hone_status normalise(hone_tensor **y, hone_tape *tape, const hone_arch *arch,
-                             hone_tensor *x, hone_tensor *gain, hone_tensor *shift) {
+                             hone_tensor *x, hone_tensor *gain, hone_tensor *shift, int64_t room) {
     return arch->family->norm == HONE_NORM_LAYER
                ? hone_layernorm(y, tape, x, gain, shift, arch->norm_epsilon)
-               : hone_rmsnorm(y, tape, x, gain, arch->norm_epsilon);
+               : hone_rmsnorm(y, tape, x, gain, arch->norm_epsilon, room);
 }
 
-/* Nothing where the family has no such norm. */
-static hone_status norm(hone_tensor **x, const block *b, hone_role role) {
+/* Nothing where the family has no such norm. Rounded where a norm can do that, with so much room. */
+static hone_status norm_of_operand(hone_tensor **x, const block *b, hone_role role, int64_t room) {
     if (!has(b, role)) return HONE_OK;
-    return normalise(x, b->tape, arch_of(b), *x, weight(b, role), bias(b, role));
+    return normalise(x, b->tape, arch_of(b), *x, weight(b, role), bias(b, role), room);
+}
+
+static hone_status norm(hone_tensor **x, const block *b, hone_role role) {
+    return norm_of_operand(x, b, role, HONE_NOT_ROUNDED);
 }
 
 static hone_status rotate(hone_tensor **x, const block *b, int64_t heads) {
@@ -185,7 +196,7 @@ static hone_status mlp(hone_tensor **y, const block *b, hone_tensor *x) {
     HONE_TRY(linear(&up, b, x, HONE_ROLE_UP));
     if (has(b, hone_family_whole(arch_of(b)->family, HONE_ROLE_GATE))) {
         HONE_TRY(linear(&gate, b, x, HONE_ROLE_GATE));
-        HONE_TRY(hone_gated(&act, b->tape, gate, up, kind));
+        HONE_TRY(hone_gated(&act, b->tape, gate, up, kind, operand_room(b, HONE_ROLE_DOWN)));
     } else {
         HONE_TRY(hone_activation(&act, b->tape, up, kind));
     }
@@ -205,12 +216,12 @@ static hone_status residual(hone_tensor **x, const block *b, hone_tensor *y) {
 static hone_status decoder_block(hone_tensor **x, const block *b) {
     hone_tensor *h = *x, *y;
     keep_below(b, HONE_RECOMPUTE_ATTENTION);
-    HONE_TRY(norm(&h, b, HONE_ROLE_ATTN_NORM));
+    HONE_TRY(norm_of_operand(&h, b, HONE_ROLE_ATTN_NORM, operand_room(b, HONE_ROLE_Q)));
     HONE_TRY(attend(&y, b, h));
     HONE_TRY(norm(&y, b, HONE_ROLE_POST_ATTN_NORM));
     HONE_TRY(residual(x, b, y));
     h = *x;
-    HONE_TRY(norm(&h, b, HONE_ROLE_MLP_NORM));
+    HONE_TRY(norm_of_operand(&h, b, HONE_ROLE_MLP_NORM, operand_room(b, HONE_ROLE_UP)));
     HONE_TRY(mlp(&y, b, h));
     HONE_TRY(norm(&y, b, HONE_ROLE_POST_MLP_NORM));
     hone_tape_keep(b->tape, HONE_KEEP_ALL);
@@ -245,7 +256,7 @@ hone_status hone_transformer_hidden(hone_tensor **hidden, hone_tape *tape, const
     }
     HONE_TRY(hone_tape_section(tape));
     HONE_TRY(normalise(hidden, tape, &model->arch, x, &model->outer[HONE_OUTER_NORM],
-                       &model->norm_bias));
+                       &model->norm_bias, HONE_NOT_ROUNDED));
     if (model->arch.logit_scale == 1) return HONE_OK;
     return hone_scale(hidden, tape, *hidden, model->arch.logit_scale);
 }

@@ -45,7 +45,7 @@ END_TEST
 
 static hone_tensor *build_rmsnorm(problem *p) {
     hone_tensor *y, *z, *x = on_tape(p, 0);
-    ck_ok(hone_rmsnorm(&y, p->tape, x, &p->leaf[1], 1e-5));
+    ck_ok(hone_rmsnorm(&y, p->tape, x, &p->leaf[1], 1e-5, HONE_NOT_ROUNDED));
     ck_ok(hone_add(&z, p->tape, x, y)); /* the residual: dx is added to */
     return z;
 }
@@ -284,7 +284,7 @@ END_TEST
 
 static hone_tensor *build_gated(problem *p) {
     hone_tensor *y, *gate = on_tape(p, 0), *up = on_tape(p, 1);
-    ck_ok(hone_gated(&y, p->tape, gate, up, p->kind));
+    ck_ok(hone_gated(&y, p->tape, gate, up, p->kind, HONE_NOT_ROUNDED));
     return y;
 }
 

@@ -17,7 +17,7 @@ static hone_tensor *build_block(problem *p, hone_tensor *x, uint32_t module) {
     hone_rope_shape q_shape = {9, 2, 4, 4, false}, k_shape = {9, 1, 4, 4, false};
     hone_tensor *h, *q, *k, *v, *o, *y, *g, *u;
     hone_tape_keep(p->tape, p->keep);
-    ck_ok(hone_rmsnorm(&h, p->tape, x, &p->leaf[1], 1e-5));
+    ck_ok(hone_rmsnorm(&h, p->tape, x, &p->leaf[1], 1e-5, HONE_NOT_ROUNDED));
     ck_ok(hone_linear(&q, p->tape, h, &p->leaf[2], module >= p->adapted ? &lora : NULL, NULL));
     ck_ok(hone_linear(&k, p->tape, h, &p->leaf[3], NULL, NULL));
     ck_ok(hone_linear(&v, p->tape, h, &p->leaf[3], NULL, NULL));
@@ -26,10 +26,10 @@ static hone_tensor *build_block(problem *p, hone_tensor *x, uint32_t module) {
     ck_ok(hone_attention(&o, p->tape, q, k, v, &call));
     ck_ok(hone_linear(&y, p->tape, o, &p->leaf[2], NULL, NULL));
     ck_ok(hone_add(&x, p->tape, x, y));
-    ck_ok(hone_rmsnorm(&h, p->tape, x, &p->leaf[1], 1e-5));
+    ck_ok(hone_rmsnorm(&h, p->tape, x, &p->leaf[1], 1e-5, HONE_NOT_ROUNDED));
     ck_ok(hone_linear(&g, p->tape, h, &p->leaf[4], NULL, NULL));
     ck_ok(hone_linear(&u, p->tape, h, &p->leaf[4], NULL, NULL));
-    ck_ok(hone_gated(&u, p->tape, g, u, HONE_SILU));
+    ck_ok(hone_gated(&u, p->tape, g, u, HONE_SILU, HONE_NOT_ROUNDED));
     ck_ok(hone_linear(&y, p->tape, u, &p->leaf[5], NULL, NULL));
     hone_tape_keep(p->tape, HONE_KEEP_ALL);
     ck_ok(hone_add(&x, p->tape, x, y));
@@ -42,7 +42,7 @@ static hone_tensor *build_decoder(problem *p) {
     ck_ok(hone_embedding(&x, p->tape, &p->leaf[0], p->ids, 9));
     x = build_block(p, x, 0);
     x = build_block(p, x, 1);
-    ck_ok(hone_rmsnorm(&x, p->tape, x, &p->leaf[1], 1e-5));
+    ck_ok(hone_rmsnorm(&x, p->tape, x, &p->leaf[1], 1e-5, HONE_NOT_ROUNDED));
     return x;
 }
 

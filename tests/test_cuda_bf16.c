@@ -83,18 +83,9 @@ static void take(step *s, const hone_kernels *k, float beta) {
     k->bf16_bwd(s->dx, s->da, s->db, s->dy16, s->x16, s->t, l, beta, s->space.base);
 }
 
-static hone_kernels plain_loops(void) {
-    hone_kernels table = *hone_kernels_ref();
-    table.round_rows = oracle_round_rows;
-    table.bf16_fwd = oracle_bf16_fwd;
-    table.bf16_bwd = oracle_bf16_bwd;
-    table.bf16_workspace = oracle_bf16_workspace;
-    return table;
-}
-
 START_TEST(layer_is_that_of_plain_loops) {
     const layer_case *c = &cases[_i];
-    const hone_kernels *k = hone_kernels_emulated(), plain = plain_loops();
+    const hone_kernels *k = hone_kernels_emulated(), plain = with_bf16(*hone_kernels_ref());
     if (c->slab) hone_cuda_products_sizes(c->slab, HONE_CUDA_MATMUL_BYTES);
     step found = step_new(c, k), wanted = step_new(c, &plain);
     take(&found, k, c->beta);

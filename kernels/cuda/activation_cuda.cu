@@ -56,3 +56,31 @@ void hone_gated_bwd_cuda(float *dgate, float *dup, const float *dy, const float 
     };
     launch_map(n, item, dgate, dup, dy, gate, up);
 }
+
+void hone_gated_fwd_bf16_cuda(uint16_t *y, int64_t stride, const float *gate, const float *up,
+                              int64_t tokens, int64_t width, hone_activation_kind kind) {
+    auto item = [=] __device__(uint16_t & to, float g, float u) {
+        float slope;
+        to = hone_bf16_from_f32(activate(&slope, g, kind) * u);
+    };
+    bool wide = rows_begin_groups(width, y, gate, up) && stride % GROUP == 0;
+    launch_map_rows(tokens, width, wide, item, rows_of<uint16_t>{y, stride},
+                    rows_of<const float>{gate, width}, rows_of<const float>{up, width});
+}
+
+void hone_gated_bwd_bf16_cuda(uint16_t *dgate, int64_t dgate_stride, uint16_t *dup,
+                              int64_t dup_stride, const float *dy, const float *gate,
+                              const float *up, int64_t tokens, int64_t width,
+                              hone_activation_kind kind) {
+    auto item = [=] __device__(uint16_t & to_gate, uint16_t & to_up, float d, float g, float u) {
+        float slope;
+        float value = activate(&slope, g, kind);
+        to_gate = hone_bf16_from_f32(d * u * slope);
+        to_up = hone_bf16_from_f32(d * value);
+    };
+    bool wide = rows_begin_groups(width, dgate, dup, dy, gate, up) &&
+                (dgate_stride | dup_stride) % GROUP == 0;
+    launch_map_rows(tokens, width, wide, item, rows_of<uint16_t>{dgate, dgate_stride},
+                    rows_of<uint16_t>{dup, dup_stride}, rows_of<const float>{dy, width},
+                    rows_of<const float>{gate, width}, rows_of<const float>{up, width});
+}

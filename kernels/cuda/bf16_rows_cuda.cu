@@ -1,67 +1,30 @@
 /*
  * Rows and factors in bf16, as products take them: rounded, moved and filled up with zeros.
  */
-#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/map.cuh"
 
 extern "C" {
 #include "kernels/cuda/products.h"
 }
 
-/* Elements that are moved at once, where all begins at multiples of 16 bytes. */
-enum { AT_ONCE = 8 };
-
-struct alignas(16) eight {
-    uint16_t of[AT_ONCE];
-};
-struct alignas(16) four {
-    float of[AT_ONCE / 2];
-};
-
-static bool are_aligned(const void *a, const void *b, int64_t width, int64_t stride) {
-    return ((uintptr_t)a | (uintptr_t)b) % 16 == 0 && (width | stride) % AT_ONCE == 0;
-}
-
-__device__ static inline eight rounded(const float *x) {
-    four halves[2] = {reinterpret_cast<const four *>(x)[0], reinterpret_cast<const four *>(x)[1]};
-    eight y;
-    for (int i = 0; i < AT_ONCE; i++)
-        y.of[i] = hone_bf16_from_f32(halves[i / (AT_ONCE / 2)].of[i % (AT_ONCE / 2)]);
-    return y;
-}
-
 void hone_round_rows_cuda(uint16_t *y, const float *x, int64_t tokens, int64_t width,
                           int64_t stride) {
-    if (!are_aligned(y, x, width, stride)) {
-        launch_each_row(tokens, [=] __device__(int64_t t, int lane) {
-            for (int64_t c = lane; c < width; c += WARP)
-                y[t * stride + c] = hone_bf16_from_f32(x[t * width + c]);
-        });
-        return;
-    }
-    launch_each_row(tokens, [=] __device__(int64_t t, int lane) {
-        const float *from = x + t * width;
-        uint16_t *to = y + t * stride;
-        for (int64_t c = lane * AT_ONCE; c < width; c += WARP * AT_ONCE)
-            *reinterpret_cast<eight *>(to + c) = rounded(from + c);
-    });
+    auto item = [=] __device__(uint16_t & to, float from) { to = hone_bf16_from_f32(from); };
+    bool wide = rows_begin_groups(width, y, x) && stride % GROUP == 0;
+    launch_map_rows(tokens, width, wide, item, rows_of<uint16_t>{y, stride},
+                    rows_of<const float>{x, width});
 }
 
 void hone_copy_columns_cuda(uint16_t *y, int64_t stride, const uint16_t *x, int64_t tokens,
                             int64_t width) {
-    if (!are_aligned(y, x, width, stride)) {
-        launch_each(tokens * width,
-                    [=] __device__(int64_t i) { y[i / width * stride + i % width] = x[i]; });
-        return;
-    }
-    int64_t groups = width / AT_ONCE;
-    launch_each(tokens * groups, [=] __device__(int64_t i) {
-        int64_t at = i / groups * stride + i % groups * AT_ONCE;
-        *reinterpret_cast<eight *>(y + at) = reinterpret_cast<const eight *>(x)[i];
-    });
+    auto item = [=] __device__(uint16_t & to, uint16_t from) { to = from; };
+    bool wide = rows_begin_groups(width, y, x) && stride % GROUP == 0;
+    launch_map_rows(tokens, width, wide, item, rows_of<uint16_t>{y, stride},
+                    rows_of<const uint16_t>{x, width});
 }
 
-__device__ static void place(const hone_bf16_block &to, int64_t i) {
-    int64_t row = i / to.columns, column = i % to.columns;
+__device__ static inline void place(const hone_bf16_block &to, int64_t i) {
+    int64_t row = quotient(i, to.columns), column = i - row * to.columns;
     bool within = row < to.x_rows && column < to.x_columns;
     float value = within ? to.scale * to.x[row * to.x_columns + column] : 0.0f;
     to.y[row * to.stride + column] = hone_bf16_from_f32(value);

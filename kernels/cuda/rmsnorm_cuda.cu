@@ -34,3 +34,17 @@ void hone_rmsnorm_bwd_cuda(float *dx, float *dw, const float *dy, const float *x
         }
     });
 }
+
+void hone_rmsnorm_fwd_bf16_cuda(uint16_t *y, int64_t stride, float *rstd, const float *x,
+                                const float *w, int64_t tokens, int64_t width, double epsilon) {
+    float room = (float)epsilon;
+    launch_each_row(tokens, [=] __device__(int64_t t, int lane) {
+        const float *row = x + t * width;
+        float squares = 0.0f;
+        for (int64_t c = lane; c < width; c += WARP) squares += row[c] * row[c];
+        float scale = 1.0f / sqrtf(warp_sum(squares) / (float)width + room);
+        for (int64_t c = lane; c < width; c += WARP)
+            y[t * stride + c] = hone_bf16_from_f32(row[c] * scale * w[c]);
+        if (lane == 0) rstd[t] = scale;
+    });
+}

@@ -39,6 +39,9 @@ double hone_attention_pairs_cuda(const hone_segment *segments, hone_attention_sh
     X(bf16_bwd)                                                                                    \
     X(bf16_workspace)                                                                              \
     X(round_rows)                                                                                  \
+    X(gated_fwd_bf16)                                                                              \
+    X(gated_bwd_bf16)                                                                              \
+    X(rmsnorm_fwd_bf16)                                                                            \
     X(lora_fwd)                                                                                    \
     X(lora_bwd)                                                                                    \
     X(lora_workspace)                                                                              \

@@ -102,15 +102,11 @@ static inline void oracle_int8_bwd(float *dx, const void *rows, const hone_int8_
 static inline void open_oracle(hone_device *device) {
     static hone_kernels table;
     hone_device_open_ref(device);
-    table = *device->kernels;
+    table = with_bf16(*device->kernels);
     table.lora_fwd = oracle_lora_fwd;
     table.lora_bwd = oracle_lora_bwd;
     table.reduced_fwd = oracle_reduced_fwd;
     table.reduced_bwd = oracle_reduced_bwd;
-    table.bf16_fwd = oracle_bf16_fwd;
-    table.bf16_bwd = oracle_bf16_bwd;
-    table.bf16_workspace = oracle_bf16_workspace;
-    table.round_rows = oracle_round_rows;
     table.int8_fwd = oracle_int8_fwd;
     table.int8_bwd = oracle_int8_bwd;
     device->kernels = &table;

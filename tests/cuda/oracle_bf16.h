@@ -113,4 +113,53 @@ static inline void oracle_round_rows(uint16_t *y, const float *x, int64_t tokens
             y[i * stride + c] = hone_bf16_from_f32(x[i * width + c]);
 }
 
+/* --- What comes out in bf16 --- */
+
+static inline float *oracle_floats(int64_t n) {
+    float *x = hone_alloc((size_t)n + 1, sizeof *x);
+    ck_assert_ptr_nonnull(x);
+    return x;
+}
+
+static inline void oracle_gated_fwd(uint16_t *y, int64_t stride, const float *gate, const float *up,
+                                    int64_t tokens, int64_t width, hone_activation_kind kind) {
+    float *whole = oracle_floats(tokens * width);
+    hone_kernels_ref()->gated_fwd(whole, gate, up, tokens * width, kind);
+    oracle_round_rows(y, whole, tokens, width, stride);
+    hone_free(whole);
+}
+
+static inline void oracle_gated_bwd(uint16_t *dgate, int64_t dgate_stride, uint16_t *dup,
+                                    int64_t dup_stride, const float *dy, const float *gate,
+                                    const float *up, int64_t tokens, int64_t width,
+                                    hone_activation_kind kind) {
+    float *of_gate = oracle_floats(tokens * width), *of_up = oracle_floats(tokens * width);
+    hone_kernels_ref()->gated_bwd(of_gate, of_up, dy, gate, up, tokens * width, kind);
+    oracle_round_rows(dgate, of_gate, tokens, width, dgate_stride);
+    oracle_round_rows(dup, of_up, tokens, width, dup_stride);
+    hone_free(of_gate);
+    hone_free(of_up);
+}
+
+static inline void oracle_rmsnorm_fwd(uint16_t *y, int64_t stride, float *rstd, const float *x,
+                                      const float *w, int64_t tokens, int64_t width,
+                                      double epsilon) {
+    float *whole = oracle_floats(tokens * width);
+    hone_kernels_ref()->rmsnorm_fwd(whole, rstd, x, w, tokens, width, epsilon);
+    oracle_round_rows(y, whole, tokens, width, stride);
+    hone_free(whole);
+}
+
+/* A table with all of them. */
+static inline hone_kernels with_bf16(hone_kernels table) {
+    table.bf16_fwd = oracle_bf16_fwd;
+    table.bf16_bwd = oracle_bf16_bwd;
+    table.bf16_workspace = oracle_bf16_workspace;
+    table.round_rows = oracle_round_rows;
+    table.gated_fwd_bf16 = oracle_gated_fwd;
+    table.gated_bwd_bf16 = oracle_gated_bwd;
+    table.rmsnorm_fwd_bf16 = oracle_rmsnorm_fwd;
+    return table;
+}
+
 #endif
