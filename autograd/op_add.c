@@ -30,6 +30,7 @@ const hone_op hone_op_add = {
     .backward = backward,
     .work = work,
     .steals = true,
+    .rounds_grads = 1u << 1, /* that of a block's branch */
 };
 
 hone_status hone_add(hone_tensor **y, hone_tape *tape, hone_tensor *a, hone_tensor *b) {

@@ -52,7 +52,7 @@ const hone_op hone_op_gated = {
     .steals = true,
     .cheap = true,
     .rounds = true,
-    .rounds_grads = true,
+    .rounds_grads = 1u << IN_GATE | 1u << IN_UP,
 };
 
 hone_status hone_gated(hone_tensor **y, hone_tape *tape, hone_tensor *gate, hone_tensor *up,

@@ -253,9 +253,13 @@ hone_status hone_node_output_bf16(hone_tape *tape, hone_node *node, int i, const
 void hone_node_pass_grad(const hone_node *node, const hone_pass *pass, int i) {
     if (!hone_node_wants_grad(node, i) || (i == 0 && pass->stolen)) return;
     const hone_real *dy = node->out[0]->grad->data;
-    hone_real *dx = node->in[i]->grad->data;
-    int64_t n = hone_tensor_count(node->in[i]);
-    if (pass->beta[i] > 0) {
+    const hone_tensor *grad = node->in[i]->grad;
+    hone_real *dx = grad->data;
+    int64_t n = hone_tensor_count(grad);
+    if (grad->dtype == HONE_BF16) {
+        assert(pass->beta[i] == 0);
+        pass->kernels->round_rows(grad->data, dy, grad->shape[0], grad->shape[1], grad->stride);
+    } else if (pass->beta[i] > 0) {
         pass->kernels->add(dx, dx, dy, n);
     } else {
         pass->kernels->copy(dx, dy, n);
@@ -427,11 +431,12 @@ static hone_status restore_saved(hone_tape *tape, const hone_node *node) {
     return HONE_OK;
 }
 
-static bool grads_are_rounded(const hone_node *node) {
-    bool all = node->op->rounds_grads;
-    for (int i = 0; i < HONE_NODE_INPUTS; i++)
-        all = all && (!node->in[i] || node->in[i]->grad_stride > 0);
-    return all;
+static bool grad_is_rounded(const hone_node *node, int i) {
+    uint32_t which = node->op->rounds_grads;
+    bool all = true;
+    for (int k = 0; k < HONE_NODE_INPUTS; k++)
+        all = all && (!(which >> k & 1u) || node->in[k]->grad_stride > 0);
+    return all && which >> i & 1u;
 }
 
 static hone_status new_grad(hone_tape *tape, hone_tensor *of, bool rounded) {
@@ -447,10 +452,11 @@ static hone_status new_grad(hone_tape *tape, hone_tensor *of, bool rounded) {
 static hone_status prepare_grad(hone_pass *pass, hone_tape *tape, hone_node *node, int i) {
     hone_tensor *in = node->in[i];
     pass->beta[i] = in->grad ? 1 : 0;
+    assert(!in->grad || in->grad->dtype == HONE_REAL);
     if (!in->grad) {
         assert(in->block >= 0); /* parameters bring their own */
         hone_tensor *flowing = node->out[0]->grad;
-        bool rounded = grads_are_rounded(node);
+        bool rounded = grad_is_rounded(node, i);
         if (i == 0 && node->op->steals && flowing && !rounded) {
             in->grad = flowing;
             pass->stolen = true;

@@ -79,9 +79,9 @@ typedef struct hone_op {
     bool steals;
     /* Backward writes the gradients of all inputs at once, also of those that need none. */
     bool grads_of_all;
-    /* Backward gives the gradients of its inputs in bf16 where all of them may come so (grad_stride); nothing else may flow
-     * into them. */
-    bool rounds_grads;
+    /* Bit i: backward gives the gradient of input i in bf16, where those of all such inputs may come so (grad_stride);
+     * nothing else may flow into them. */
+    uint32_t rounds_grads;
     /* Backward starts here: there is no gradient of the output. */
     bool is_loss;
     /* Elementwise or by rows, of inputs that backward reads anyway: computed again in next to no time. */
@@ -178,7 +178,8 @@ HONE_MUST_USE hone_status hone_node_output_bf16(hone_tape *tape, hone_node *node
 HONE_MUST_USE hone_status hone_node_output_in_place(hone_tape *tape, hone_node *node,
                                                     const char *name);
 
-/* For backward: dx = dy or dx += dy, with input i's gradient as dx, where one is wanted and not stolen. */
+/* For backward: dx = dy or dx += dy, with input i's gradient as dx, where one is wanted and not stolen; rounded where it comes
+ * in bf16. */
 void hone_node_pass_grad(const hone_node *node, const hone_pass *pass, int i);
 
 /* For work rules: the bytes that the above moves. */

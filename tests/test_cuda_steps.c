@@ -255,6 +255,12 @@ static const way ways[] = {
      .attention = HONE_ATTENTION_OWN},
     {.name = "recomputed attention", .recompute = HONE_RECOMPUTE_ATTENTION},
     {.name = "full, recomputed", .full = true, .recompute = HONE_RECOMPUTE_SELECTIVE},
+    {.name = "bf16, recomputed", .recompute = HONE_RECOMPUTE_FULL, .precision = HONE_PRODUCTS_BF16},
+    {.name = "bf16, in part",
+     .recompute = HONE_RECOMPUTE_SELECTIVE,
+     .precision = HONE_PRODUCTS_BF16},
+    {.name = "bf16, dropout", .dropout = true, .precision = HONE_PRODUCTS_BF16},
+    {.name = "bf16, full", .full = true, .precision = HONE_PRODUCTS_BF16},
     {.name = "tf32", .precision = HONE_PRODUCTS_TF32},
 };
 enum { WAYS = sizeof ways / sizeof *ways };
