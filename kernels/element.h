@@ -167,39 +167,29 @@ HONE_HOST_DEVICE static inline float hone_iq4_xs(const uint8_t *b, int i) {
     return hone_half_at(b) * (float)(scale - 32) * hone_curve(hone_nibble(b + 8 + 16 * j, i % 32));
 }
 
-/* Element i of a type that is coded in blocks of so many elements and bytes. */
-#define HONE_BLOCK_ELEMENT(decode, elements, bytes)                                                \
-    decode((const uint8_t *)x + i / (elements) * (bytes), (int)(i % (elements)))
+/* X(dtype, element of a block, elements of a block, its bytes) */
+#define HONE_BLOCK_TYPES(X)                                                                        \
+    X(HONE_Q4_0, hone_q4_0, 32, 18)                                                                \
+    X(HONE_Q4_1, hone_q4_1, 32, 20)                                                                \
+    X(HONE_Q5_0, hone_q5_0, 32, 22)                                                                \
+    X(HONE_Q5_1, hone_q5_1, 32, 24)                                                                \
+    X(HONE_Q8_0, hone_q8_0, 32, 34)                                                                \
+    X(HONE_Q2_K, hone_q2_k, 256, 84)                                                               \
+    X(HONE_Q3_K, hone_q3_k, 256, 110)                                                              \
+    X(HONE_Q4_K, hone_q4_k, 256, 144)                                                              \
+    X(HONE_Q5_K, hone_q5_k, 256, 176)                                                              \
+    X(HONE_Q6_K, hone_q6_k, 256, 210)                                                              \
+    X(HONE_IQ4_NL, hone_iq4_nl, 32, 18)                                                            \
+    X(HONE_IQ4_XS, hone_iq4_xs, 256, 136)                                                          \
+    X(HONE_MXFP4, hone_mxfp4, 32, 17)
 
 HONE_HOST_DEVICE static inline float hone_element_quantised(const void *x, hone_dtype type,
                                                             int64_t i) {
     switch (type) {
-    case HONE_Q4_0:
-        return HONE_BLOCK_ELEMENT(hone_q4_0, 32, 18);
-    case HONE_Q4_1:
-        return HONE_BLOCK_ELEMENT(hone_q4_1, 32, 20);
-    case HONE_Q5_0:
-        return HONE_BLOCK_ELEMENT(hone_q5_0, 32, 22);
-    case HONE_Q5_1:
-        return HONE_BLOCK_ELEMENT(hone_q5_1, 32, 24);
-    case HONE_Q8_0:
-        return HONE_BLOCK_ELEMENT(hone_q8_0, 32, 34);
-    case HONE_Q2_K:
-        return HONE_BLOCK_ELEMENT(hone_q2_k, 256, 84);
-    case HONE_Q3_K:
-        return HONE_BLOCK_ELEMENT(hone_q3_k, 256, 110);
-    case HONE_Q4_K:
-        return HONE_BLOCK_ELEMENT(hone_q4_k, 256, 144);
-    case HONE_Q5_K:
-        return HONE_BLOCK_ELEMENT(hone_q5_k, 256, 176);
-    case HONE_Q6_K:
-        return HONE_BLOCK_ELEMENT(hone_q6_k, 256, 210);
-    case HONE_IQ4_NL:
-        return HONE_BLOCK_ELEMENT(hone_iq4_nl, 32, 18);
-    case HONE_IQ4_XS:
-        return HONE_BLOCK_ELEMENT(hone_iq4_xs, 256, 136);
-    case HONE_MXFP4:
-        return HONE_BLOCK_ELEMENT(hone_mxfp4, 32, 17);
+#define HONE_BLOCK_ELEMENT(type, element, elements, bytes)                                         \
+    case type:                                                                                     \
+        return element((const uint8_t *)x + i / (elements) * (bytes), (int)(i % (elements)));
+        HONE_BLOCK_TYPES(HONE_BLOCK_ELEMENT)
     default:
         assert(!"a dtype without real elements");
         return 0.0f;

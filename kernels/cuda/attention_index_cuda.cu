@@ -1,7 +1,7 @@
 /*
  * What attention by cuDNN needs beside it: where the documents lie, and numbers from bf16.
  */
-#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/map.cuh"
 
 extern "C" {
 #include "kernels/cuda/attention_cudnn.h"
@@ -34,7 +34,10 @@ void hone_attention_index_cuda(const hone_attention_index *out, const hone_segme
 
 void hone_attention_from_bf16_cuda(float *y, const uint16_t *x, const uint8_t *inside,
                                    int64_t tokens, int64_t width) {
-    launch_each(tokens * width, [=] __device__(int64_t i) {
-        if (inside[i / width]) y[i] = hone_bf16_to_f32(x[i]);
-    });
+    auto item = [=] __device__(float &to, uint16_t from) { to = hone_bf16_to_f32(from); };
+    auto place = [=] __device__(int64_t t, int64_t c) -> float * {
+        return inside[t] ? y + t * width + c : nullptr;
+    };
+    launch_map_rows(tokens, width, rows_begin_groups(width, y, x), item, place,
+                    rows_of<const uint16_t>{x, width});
 }

@@ -1,17 +1,17 @@
 /*
  * Frozen tensors of any dtype: rows of an embedding, and whole tensors as floats.
  */
-#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/elements.cuh"
 
 void hone_dequantize_cuda(float *y, const void *x, hone_dtype type, int64_t n) {
-    launch_each(n, [=] __device__(int64_t i) { y[i] = hone_element_float(x, type, i); });
+    auto item = [=] __device__(float &to, float from) { to = from; };
+    launch_elements(y, x, type, n, item);
 }
 
 void hone_embedding_fwd_cuda(float *y, const int32_t *ids, const void *table, hone_dtype type,
                              int64_t tokens, int64_t width) {
-    launch_each(tokens * width, [=] __device__(int64_t i) {
-        y[i] = hone_element_float(table, type, ids[i / width] * width + i % width);
-    });
+    auto item = [=] __device__(float &to, float from) { to = from; };
+    launch_element_rows(y, table, type, ids, tokens, width, item);
 }
 
 /* Which of the 32 tokens from `first` on have this id. */

@@ -37,6 +37,31 @@ template <typename... T> static bool rows_begin_groups(int64_t width, const T *.
     return width % GROUP == 0 && begin_groups(array...);
 }
 
+/* Elements of a row from a column on, as many as the row has there; 0 for the others. */
+template <typename T>
+__device__ static inline group_of<T> load_group(const T *row, int64_t column, int64_t width,
+                                                bool wide) {
+    group_of<T> group = {};
+    if (wide) {
+        if (column < width) group = *reinterpret_cast<const group_of<T> *>(row + column);
+    } else {
+        for (int i = 0; i < GROUP; i++)
+            if (column + i < width) group.at[i] = row[column + i];
+    }
+    return group;
+}
+
+template <typename T>
+__device__ static inline void store_group(T *row, int64_t column, int64_t width, bool wide,
+                                          const group_of<T> &group) {
+    if (wide) {
+        if (column < width) *reinterpret_cast<group_of<T> *>(row + column) = group;
+    } else {
+        for (int i = 0; i < GROUP; i++)
+            if (column + i < width) row[column + i] = group.at[i];
+    }
+}
+
 /* --- Maps --- */
 
 /* Groups of a thread, whose loads are under way together. */

@@ -1,16 +1,15 @@
 /*
  * What products need beside the multiplication: operands in bf16 and fp8, and outputs that get nothing added.
  */
-#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/elements.cuh"
 
 extern "C" {
 #include "kernels/cuda/products.h"
 }
 
 void hone_dequantize_bf16_cuda(uint16_t *y, const void *x, hone_dtype type, int64_t n) {
-    launch_each(n, [=] __device__(int64_t i) {
-        y[i] = hone_bf16_from_f32(hone_element_float(x, type, i));
-    });
+    auto item = [=] __device__(uint16_t & to, float from) { to = hone_bf16_from_f32(from); };
+    launch_elements(y, x, type, n, item);
 }
 
 /* --- fp8 --- */
@@ -49,9 +48,10 @@ void hone_scale_fp8_cuda(float scale[2], const void *x, hone_dtype type, int64_t
 
 void hone_quantize_fp8_cuda(uint8_t *y, const void *x, hone_dtype type, int64_t n,
                             hone_fp8_format format, const float *scale) {
-    launch_each(n, [=] __device__(int64_t i) {
-        y[i] = hone_fp8_from_f32(hone_element_float(x, type, i) * scale[0], format);
-    });
+    auto item = [=] __device__(uint8_t & to, float from) {
+        to = hone_fp8_from_f32(from * scale[0], format);
+    };
+    launch_elements(y, x, type, n, item);
 }
 
 /* A block turns a square: threads side by side read elements side by side, and write them so. */
@@ -82,8 +82,13 @@ void hone_quantize_fp8_aside_cuda(uint8_t *y, const void *x, hone_dtype type, in
 /* --- Outputs --- */
 
 void hone_scale_matrix_cuda(float *c, int64_t m, int64_t n, int64_t ldc, float beta) {
-    launch_each(m * n, [=] __device__(int64_t i) {
-        float *at = &c[i / n * ldc + i % n];
-        *at = beta != 0.0f ? beta * *at : 0.0f;
-    });
+    rows_of<float> place = {c, ldc};
+    bool wide = rows_begin_groups(n, c) && ldc % GROUP == 0;
+    if (beta == 0.0f) {
+        auto zero = [=] __device__(float &to) { to = 0.0f; };
+        launch_map_rows(m, n, wide, zero, place);
+        return;
+    }
+    auto item = [=] __device__(float &to, float from) { to = beta * from; };
+    launch_map_rows(m, n, wide, item, place, rows_of<const float>{c, ldc});
 }
