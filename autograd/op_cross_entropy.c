@@ -41,10 +41,10 @@ static int64_t chunk_rows(const hone_node *node, const hone_kernels *kernels) {
     return ((call->count + chunks - 1) / chunks + tile - 1) / tile * tile;
 }
 
-/* Whether products are taken of rows that lie rounded: those of the gradient are, as the loss leaves them, in rows 2 V apart. */
+/* Whether products are taken of rows that lie rounded: those of the gradient do, as the loss leaves them, 2 V apart. */
 static bool is_rounded(const hone_tensor *w, const hone_kernels *kernels) {
     int64_t vocabulary = w->shape[0];
-    return kernels->bf16_fwd && w->precision == HONE_PRODUCTS_BF16 && !w->int8 && !w->needs_grad &&
+    return hone_product_takes_rounded(kernels, w) &&
            hone_bf16_stride(vocabulary, 0) <= 2 * vocabulary;
 }
 
