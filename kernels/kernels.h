@@ -72,6 +72,14 @@ typedef struct hone_rope_shape {
     bool interleaved; /* pairs are (2i, 2i+1), as in GGUF's llama; otherwise (i, i + rotated/2) */
 } hone_rope_shape;
 
+/* What cross_entropy leaves where the logits were. */
+typedef enum hone_loss_gradient {
+    HONE_LOSS_ALONE,    /* nothing of use */
+    HONE_LOSS_GRADIENT, /* the gradient of the loss */
+    HONE_LOSS_GRADIENT_BF16, /* that, rounded as by to_bf16: each row begins where it did, so that rows are 2 V elements apart.
+                              * Of GPUs and the reference. */
+} hone_loss_gradient;
+
 /* What LoRA dropout draws from: Philox with key[0], counter (element / 4, position, record, module), word element % 4;
  * an element is kept when hone_uniform(word) >= rate. */
 typedef struct hone_dropout {
@@ -306,11 +314,12 @@ typedef struct hone_kernels {
                          int64_t width);
 
     /* For n rows of logits x [n,V], with z = softcap tanh(x / softcap), or x itself when softcap is 0:
-     * loss[i] = logsumexp(z[i]) - z[i][targets[i]] (overwrites). x becomes z, or when `backward` its own gradient:
-     * *weight (softmax(z) - onehot(target)) (1 - (z / softcap)^2); else nobody reads the weight. Where the target is -1,
-     * which fills a batch up, the loss is 0 and x becomes zeros. */
+     * loss[i] = logsumexp(z[i]) - z[i][targets[i]] (overwrites). x becomes what `gradient` says; its gradient is
+     * *weight (softmax(z) - onehot(target)) (1 - (z / softcap)^2). For the loss alone nobody reads the weight. Where the
+     * target is -1, which fills a batch up, the loss is 0 and so is the gradient. */
     void (*cross_entropy)(hone_real *loss, hone_real *logits, const int32_t *targets, int64_t n,
-                          int64_t vocabulary, const double *weight, double softcap, bool backward);
+                          int64_t vocabulary, const double *weight, double softcap,
+                          hone_loss_gradient gradient);
 
     /* y = dropout(x) over rows of `width` elements (y may be x); accumulates into y when beta is 1. The same call with
      * the gradient as x is the backward pass. */

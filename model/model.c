@@ -306,6 +306,7 @@ void hone_model_close(hone_model *model) {
     hone_buffer_free(&model->vectors);
     hone_buffer_free(&model->rope);
     hone_model_int8_free(model);
+    hone_model_head_free(model);
     hone_params_free(&model->params);
     hone_free(model->layers);
     hone_free(model->weights);
@@ -335,7 +336,7 @@ hone_status hone_model_precision(hone_model *model, hone_precision precision) {
             model->layers[l].weight[role].precision = precision;
     }
     hone_model_head(model)->precision = precision;
-    return HONE_OK;
+    return hone_model_settle_head(model);
 }
 
 void hone_model_attention(hone_model *model, hone_attention_kind kind) {

@@ -75,6 +75,9 @@ typedef struct hone_model {
         *int8; /* owned; of the matrices, when products are taken in int8 (hone_model_int8) */
     hone_int8_counts *int8_counts; /* in int8_memory */
     hone_buffer int8_memory;
+    hone_tensor
+        head_copy; /* of the head in f32 or f16, in bf16, in head_memory; there or not (hone_model_settle_head) */
+    hone_buffer head_memory;
     hone_params params;            /* of full training; empty otherwise */
     hone_attention_kind attention; /* of passes without a cache (hone_model_attention) */
 } hone_model;
@@ -108,7 +111,8 @@ double hone_model_int8_outliers(const hone_model *model);
 void hone_int8_outliers_text(char out[96], double part);
 
 /* The precision of products with the frozen matrices of the blocks and the head, where they are not taken in int8. Errors:
- * UNSUPPORTED where the device does not take them so; then nothing changes. */
+ * UNSUPPORTED where the device does not take them so; then nothing changes; MEMORY where there is none for a copy of the
+ * head. */
 HONE_MUST_USE hone_status hone_model_precision(hone_model *model, hone_precision precision);
 
 /* Which attention whole texts take, in training and evaluation: exact at first. Whoever sets another asks first whether the device
@@ -142,6 +146,16 @@ HONE_MUST_USE hone_status hone_model_rope(hone_model *model, int64_t positions);
 static inline hone_tensor *hone_model_head(hone_model *model) {
     return &model->outer[model->arch.tied ? HONE_OUTER_EMBEDDING : HONE_OUTER_HEAD];
 }
+
+/* What products with it are taken with: the weight or its copy. */
+static inline hone_tensor *hone_model_multiplied_head(hone_model *model) {
+    return model->head_memory.base ? &model->head_copy : hone_model_head(model);
+}
+
+/* Makes a copy of the head in bf16 where a GPU would convert it for every product, as its precision is now; elsewhere there is
+ * none. */
+HONE_MUST_USE hone_status hone_model_settle_head(hone_model *model);
+void hone_model_head_free(hone_model *model);
 
 /* SHA-256 of the model's weights, for adapters and checkpoints: of the file, or over all shards; of the config of a
  * model made fresh. Reads all of them, until *stop, as hone_sha256_file_until does. */

@@ -159,6 +159,7 @@ hone_status hone_model_int8(hone_model *model, int64_t blocks) {
     matrix *list;
     int64_t count;
     HONE_TRY(collect(&list, &count, model, blocks));
+    hone_model_head_free(model);
     leave_out(model, blocks);
     hone_status status = allocate(model, list, count);
     if (status == HONE_OK) status = convert(model, list, count);

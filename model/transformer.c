@@ -267,7 +267,7 @@ hone_status hone_transformer_loss(hone_tape *tape, const hone_forward *f,
     hone_loss_call capped = *call;
     capped.softcap = f->model->arch.logit_softcap;
     HONE_TRY(hone_transformer_hidden(&hidden, tape, f));
-    return hone_cross_entropy(NULL, tape, hidden, hone_model_head(f->model), &capped);
+    return hone_cross_entropy(NULL, tape, hidden, hone_model_multiplied_head(f->model), &capped);
 }
 
 hone_status hone_transformer_logits(hone_tensor **logits, hone_tape *tape, const hone_forward *f,
@@ -275,7 +275,7 @@ hone_status hone_transformer_logits(hone_tensor **logits, hone_tape *tape, const
     hone_tensor *hidden, *chosen;
     HONE_TRY(hone_transformer_hidden(&hidden, tape, f));
     HONE_TRY(hone_gather(&chosen, tape, hidden, rows, n));
-    HONE_TRY(hone_linear(logits, tape, chosen, hone_model_head(f->model), NULL, NULL));
+    HONE_TRY(hone_linear(logits, tape, chosen, hone_model_multiplied_head(f->model), NULL, NULL));
     double cap = f->model->arch.logit_softcap;
     return cap > 0 ? hone_softcap(logits, tape, *logits, cap) : HONE_OK;
 }

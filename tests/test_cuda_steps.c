@@ -8,6 +8,7 @@
 #include "model/merge.h"
 #include "tests/cuda/device_support.h"
 #include "tests/cuda/oracle.h"
+#include "train/memory.h"
 #include "train/passes.h"
 
 enum { TOKENS = 9, FIRST = 5, BINS = 5, RANK = 3 };
@@ -533,6 +534,67 @@ START_TEST(step_with_own_attention_to_heads_of_every_size_is_that_of_the_cpu) {
 }
 END_TEST
 
+/* --- The head's copy in bf16 --- */
+
+/* A model whose head is, or is not, of a type that would be converted for every product. */
+static const char *headed(int which) {
+    static const hone_dtype of_heads[] = {HONE_F16, HONE_BF16, HONE_Q8_0};
+    if (which < 2) return test_text(test_fixture("models"), fixtures[which]); /* in f32 */
+    write_wide(test_path("wide.gguf"), 2);
+    write_typed(test_path("typed.gguf"), test_path("wide.gguf"), of_heads[which - 2]);
+    return test_path("typed.gguf");
+}
+
+/* A step has the bits of one whose head is multiplied as it lies, and what the copy says shows. */
+static void check_copy_is_read(stepper *s) {
+    hone_model *model = s->model;
+    stepper again = *s;
+    if (model->head_memory.base) {
+        ck_ok(hone_device_zero(&s->device, model->head_memory.base, model->head_memory.bytes));
+        take_step(&again);
+        ck_assert(again.loss != s->loss);
+        hone_free(again.grads);
+    }
+    hone_model_head_free(model);
+    take_step(&again);
+    ck_assert(s->loss == again.loss && isfinite(s->loss));
+    ck_assert_mem_eq(s->grads, again.grads, s->params->grads.bytes);
+    hone_free(again.grads);
+}
+
+/* It counts among the weights, and is there in bf16 alone. */
+START_TEST(step_in_bf16_has_a_copy_of_a_head_that_would_be_converted) {
+    stepper s = {0};
+    open_cuda(&s.device);
+    open_stepper(&s, headed(_i), &(way){.name = "f32"});
+    const hone_tensor *head = hone_model_head(s.model);
+    int64_t before = hone_device_used(&s.device).now, weights = hone_memory_weights(s.model);
+    int64_t copy = _i < 3 ? hone_tensor_count(head) * (int64_t)sizeof(uint16_t) : 0;
+    ck_ok(hone_model_precision(s.model, HONE_PRODUCTS_BF16));
+    ck_assert_int_eq(hone_device_used(&s.device).now - before, copy);
+    ck_assert_int_eq(hone_memory_weights(s.model) - weights, copy);
+    ck_assert((hone_model_multiplied_head(s.model) != head) == (copy > 0));
+    take_step(&s);
+    check_copy_is_read(&s);
+    ck_ok(hone_model_precision(s.model, HONE_PRODUCTS_BF16));
+    ck_ok(hone_model_precision(s.model, HONE_PRODUCTS_TF32));
+    ck_assert_uint_eq(s.model->head_memory.bytes, 0);
+    ck_ok(hone_model_precision(s.model, HONE_PRODUCTS_BF16));
+    ck_ok(hone_model_int8(s.model, s.model->arch.layers));
+    ck_assert_uint_eq(s.model->head_memory.bytes, 0);
+    close_stepper(&s);
+}
+END_TEST
+
+START_TEST(head_that_is_trained_has_no_copy) {
+    stepper s = {0};
+    open_cuda(&s.device);
+    open_stepper(&s, headed(0), &(way){.full = true, .precision = HONE_PRODUCTS_BF16});
+    ck_assert_uint_eq(s.model->head_memory.bytes, 0);
+    close_stepper(&s);
+}
+END_TEST
+
 /* --- What is made of a model on a device --- */
 
 /* Refused before a weight is made or read, not by an assertion in the first step. */
@@ -621,6 +683,8 @@ int main(void) {
     tcase_add_test(backends, step_of_a_plain_base_is_that_of_the_cpu);
     tcase_add_loop_test(backends, step_with_own_attention_to_heads_of_every_size_is_that_of_the_cpu,
                         0, 5);
+    tcase_add_loop_test(backends, step_in_bf16_has_a_copy_of_a_head_that_would_be_converted, 0, 5);
+    tcase_add_test(backends, head_that_is_trained_has_no_copy);
     tcase_add_test(backends, heads_too_large_for_the_device_are_refused);
     tcase_add_test(backends, export_of_an_adapted_model_on_device_is_that_of_the_cpu);
     tcase_add_test(backends, generation_on_device_chooses_the_tokens_of_the_cpu);

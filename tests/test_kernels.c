@@ -150,7 +150,8 @@ START_TEST(cross_entropy_two_logits_give_loss_and_gradient) {
     int32_t target = 0;
     float loss;
     const double weight = 0.5;
-    hone_kernels_ref()->cross_entropy(&loss, logits, &target, 1, 2, &weight, 0.0, true);
+    hone_kernels_ref()->cross_entropy(&loss, logits, &target, 1, 2, &weight, 0.0,
+                                      HONE_LOSS_GRADIENT);
     expect(&loss, (float[]){2 * 0.693147181f}, 1);
     expect(logits, (float[]){-0.375f, 0.375f}, 2);
 }
@@ -194,7 +195,8 @@ START_TEST(softcap_two_logits_give_loss_and_gradient) {
     int32_t target = 0;
     float loss;
     const double weight = 1;
-    hone_kernels_ref()->cross_entropy(&loss, logits, &target, 1, 2, &weight, (double)cap, true);
+    hone_kernels_ref()->cross_entropy(&loss, logits, &target, 1, 2, &weight, (double)cap,
+                                      HONE_LOSS_GRADIENT);
     float root = 1.73205081f; /* e^(ln 3 / 2) */
     expect(&loss, (float[]){logf(1 + root)}, 1);
     expect(logits, (float[]){1 / (1 + root) - 1, root / (1 + root) * 0.75f}, 2);

@@ -375,44 +375,73 @@ START_TEST(rows_gathered_and_scattered_come_back) {
 }
 END_TEST
 
-static void compare_cross_entropy(const hone_kernels *table, int64_t n, int64_t vocabulary,
-                                  double softcap) {
-    int64_t size = n * vocabulary;
-    float *logits = floats_new(size, 1);
-    for (int64_t i = 0; i < size; i++) logits[i] *= 20.0f;
-    float *expected = floats_copy(logits, size);
-    float *scratch = floats_copy(logits, size);
+/* Rows of logits, of which the second predicts nothing. */
+typedef struct entropy_case {
+    int64_t n, vocabulary;
+    double softcap;
+    const float *logits;
     int32_t targets[5];
-    for (int i = 0; i < 5; i++) targets[i] = (int32_t)((vocabulary - 1) * i / 4);
-    if (n > 1) targets[1] = -1;
-    float loss[5];
-    float loss2[5];
-    float loss3[5];
+} entropy_case;
+
+/* The same with the table's kernel; what becomes of the logits is to be freed. */
+static float *run_entropy(float loss[5], const hone_kernels *table, const entropy_case *e,
+                          hone_loss_gradient gradient) {
     const double weight = 0.25;
-    table->cross_entropy(loss3, scratch, targets, n, vocabulary, &weight, softcap, false);
-    ck_assert(softcap > 0.0 || memcmp(scratch, expected, (size_t)vocabulary * 4) == 0);
-    table->cross_entropy(loss, logits, targets, n, vocabulary, &weight, softcap, true);
-    hone_kernels_ref()->cross_entropy(loss2, expected, targets, n, vocabulary, &weight, softcap,
-                                      true);
-    ck_assert_mem_eq(loss, loss3, (size_t)n * 4);
-    for (int64_t i = 0; n > 1 && i < vocabulary; i++)
-        ck_each(logits[vocabulary + i] == 0.0f && scratch[vocabulary + i] == 0.0f, "row of none");
-    ck_assert(n == 1 || (loss[1] == 0.0f && loss3[1] == 0.0f));
-    expect_close(loss, loss2, n, 1e-6, 1.0, "loss");
-    expect_close(logits, expected, size, softcap > 0.0 ? 5e-6 : 2e-6, 0.05, "dlogits");
-    float *all[] = {logits, expected, scratch};
-    for (int i = 0; i < 3; i++) hone_free(all[i]);
+    float *logits = floats_copy(e->logits, e->n * e->vocabulary);
+    logits[e->n * e->vocabulary] = 12.5f;
+    table->cross_entropy(loss, logits, e->targets, e->n, e->vocabulary, &weight, e->softcap,
+                         gradient);
+    ck_assert(logits[e->n * e->vocabulary] == 12.5f); /* beyond nothing is written */
+    return logits;
+}
+
+/* Of a row, where it lies: 2 V elements after that before it. */
+static void expect_rounded(const float *found, const float *wanted, const entropy_case *e) {
+    for (int64_t i = 0; i < e->n * e->vocabulary; i++) {
+        uint16_t half;
+        int64_t place = i / e->vocabulary * 2 * e->vocabulary + i % e->vocabulary;
+        memcpy(&half, (const char *)found + place * 2, sizeof half);
+        ck_each(half == hone_bf16_from_f32(wanted[i]), "element %lld", (long long)i);
+    }
+}
+
+static void compare_cross_entropy(const hone_kernels *table, const entropy_case *e) {
+    float loss[5], wanted_loss[5];
+    int64_t n = e->n, size = n * e->vocabulary;
+    bool rounds = table->bf16_fwd != NULL;
+    float *wanted = run_entropy(wanted_loss, hone_kernels_ref(), e, HONE_LOSS_GRADIENT);
+    float *found = run_entropy(loss, table, e, HONE_LOSS_GRADIENT);
+    expect_close(loss, wanted_loss, n, 1e-6, 1.0, "loss");
+    expect_close(found, wanted, size, e->softcap > 0.0 ? 5e-6 : 2e-6, 0.05, "dlogits");
+    for (int64_t i = 0; n > 1 && i < e->vocabulary; i++)
+        ck_each(found[e->vocabulary + i] == 0.0f, "row of none");
+    ck_assert(n == 1 || loss[1] == 0.0f);
+    float again[5];
+    float *scratch = run_entropy(again, table, e, HONE_LOSS_ALONE);
+    ck_assert_mem_eq(loss, again, (size_t)n * 4);
+    float *rounded = rounds ? run_entropy(again, table, e, HONE_LOSS_GRADIENT_BF16) : NULL;
+    if (rounded) expect_rounded(rounded, found, e);
+    ck_assert_mem_eq(loss, again, (size_t)n * 4);
+    float *all[] = {wanted, found, scratch, rounded};
+    for (int i = 0; i < 4; i++) hone_free(all[i]);
 }
 
 static void check_cross_entropy(const hone_kernels *table, int64_t vocabulary) {
     for (int64_t n = 1; n <= 5; n += 2) {
-        compare_cross_entropy(table, n, vocabulary, 0.0);
-        compare_cross_entropy(table, n, vocabulary, 15.0);
+        float *logits = floats_new(n * vocabulary, 1);
+        for (int64_t i = 0; i < n * vocabulary; i++) logits[i] *= 20.0f;
+        entropy_case e = {n, vocabulary, 0.0, logits, {0}};
+        for (int i = 0; i < 5; i++) e.targets[i] = (int32_t)((vocabulary - 1) * i / 4);
+        if (n > 1) e.targets[1] = -1;
+        compare_cross_entropy(table, &e);
+        e.softcap = 15.0;
+        compare_cross_entropy(table, &e);
+        hone_free(logits);
     }
 }
 
 START_TEST(cross_entropy_every_level_matches_reference) {
-    int64_t sizes[] = {1, 2, 17, 512, 4096, 4097, 151936};
+    int64_t sizes[] = {1, 2, 17, 512, 4096, 4097, 16388, 24575, 151936};
     at_every_f32_level(check_cross_entropy, sizes[_i]);
 }
 END_TEST
@@ -425,7 +454,8 @@ START_TEST(cross_entropy_nan_logit_gives_nan_loss) {
         int32_t target = 3;
         const double weight = 1;
         float loss = 0.0f;
-        if (table) table->cross_entropy(&loss, logits, &target, 1, 5000, &weight, 0.0, true);
+        if (table)
+            table->cross_entropy(&loss, logits, &target, 1, 5000, &weight, 0.0, HONE_LOSS_GRADIENT);
         ck_assert(!table || isnan(loss));
         hone_free(logits);
     }
@@ -542,7 +572,7 @@ int main(void) {
     tcase_add_loop_test(backends, rope_every_level_matches_reference, 0, WIDTHS);
     tcase_add_loop_test(backends, elementwise_every_level_equals_reference, 0, LENGTHS);
     tcase_add_loop_test(backends, rows_gathered_and_scattered_come_back, 0, WIDTHS);
-    tcase_add_loop_test(backends, cross_entropy_every_level_matches_reference, 0, 7);
+    tcase_add_loop_test(backends, cross_entropy_every_level_matches_reference, 0, 9);
     tcase_add_test(backends, cross_entropy_nan_logit_gives_nan_loss);
     tcase_add_loop_test(backends, dropout_every_level_gives_reference_mask, 0, WIDTHS);
     tcase_add_loop_test(backends, sum_any_threads_gives_same_bits, 0, LENGTHS);

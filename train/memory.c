@@ -16,7 +16,7 @@ static int64_t weight_bytes(const hone_tensor *w) {
 
 int64_t hone_memory_weights(const hone_model *model) {
     if (model->params.count) return 0;
-    int64_t bytes = (int64_t)model->int8_memory.bytes;
+    int64_t bytes = (int64_t)(model->int8_memory.bytes + model->head_memory.bytes);
     for (size_t i = 0; i < model->weight_count; i++) {
         if (!hone_model_int8_replaces(model, &model->weights[i]))
             bytes += weight_bytes(model->weights[i].tensor);

@@ -15,7 +15,7 @@
 /* All in bytes. */
 typedef struct hone_memory {
     int64_t program; /* code, tokenizer, tables of the data */
-    int64_t weights; /* frozen: mapped, and their int8 copies */
+    int64_t weights; /* frozen: mapped, and their copies in int8 or bf16 */
     int64_t trained; /* parameters, gradients, moments; with early stopping the best parameters */
     int64_t passing; /* the part of it that is gone after the steps */
     int64_t step;    /* arena of a step: activations, their gradients, workspaces */

@@ -14,20 +14,20 @@
 #include "kernels/cuda/products.h"
 #include "kernels/cuda/workspace.h"
 
+static bool is_adapted(const hone_bf16_linear *l) {
+    return l->rank > 0;
+}
+
 /* Elements behind rows of x and of dy: those of t and of u. */
 static int64_t t_width(const hone_bf16_linear *l) {
-    return l->x_stride - l->in;
+    return is_adapted(l) ? l->x_stride - l->in : 0;
 }
 static int64_t u_width(const hone_bf16_linear *l) {
-    return l->dy_stride - l->out;
+    return is_adapted(l) ? l->dy_stride - l->out : 0;
 }
 
 static int64_t larger(int64_t a, int64_t b) {
     return a > b ? a : b;
-}
-
-static bool is_adapted(const hone_bf16_linear *l) {
-    return l->rank > 0;
 }
 
 /* The weight serves where it lies; nothing is to stand beside it. */

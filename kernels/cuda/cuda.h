@@ -82,7 +82,7 @@ void hone_scatter_rows_cuda(float *y, const float *x, const int32_t *rows, int64
 
 void hone_cross_entropy_cuda(float *loss, float *logits, const int32_t *targets, int64_t n,
                              int64_t vocabulary, const double *weight, double softcap,
-                             bool backward);
+                             hone_loss_gradient gradient);
 
 void hone_dropout_cuda(float *y, const float *x, hone_dropout draw, int64_t tokens, int64_t width,
                        float beta);

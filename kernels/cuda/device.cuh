@@ -81,26 +81,26 @@ __device__ static inline float warp_max(float x) {
     return x;
 }
 
-/* Of a block of BLOCK threads. */
-template <typename T> __device__ static inline T block_sum(T x) {
-    HONE_SHARED(T, parts, BLOCK / WARP);
+/* Of a block of so many threads. */
+template <int THREADS = BLOCK, typename T> __device__ static inline T block_sum(T x) {
+    HONE_SHARED(T, parts, THREADS / WARP);
     x = warp_sum(x);
     __syncthreads(); /* all have read the parts of the last call */
     if (threadIdx.x % WARP == 0) parts[threadIdx.x / WARP] = x;
     __syncthreads();
     T sum = 0;
-    for (int i = 0; i < BLOCK / WARP; i++) sum += parts[i];
+    for (int i = 0; i < THREADS / WARP; i++) sum += parts[i];
     return sum;
 }
 
-__device__ static inline float block_max(float x) {
-    HONE_SHARED(float, parts, BLOCK / WARP);
+template <int THREADS = BLOCK> __device__ static inline float block_max(float x) {
+    HONE_SHARED(float, parts, THREADS / WARP);
     x = warp_max(x);
     __syncthreads();
     if (threadIdx.x % WARP == 0) parts[threadIdx.x / WARP] = x;
     __syncthreads();
     float largest = parts[0];
-    for (int i = 1; i < BLOCK / WARP; i++) largest = fmaxf(largest, parts[i]);
+    for (int i = 1; i < THREADS / WARP; i++) largest = fmaxf(largest, parts[i]);
     return largest;
 }
 

@@ -125,7 +125,7 @@ void hone_scatter_rows_ref(hone_real *y, const hone_real *x, const int32_t *rows
 
 void hone_cross_entropy_ref(hone_real *loss, hone_real *logits, const int32_t *targets, int64_t n,
                             int64_t vocabulary, const double *weight, double softcap,
-                            bool backward);
+                            hone_loss_gradient gradient);
 
 void hone_dropout_ref(hone_real *y, const hone_real *x, hone_dropout draw, int64_t tokens,
                       int64_t width, hone_real beta);

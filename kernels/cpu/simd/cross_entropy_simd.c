@@ -2,6 +2,7 @@
  * Cross-entropy over rows of logits. A row is cut into chunks by its own length alone, each with its own maximum and
  * sum, put together in order: many rows are shared out by rows, few by chunks, with the same bits.
  */
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -150,7 +151,9 @@ static void row_shared(entropy_call *call, int64_t i) {
 
 void HONE_SIMD(hone_cross_entropy)(float *loss, float *logits, const int32_t *targets, int64_t n,
                                    int64_t vocabulary, const double *weight, double softcap,
-                                   bool backward) {
+                                   hone_loss_gradient gradient) {
+    assert(gradient != HONE_LOSS_GRADIENT_BF16);
+    bool backward = gradient == HONE_LOSS_GRADIENT;
     entropy_call call = {.loss = loss,
                          .logits = logits,
                          .targets = targets,

@@ -101,7 +101,7 @@ void HONE_SIMD(hone_scatter_rows)(float *y, const float *x, const int32_t *rows,
 
 void HONE_SIMD(hone_cross_entropy)(float *loss, float *logits, const int32_t *targets, int64_t n,
                                    int64_t vocabulary, const double *weight, double softcap,
-                                   bool backward);
+                                   hone_loss_gradient gradient);
 
 void HONE_SIMD(hone_dropout)(float *y, const float *x, hone_dropout draw, int64_t tokens,
                              int64_t width, float beta);
