@@ -140,7 +140,7 @@ checks() {
         check "$tool on a small run" 90 "${sanitizer[@]}" $(small_run "${tool// /-}" --compute int8 --attention own) &
     done
     for part in processor pytorch; do
-        check "runs beside those on $part" 90 "$python" bench/gpu.py "$rows" "$part" "${emulated[@]}" &
+        check "losses against $part" 90 "$python" bench/gpu.py "$rows" "$part" "${emulated[@]}" &
     done
     wait
     echo >>"$out"
