@@ -15,10 +15,7 @@ import os
 import random
 import sys
 
-import torch
-from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoConfig, AutoModelForCausalLM
 
 import shapes
 
@@ -64,6 +61,10 @@ def make_tokenizer(folder, vocabulary):
 
 
 def make_model(folder, name):
+    import torch  # which takes seconds, for nothing where the model is there
+    from safetensors.torch import save_file
+    from transformers import AutoConfig, AutoModelForCausalLM
+
     config = shapes.config_of(name)
     write_json(os.path.join(folder, "config.json"), config)
     torch.manual_seed(1)
@@ -72,7 +73,9 @@ def make_model(folder, name):
     tensors = {key: value.cpu() for key, value in model.state_dict().items()}
     if config["tie_word_embeddings"]:
         del tensors["lm_head.weight"]
-    save_file(tensors, os.path.join(folder, "model.safetensors"), metadata={"format": "pt"})
+    path = os.path.join(folder, "model.safetensors")
+    save_file(tensors, path + ".partial", metadata={"format": "pt"})
+    os.rename(path + ".partial", path)
 
 
 def full_records(tokenizer, length):
@@ -114,12 +117,19 @@ def write_records(stem, pairs):
     return stem
 
 
-def model_folder(cache, name):
-    """The folder of the random model, made when it is not there."""
+def tokenizer_folder(cache, name):
+    """The folder of the model with its tokenizer, made when it is not there."""
     folder = os.path.join(cache, name)
-    if not os.path.exists(os.path.join(folder, "model.safetensors")):
+    if not os.path.exists(os.path.join(folder, "tokenizer_config.json")):
         os.makedirs(folder, exist_ok=True)
         make_tokenizer(folder, shapes.SHAPES[name]["vocab_size"])
+    return folder
+
+
+def model_folder(cache, name):
+    """The folder of the random model, made when it is not there."""
+    folder = tokenizer_folder(cache, name)
+    if not os.path.exists(os.path.join(folder, "model.safetensors")):
         make_model(folder, name)
     return folder
 

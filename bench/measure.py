@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -15,6 +16,7 @@ ROOT = os.path.dirname(HERE)
 HONE = os.environ.get("HONE_BIN", os.path.join(ROOT, "build", "release", "cli", "hone"))
 THREADS = 2
 WARMUP = 1
+LIMIT = None  # seconds that a program may take, where there is one
 
 
 def run(command, env=None, watch=None):
@@ -38,40 +40,46 @@ def run(command, env=None, watch=None):
                 seen.append(time.time() - began)
 
     listener = threading.Thread(target=listen)
+    killer = threading.Timer(LIMIT or threading.TIMEOUT_MAX, process.kill)
+    killer.daemon = True
+    killer.start()
     listener.start()
     out = process.stdout.read()
     listener.join()
     _, status, usage = os.wait4(process.pid, 0)
+    killer.cancel()
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
-        sys.exit(f"{' '.join(map(str, command))}\n{''.join(said)[-4000:]}")
+        sys.exit(f"{' '.join(map(str, command))}\n{''.join(said)[-4000:]}\nstatus {process.returncode} after {time.time() - began:.0f} s")
     return out, usage.ru_maxrss * 1024, time.time() - began, seen[0] if seen else None
 
 
-def peft(model, samples, **options):
+def peft(model, samples, threads=THREADS, **options):
     """A measurement by peft_train.py."""
     flags = []
     for key, value in options.items():
         flags += [f"--{key}"] if value is True else [] if value is False else [f"--{key}", value]
     command = [sys.executable, os.path.join(HERE, "peft_train.py"), "--model", model, "--samples", samples]
-    out, _, _, _ = run([*command, "--threads", THREADS, *flags])
+    out, _, _, _ = run([*command, "--threads", threads, *flags])
     return json.loads(out.splitlines()[-1])
 
 
-def hone_train(model, records, steps, batch, seq_len, uneven=False, **sets):
-    """A training run of hone. Speed: median over the steps after the warm-up; over all of their tokens when `uneven`. Step 1
-    begins as long before its line as it took."""
+def hone_train(model, records, steps, batch, seq_len, uneven=False, threads=THREADS, **sets):
+    """A training run of hone, and what it took of its plan. Speed: median over the steps after the warm-up; over all of their
+    tokens when `uneven`. Step 1 begins as long before its line as it took."""
     folder = tempfile.mkdtemp(prefix="hone-bench-")
     out = os.path.join(folder, "run")
     fixed = {"eval_fraction": 0, "checkpoint_every": 0, "checkpoint_minutes": 0, "compute": "f32", "recompute": "none", "activations": "f32", "log_every": 1}
     sets = {**fixed, **sets}
     flags = [part for key, value in sets.items() for part in ("--set", f"{key}={value}")]
     command = [HONE, "train", "--model", model, "--data", records, "--out", out, "--steps", steps + WARMUP]
-    command += ["--batch-size", batch, "--seq-len", seq_len, "--threads", THREADS, "--json", *flags]
+    command += ["--batch-size", batch, "--seq-len", seq_len, "--threads", threads, "--json", *flags]
     try:
         _, peak, wall, stepped = run(command, watch="step 1/")
         with open(os.path.join(out, "metrics.jsonl"), encoding="utf-8") as file:
             every = [row for row in map(json.loads, file) if "grad_norm" in row]
+        with open(os.path.join(out, "run.yaml"), encoding="utf-8") as file:
+            plan = dict(re.findall(r'^  "(\w+)": "(.*)"$', file.read(), re.MULTILINE))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     lines = every[WARMUP:]
@@ -87,6 +95,7 @@ def hone_train(model, records, steps, batch, seq_len, uneven=False, **sets):
         "seconds": round(wall, 2),
         "seconds_to_step_1": round(stepped - every[0]["seconds"], 2),
         "losses": [row["loss"] for row in lines],
+        "plan": {key: plan[key] for key in ("compute", "attention", "recompute", "activations")},
     }
 
 

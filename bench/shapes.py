@@ -62,6 +62,9 @@ SHAPES["tiny"] = {
     "vocab_size": 512,
 }
 SHAPES["tiny-8b"] = {**SHAPES["llama-8b"], **SHAPES["tiny"], "hidden_size": 256, "intermediate_size": 256, "head_dim": 64}
+# As the models of these sizes are published.
+for name in ["llama-135m", "qwen2-0.5b"]:
+    SHAPES[name + "-bf16"] = {**SHAPES[name], "dtype": "bfloat16"}
 RANDOM_BLOCKS = {"llama-1.5b", "llama-8b", "tiny-8b"}  # in Q4_K_M: too large to be quantised (q4_k_m.py)
 GENERATED = {"llama-1.5b"}  # of which there is nothing else
 COMMON = {

@@ -19,7 +19,7 @@ typedef struct call {
     const float *alpha, *beta;
 } call;
 
-static _Alignas(256) float a_room[64], b_room[64], c_room[64], d_room[64];
+static _Alignas(256) float a_room[64], b_room[64], c_room[256], d_room[64];
 static _Alignas(256) char workspace_room[2 * BYTES];
 static hone_cublaslt fake;
 
@@ -216,10 +216,13 @@ static void fp8_at_any_address(call *c) {
     set_fp8(c);
     set_alignment(c, 8);
 }
-static void scale_of_f32(call *c) {
-    static const float one = 1, *scale = &one;
+static void set_scale(call *c, const float *scale) {
     ck_assert(fake.desc_set(c->desc, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, &scale, sizeof scale) ==
               CUBLAS_STATUS_SUCCESS);
+}
+static void scale_of_f32(call *c) {
+    static const float one = 1;
+    set_scale(c, &one);
 }
 static void other_compute(call *c) {
     set_types(c, CUBLAS_COMPUTE_32F_FAST_TF32, CUDA_R_32F);
@@ -371,6 +374,21 @@ START_TEST(fake_refuses_mistake) {
 }
 END_TEST
 
+/* As the real one, which finds an algorithm for them, and then refuses the product. */
+START_TEST(fake_refuses_scales_of_fp8_that_are_not_aligned) {
+    static _Alignas(16) const float scales[5] = {1, 1, 1, 1, 1};
+    for (int i = 0; i < 5; i++) {
+        call c = call_new();
+        set_fp8(&c);
+        set_scale(&c, &scales[i]);
+        ck_assert(choose(&c) == CUBLAS_STATUS_SUCCESS);
+        ck_assert(multiply(&c) ==
+                  (i % 4 == 0 ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED));
+    }
+    ck_assert_ptr_nonnull(strstr(fake_cublaslt_state()->complaint, "the scale of A"));
+}
+END_TEST
+
 START_TEST(fake_refuses_attributes_of_wrong_size) {
     call c = call_new();
     int64_t wide = CUBLAS_OP_T;
@@ -405,6 +423,7 @@ int main(void) {
     suite_add_tcase(suite, values);
     TCase *errors = tcase_create("errors");
     tcase_add_loop_test(errors, fake_refuses_mistake, 0, MISTAKES);
+    tcase_add_test(errors, fake_refuses_scales_of_fp8_that_are_not_aligned);
     tcase_add_test(errors, fake_refuses_attributes_of_wrong_size);
     tcase_add_test(errors, fake_counts_what_is_not_destroyed);
     suite_add_tcase(suite, errors);

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Checks hone on this machine's GPU, within ten minutes: the suite of steps, small runs under compute-sanitizer, runs against
-# the processor and PyTorch, and speed and memory against PEFT. Writes what it found to bench/results/ (or --out FILE), and
-# beside it what a failed check said.
+# Checks hone on this machine's GPU, within four minutes: the suite of steps, small runs under compute-sanitizer, runs against
+# the processor and PyTorch, all side by side; then speed and memory against PEFT. Writes what it found to bench/results/ (or
+# --out FILE.md), and to a .log beside it what a failed check said.
 #
-# With --large, instead, speed and memory with a model of 8 billion parameters, in another ten minutes and 64 GB of disk.
+# With --large, instead, speed and memory with a model of 8 billion parameters, in as much time, and 24 GB in /dev/shm or on the
+# disk.
 #
 # Uses build/gpu where it was brought along, else builds it. tools/gpu_check.sh --prepare makes it on a machine without a GPU: to
 # bring are build/gpu/lib, build/gpu/data, build/gpu/cli/hone and build/gpu/tests/test_cuda_steps. --emulate goes through all of
@@ -14,8 +15,9 @@ cd "$(dirname "$0")/.."
 
 build=build/gpu
 python=${HONE_PYTHON:-python3}
-emulate='' large='' out='' failed=0
-export HF_HUB_OFFLINE=1
+emulate='' large='' out='' suite_data=()
+# The second is what the program would set for itself and start anew with; compute-sanitizer would lose it there.
+export HF_HUB_OFFLINE=1 GOMP_SPINCOUNT=1000
 
 # The program and the suite for Hopper alone; every shared library but the system's own and CUDA's in a folder beside; the
 # models of the suite, where the test data is at hand.
@@ -85,7 +87,7 @@ else
     link_libraries
     export PATH=$PATH:/usr/local/cuda/bin
     [[ ! -d $build/data/gguf ]] || export PYTHONPATH=$PWD/$build/data
-    [[ ! -d $build/data/tiny-archs ]] || export HONE_TEST_DATA=$PWD/$build/data
+    [[ ! -d $build/data/tiny-archs ]] || suite_data=(HONE_TEST_DATA="$PWD/$build/data")
 fi
 out=${out:-bench/results/$(date +%F)-$(tr -cs 'A-Za-z0-9\n' '-' <<<"${name%%,*}")${large:+-large}.md}
 mkdir -p "$(dirname "$out")"
@@ -97,42 +99,58 @@ for i in {1..12}; do # texts, which no answers are asked for after the run
     echo "{\"text\": \"Loaf number $i is taken out of the oven at seven, and sold before noon.\"}"
 done >"$records"
 
+# fail LOG WHAT: what went wrong, in one file beside the results.
+fail() {
+    touch "$work/failed"
+    { echo "--- $2"; tail -n 60 "$1"; } | tee -a "${out%.md}.log" >&2
+}
+
 # check WHAT SECONDS COMMAND ...: a line of the results, with how long it took and how many tests were skipped.
 check() {
-    local what=$1 limit=$2 began=$SECONDS state=passed skipped
+    local what=$1 limit=$2 began=$SECONDS state=passed said skipped
     shift 2
+    said=$(mktemp -p "$work")
     [[ $emulate ]] && limit=$((10 * limit))
-    timeout -k 5 "$limit" "$@" >"$work/said" 2>&1 || state=FAILED
-    if [[ $state == FAILED ]]; then
-        failed=1
-        tail -n 40 "$work/said" >&2
-        cp "$work/said" "${out%.md}-${what//[^A-Za-z0-9]/-}.log"
+    if ! timeout -k 5 "$limit" "$@" >"$said" 2>&1; then
+        state=FAILED
+        fail "$said" "$what"
     fi
-    skipped=$(grep -c '^SKIP' "$work/said" || true)
+    skipped=$(grep -c '^SKIP' "$said" || true)
     [[ $skipped == 0 ]] || state+=" ($skipped skipped)"
     echo "- $what: $state in $((SECONDS - began)) s" | tee -a "$out" >&2
 }
 
+# small_run NAME OPTION ...
 small_run() {
     echo "$hone" train --model "$model" --data "$records" --out "$work/run-$1" --device cuda --steps 1 --seq-len 32 --batch-size 1 \
-        --set too_long=split --compute "$2"
+        --set too_long=split "${@:2}"
 }
 
+# Side by side: none is about speed. Rows of the table wait in a file, which outlives this script.
 checks() {
     # shellcheck disable=SC2046 # words are what small_run gives
-    check "the program finds the GPU" 30 $(small_run first f32)
-    # A process for each, so that one that fails leaves the others.
-    check "steps of every family and type of base" 240 env CK_FORK=yes "$steps"
+    check "the program finds the GPU" 30 $(small_run first --compute f32)
+    # A process for each test, so that one that fails leaves the others.
+    check "steps of every family and type of base" 120 env CK_FORK=yes "${suite_data[@]}" "$steps" &
     for tool in "${tools[@]}"; do
-        sanitizer=(compute-sanitizer --tool "$tool" --error-exitcode 1 --target-processes application-only)
+        sanitizer=(compute-sanitizer --tool "$tool" --error-exitcode 1 --print-limit 20)
         [[ $tool == memcheck ]] && sanitizer+=(--report-api-errors no) # hone looks at them itself
         [[ $emulate ]] && sanitizer=()
         # shellcheck disable=SC2046
-        check "$tool on a small run" 75 "${sanitizer[@]}" $(small_run "${tool// /-}" int8)
+        check "$tool on a small run" 90 "${sanitizer[@]}" $(small_run "${tool// /-}" --compute int8 --attention own) &
     done
+    for part in processor pytorch; do
+        check "losses against $part" 90 "$python" bench/gpu.py "$rows" "$part" "${emulated[@]}" &
+    done
+    wait
     echo >>"$out"
 }
 
+export HONE_BIN=$hone
+emulated=(${emulate:+--emulate "$records"})
+rows=${out%.md}.rows
+rm -f "${out%.md}.log"
+: >"$rows"
 cat >"$out" <<END
 # $(date +%F): $name
 
@@ -140,6 +158,10 @@ cat >"$out" <<END
 
 END
 [[ $large ]] || checks
-HONE_BIN=$hone "$python" bench/gpu.py "$out" ${large:+--large} ${emulate:+--emulate "$records"} || failed=1
+printf '%s\n' '| what | found | asked for | held |' '| --- | --- | --- | --- |' | cat - "$rows" >>"$out"
+rm "$rows"
+part=speeds
+[[ $large ]] && part=large
+"$python" bench/gpu.py "$out" "$part" "${emulated[@]}" |& tee "$work/said" >&2 || fail "$work/said" "$part"
 echo "$out" >&2
-exit "$failed"
+[[ ! -e $work/failed ]]

@@ -21,7 +21,7 @@ static const hone_library library = {
     .name = "cuDNN",
     .purpose = "which attention can be left to",
     .files = {"libcudnn.so.9", "libcudnn.so"},
-    .remedy = "install cuDNN 9.25 or later",
+    .remedy = "install cuDNN 9.19 or later",
     .functions = functions,
     .count = sizeof functions / sizeof functions[0],
 };

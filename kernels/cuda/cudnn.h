@@ -135,8 +135,8 @@ typedef enum {
     CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION = 2702,
 } cudnnBackendAttributeName_t;
 
-/* The oldest that was tried: grouped heads, packed documents and a deterministic backward pass need a recent one. */
-enum { HONE_CUDNN_LEAST_VERSION = 92500 };
+/* The oldest that was run: grouped heads, packed documents and a deterministic backward pass need a recent one. */
+enum { HONE_CUDNN_LEAST_VERSION = 91900 };
 
 typedef struct hone_cudnn {
     size_t (*get_version)(void);

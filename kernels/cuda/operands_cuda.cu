@@ -35,11 +35,11 @@ __global__ static void scale_of_parts(float *scale, int parts, hone_fp8_format f
     largest = block_max(largest);
     if (threadIdx.x != 0) return;
     scale[0] = hone_fp8_scale(largest, format);
-    scale[1] = 1.0f / scale[0];
+    scale[HONE_CUDA_FP8_INVERSE] = 1.0f / scale[0];
 }
 
-void hone_scale_fp8_cuda(float scale[2], const void *x, hone_dtype type, int64_t n,
-                         hone_fp8_format format) {
+void hone_scale_fp8_cuda(float scale[HONE_CUDA_FP8_SCALES], const void *x, hone_dtype type,
+                         int64_t n, hone_fp8_format format) {
     int parts = n > 0 ? (int)blocks_for(n) : 0;
     if (parts > PARTS) parts = PARTS;
     if (parts > 0) HONE_LAUNCH(largest_parts, (unsigned)parts, BLOCK, x, type, n);

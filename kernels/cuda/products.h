@@ -26,6 +26,10 @@ enum {
     /* What cuBLAS recommends as its own workspace from Hopper on. */
     HONE_CUDA_MATMUL_BYTES = 32 << 20,
     HONE_CUDA_SLAB_BYTES = 128 << 20,
+    /* Floats: of the scales of a side in fp8, and where the second of them lies. cuBLASLt takes what is at a multiple of 16
+     * bytes (since 12.9.1; else CUBLAS_STATUS_NOT_SUPPORTED), which its documentation does not say. */
+    HONE_CUDA_FP8_INVERSE = 4,
+    HONE_CUDA_FP8_SCALES = 8,
 };
 
 /* Makes what products need of the library, whose functions are copied. One at a time per process.
@@ -130,9 +134,9 @@ void hone_dequantize_rows_cuda(uint16_t *y, int64_t stride, const void *x, hone_
 
 /* Operands of products: y[n] = the elements of x, of any dtype, rounded to bf16 to nearest even. */
 void hone_dequantize_bf16_cuda(uint16_t *y, const void *x, hone_dtype type, int64_t n);
-/* For fp8: scale[0] of a side of n elements by hone_fp8_scale(), and scale[1] = 1 / scale[0]. */
-void hone_scale_fp8_cuda(float scale[2], const void *x, hone_dtype type, int64_t n,
-                         hone_fp8_format format);
+/* For fp8: scale[0] of a side of n elements by hone_fp8_scale(), and scale[HONE_CUDA_FP8_INVERSE] = 1 / scale[0]. */
+void hone_scale_fp8_cuda(float scale[HONE_CUDA_FP8_SCALES], const void *x, hone_dtype type,
+                         int64_t n, hone_fp8_format format);
 /* y[n] = the elements of x times scale[0], in fp8. */
 void hone_quantize_fp8_cuda(uint8_t *y, const void *x, hone_dtype type, int64_t n,
                             hone_fp8_format format, const float *scale);

@@ -160,9 +160,10 @@ static const void *slab_of(const pass *p, int64_t begin, int64_t rows, void *roo
     const char *from = (const char *)p->w + hone_dtype_row_bytes(p->type, begin * p->in);
     int64_t n = rows * p->in;
     if (p->precision == HONE_PRODUCTS_FP8 && p->backward) {
-        hone_quantize_fp8_aside_cuda(room, from, p->type, rows, p->in, p->scales + 2);
+        hone_quantize_fp8_aside_cuda(room, from, p->type, rows, p->in,
+                                     p->scales + HONE_CUDA_FP8_SCALES);
     } else if (p->precision == HONE_PRODUCTS_FP8) {
-        hone_quantize_fp8_cuda(room, from, p->type, n, HONE_E4M3, p->scales + 2);
+        hone_quantize_fp8_cuda(room, from, p->type, n, HONE_E4M3, p->scales + HONE_CUDA_FP8_SCALES);
     } else if (p->precision == HONE_PRODUCTS_BF16) {
         hone_dequantize_bf16_cuda(room, from, p->type, n);
     } else {
@@ -183,7 +184,10 @@ static void multiply_slab(const pass *p, const void *slab, int64_t begin, int64_
     bool is_fp8 = p->precision == HONE_PRODUCTS_FP8;
     hone_matmul_fp8 sides = {format_of_x(p), NULL, NULL};
     const hone_matmul_fp8 *fp8 = is_fp8 ? &sides : NULL;
-    if (is_fp8) sides.a_scale = p->scales + 1, sides.b_scale = p->scales + 3;
+    if (is_fp8) {
+        sides.a_scale = p->scales + HONE_CUDA_FP8_INVERSE;
+        sides.b_scale = p->scales + HONE_CUDA_FP8_SCALES + HONE_CUDA_FP8_INVERSE;
+    }
     hone_matmul s = {.precision = p->precision,
                      .trans_b = true,
                      .m = p->tokens,
@@ -245,7 +249,9 @@ static size_t rounded_room(hone_precision precision, int64_t tokens, int64_t wid
 }
 
 static size_t scales_room(hone_precision precision) {
-    return precision == HONE_PRODUCTS_FP8 ? hone_cuda_whole(4 * sizeof(float)) : 0;
+    return precision == HONE_PRODUCTS_FP8
+               ? hone_cuda_whole(2 * HONE_CUDA_FP8_SCALES * sizeof(float))
+               : 0;
 }
 
 /* x as an operand, in the parts for it. */
@@ -255,7 +261,8 @@ static void round_x(pass *p, float *scales, void *rounded) {
     if (p->precision == HONE_PRODUCTS_FP8) {
         hone_scale_fp8_cuda(scales, p->x, HONE_F32, n, format_of_x(p));
         hone_quantize_fp8_cuda(rounded, p->x, HONE_F32, n, format_of_x(p), scales);
-        hone_scale_fp8_cuda(scales + 2, p->w, p->type, p->out * p->in, HONE_E4M3);
+        hone_scale_fp8_cuda(scales + HONE_CUDA_FP8_SCALES, p->w, p->type, p->out * p->in,
+                            HONE_E4M3);
         p->scales = scales;
     }
     p->x = rounded;

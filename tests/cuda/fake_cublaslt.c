@@ -12,7 +12,7 @@
 #include "tests/cuda/fake_parts.h"
 #include "tests/cuda/fake_stream.h"
 
-enum { DEFAULT_ALIGNMENT = 256, WORKSPACE_ALIGNMENT = 256, SCRATCHED = 4096 };
+enum { DEFAULT_ALIGNMENT = 256, WORKSPACE_ALIGNMENT = 256, SCALE_ALIGNMENT = 16, SCRATCHED = 4096 };
 
 typedef enum kind { HANDLE = 0x5eed, OPERATION, LAYOUT, PREFERENCE, CHOICE } kind;
 typedef enum operand { A, B, C, D, OPERANDS } operand;
@@ -544,6 +544,15 @@ static cublasStatus_t check_scalars(cublasLtMatmulDesc_t desc, const void *alpha
     return CUBLAS_STATUS_SUCCESS;
 }
 
+/* Of A and B in fp8. */
+static cublasStatus_t check_scales(const float *const by[2]) {
+    for (int i = A; i <= B; i++)
+        if ((uintptr_t)by[i] % SCALE_ALIGNMENT != 0)
+            return UNSUPPORTED("the scale of %c is not aligned to %d bytes", "ABCD"[i],
+                               SCALE_ALIGNMENT);
+    return CUBLAS_STATUS_SUCCESS;
+}
+
 /* NOLINTNEXTLINE(readability-function-size): the library's own arguments */
 static cublasStatus_t matmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, const void *alpha,
                              const void *a, cublasLtMatrixLayout_t a_layout, const void *b,
@@ -563,12 +572,13 @@ static cublasStatus_t matmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc,
     TRY(choice_of(&choice, algo, &p));
     TRY(check_addresses(choice, &p, at));
     TRY(check_workspace(choice, &p, at, workspace, bytes));
+    const object *operation = (const object *)(const void *)desc;
+    const float *const *by = operation->operation.scaled_by;
+    TRY(check_scales(by));
     state.stream = stream;
     state.matmuls++;
     product *made = hone_alloc(1, sizeof *made);
     if (!made) return refuse(CUBLAS_STATUS_ALLOC_FAILED, "no memory");
-    const object *operation = (const object *)(const void *)desc;
-    const float *const *by = operation->operation.scaled_by;
     *made = (product){p,
                       {a, b, c, d},
                       d,

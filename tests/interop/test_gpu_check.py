@@ -49,10 +49,12 @@ def rows_of(lines):
 
 def test_every_line_of_the_check_runs_on_an_emulated_gpu(root, tmp_path):
     lines = check(root, tmp_path / "results.md")
-    assert len([line for line in lines if line.startswith("- ") and ": passed" in line]) == 3
+    assert len([line for line in lines if line.startswith("- ") and ": passed" in line]) == 5
     rows = rows_of(lines)
-    assert len(rows) == 12  # five modes again and against the processor, PyTorch, speed
+    assert len(rows) == 13  # five modes again and against the processor, PyTorch, speed and memory
     assert all(row.endswith("| yes |") for row in rows[:11])
+    assert "bf16, attention own, recompute none, activations" in rows[11]
+    assert not list(tmp_path.glob("results.[lr]*"))  # no failures, and rows in their place
 
 
 def test_what_is_asked_of_a_large_model_runs_on_an_emulated_gpu(root, tmp_path):
