@@ -16,7 +16,8 @@ typedef struct hone_verify_side {
     hone_adapter *adapter; /* owned; NULL when whole */
     hone_tokenizer *tokenizer; /* owned when whole */
     hone_chat_template *chat;  /* owned when whole */
-    hone_dtype coarsest;       /* of its matrices */
+    bool same; /* an adapter with the training side's bits: what is computed with it is the same */
+    hone_dtype coarsest; /* of its matrices */
     hone_model *
         rounded; /* owned: its weights with the training side's settings, where answers are to be the same; else NULL */
 } hone_verify_side;
@@ -36,6 +37,7 @@ struct hone_verify {
     size_t text_count, text_capacity;
     hone_verify_check *checks; /* owned */
     size_t check_count, check_capacity;
+    size_t same_begin, same_end; /* of them, on logits, of the first `same` side; 0, 0: none yet */
     int64_t tokens, continued;
     hone_buf reference;  /* in words */
     hone_buf text_names; /* in words */
