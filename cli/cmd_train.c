@@ -51,9 +51,10 @@ static void show_eval(void *context, const hone_eval_metrics *m) {
     hone_say("step %lld: loss on held-out records %.4f", (long long)m->step, m->eval_loss);
 }
 
-static void check_files(void *context, const hone_train_options *options, hone_report_table *rows) {
+static void check_files(void *context, const hone_train_options *options, const char *model_hash,
+                        hone_report_table *rows) {
     progress *p = context;
-    hone_self_check_make(&p->check, options);
+    hone_self_check_make(&p->check, options, model_hash);
     *rows = hone_self_check_rows(&p->check);
 }
 

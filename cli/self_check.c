@@ -68,12 +68,14 @@ hone_report_table hone_self_check_rows(const hone_self_check *check) {
 
 /* --- The process --- */
 
-static hone_status make(hone_self_check *check, const hone_train_options *o) {
+static hone_status make(hone_self_check *check, const hone_train_options *o,
+                        const char *model_hash) {
     char threads[24];
     snprintf(threads, sizeof threads, "%lld", (long long)o->threads);
-    const char *argv[] = {"/proc/self/exe", "verify",   "--model", o->model,      "--adapter",
-                          o->out,           "--tokens", "512",     "--continued", "16",
-                          "--threads",      threads,    "--json",  "--quiet",     NULL};
+    const char *argv[] = {"/proc/self/exe", "verify",   "--model",      o->model,      "--adapter",
+                          o->out,           "--tokens", "512",          "--continued", "16",
+                          "--threads",      threads,    "--model-hash", model_hash,    "--json",
+                          "--quiet",        NULL};
     hone_child_result said;
     hone_status status = hone_child_run(&said, argv);
     if (status == HONE_OK) {
@@ -85,9 +87,10 @@ static hone_status make(hone_self_check *check, const hone_train_options *o) {
     return status;
 }
 
-void hone_self_check_make(hone_self_check *check, const hone_train_options *options) {
+void hone_self_check_make(hone_self_check *check, const hone_train_options *options,
+                          const char *model_hash) {
     check->made = true;
-    if (make(check, options) == HONE_OK) return;
+    if (make(check, options, model_hash) == HONE_OK) return;
     hone_buf_clear(&check->message);
     if (hone_buf_puts(&check->message, hone_fail_message()) != HONE_OK) return;
 }

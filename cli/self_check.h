@@ -21,7 +21,8 @@ typedef struct hone_self_check {
 void hone_self_check_free(hone_self_check *check); /* takes a zeroed one */
 
 /* Runs it, on few tokens. A failure is kept in *check, not returned. */
-void hone_self_check_make(hone_self_check *check, const hone_train_options *options);
+void hone_self_check_make(hone_self_check *check, const hone_train_options *options,
+                          const char *model_hash);
 
 /* The rows for a report; borrowed. */
 hone_report_table hone_self_check_rows(const hone_self_check *check);

@@ -220,7 +220,8 @@ hone_status hone_run_write_files(hone_run *run) {
     HONE_TRY(write_profile(run));
     hone_report_table verified = {0};
     if (run->observer->verify) {
-        run->observer->verify(run->observer->context, run->options, &verified);
+        run->observer->verify(run->observer->context, run->options, run->session.model_hash,
+                              &verified);
     }
     hone_metrics_history history = {0};
     hone_preview preview = {0};

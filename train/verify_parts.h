@@ -93,6 +93,14 @@ HONE_MUST_USE hone_status hone_verify_gather(hone_verify *v);
 HONE_MUST_USE hone_status hone_verify_tokens(hone_verify *v, const hone_verify_side *side);
 HONE_MUST_USE hone_status hone_verify_template(hone_verify *v, const hone_verify_side *side);
 
+/* --- train/verify.c --- */
+
+/* The session, on the processor; the base's hash is known or begun. Arguments as hone_session_open. */
+HONE_MUST_USE hone_status hone_verify_open_session(hone_verify *v,
+                                                   const hone_verify_options *options,
+                                                   const char *config, const char *chat,
+                                                   uint64_t seed);
+
 /* --- train/verify_rows.c --- */
 
 /* Rows of a weight (of a vector all), merged and rounded to `type`, as floats [rows, columns] in the order of that form. */
