@@ -51,9 +51,13 @@ static void show_eval(void *context, const hone_eval_metrics *m) {
     hone_say("step %lld: loss on held-out records %.4f", (long long)m->step, m->eval_loss);
 }
 
-static void check_files(void *context, const hone_train_options *options, hone_report_table *rows) {
+static void check_files(void *context, const hone_train_options *options, const char *model_hash) {
     progress *p = context;
-    hone_self_check_make(&p->check, options);
+    hone_self_check_begin(&p->check, options, model_hash);
+}
+
+static void await_check(void *context, hone_report_table *rows) {
+    progress *p = context;
     *rows = hone_self_check_rows(&p->check);
 }
 
@@ -154,6 +158,7 @@ static hone_status train(json_t **object, const hone_train_flags *flags, const h
         .step = show_step,
         .eval = show_eval,
         .verify = check_files,
+        .verified = await_check,
         .profile = flags->profile ? show_lines : NULL,
         .stop = hone_signals_catch(),
     };

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/sha256.h"
 #include "cli/command.h"
 #include "cli/flags.h"
 #include "cli/output.h"
@@ -110,10 +111,22 @@ static hone_status verify(settings *s) {
     return status;
 }
 
+static hone_status check_settings(const settings *s) {
+    const char *hash = s->options.model_hash;
+    if (!s->options.model) return hone_fail(HONE_ERR_USAGE, "--model is missing");
+    size_t length = HONE_SHA256_TEXT - 1;
+    if (!hash || (strlen(hash) == length && strspn(hash, "0123456789abcdef") == length))
+        return HONE_OK;
+    return hone_fail(HONE_ERR_USAGE, "--model-hash %s: not the %zu hexadecimal digits of a SHA-256",
+                     hash, length);
+}
+
 static hone_status run(int argc, char **argv) {
     settings s = {.options = {.tokens = 4096, .continued = 32}};
     const hone_flag flags[] = {
         {"model", HONE_FLAG_TEXT, &s.options.model, .unit = "PATH", .text = "the base model"},
+        {"model-hash", HONE_FLAG_TEXT, &s.options.model_hash, .unit = "SHA256",
+         .text = "the base's SHA-256, where it is known: the file is not read once more for it"},
         {"adapter", HONE_FLAG_TEXT, &s.options.adapter, .unit = "PATH",
          .text = "what was trained: a run folder, a folder of PEFT or MLX-LM, or an adapter .gguf"},
         {"merged", HONE_FLAG_LIST, &s.merged, .unit = "PATH",
@@ -139,7 +152,8 @@ static hone_status run(int argc, char **argv) {
     if (status == HONE_OK && !arguments.help) {
         s.options.merged = s.merged.items;
         s.options.merged_count = s.merged.count;
-        status = s.options.model ? verify(&s) : hone_fail(HONE_ERR_USAGE, "--model is missing");
+        status = check_settings(&s);
+        if (status == HONE_OK) status = verify(&s);
     }
     hone_flag_list_free(&s.merged);
     return status;

@@ -7,15 +7,6 @@
 #include "cli/child.h"
 #include "cli/signals.h"
 
-void hone_self_check_free(hone_self_check *check) {
-    json_decref(check->result);
-    hone_buf_free(&check->message);
-    for (size_t i = 0; check->texts && i < 2 * check->count; i++) hone_free(check->texts[i]);
-    hone_free(check->texts);
-    hone_free(check->rows);
-    *check = (hone_self_check){0};
-}
-
 /* --- Rows --- */
 
 /* The part of a path below the run folder. */
@@ -62,18 +53,16 @@ static hone_status make_rows(hone_self_check *check, const char *out) {
     return HONE_OK;
 }
 
-hone_report_table hone_self_check_rows(const hone_self_check *check) {
-    return (hone_report_table){check->rows, check->count};
-}
-
 /* --- The process --- */
 
-static hone_status make(hone_self_check *check, const hone_train_options *o) {
+static hone_status make(hone_self_check *check, const hone_train_options *o,
+                        const char *model_hash) {
     char threads[24];
     snprintf(threads, sizeof threads, "%lld", (long long)o->threads);
-    const char *argv[] = {"/proc/self/exe", "verify",   "--model", o->model,      "--adapter",
-                          o->out,           "--tokens", "512",     "--continued", "16",
-                          "--threads",      threads,    "--json",  "--quiet",     NULL};
+    const char *argv[] = {"/proc/self/exe", "verify",   "--model",      o->model,      "--adapter",
+                          o->out,           "--tokens", "512",          "--continued", "16",
+                          "--threads",      threads,    "--model-hash", model_hash,    "--json",
+                          "--quiet",        NULL};
     hone_child_result said;
     hone_status status = hone_child_run(&said, argv);
     if (status == HONE_OK) {
@@ -85,11 +74,40 @@ static hone_status make(hone_self_check *check, const hone_train_options *o) {
     return status;
 }
 
-void hone_self_check_make(hone_self_check *check, const hone_train_options *options) {
-    check->made = true;
-    if (make(check, options) == HONE_OK) return;
+static void *make_or_tell(void *context) {
+    hone_self_check *check = context;
+    if (make(check, check->options, check->model_hash) == HONE_OK) return NULL;
     hone_buf_clear(&check->message);
-    if (hone_buf_puts(&check->message, hone_fail_message()) != HONE_OK) return;
+    (void)!hone_buf_puts(&check->message, hone_fail_message());
+    return NULL;
+}
+
+void hone_self_check_begin(hone_self_check *check, const hone_train_options *options,
+                           const char *model_hash) {
+    check->options = options;
+    check->model_hash = model_hash;
+    check->running = pthread_create(&check->thread, NULL, make_or_tell, check) == 0;
+    if (!check->running) (void)make_or_tell(check);
+}
+
+static void end(hone_self_check *check) {
+    if (check->running) pthread_join(check->thread, NULL);
+    check->running = false;
+}
+
+hone_report_table hone_self_check_rows(hone_self_check *check) {
+    end(check);
+    return (hone_report_table){check->rows, check->count};
+}
+
+void hone_self_check_free(hone_self_check *check) {
+    end(check);
+    json_decref(check->result);
+    hone_buf_free(&check->message);
+    for (size_t i = 0; check->texts && i < 2 * check->count; i++) hone_free(check->texts[i]);
+    hone_free(check->texts);
+    hone_free(check->rows);
+    *check = (hone_self_check){0};
 }
 
 hone_status hone_self_check_status(const hone_self_check *check, const hone_train_options *o) {

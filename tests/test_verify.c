@@ -40,8 +40,7 @@ static const char *finished_run(const char *method) {
     return test_path("run");
 }
 
-/* Verifies and gives the first check that is not ok; its `what` is "" when all agree. */
-static hone_verify_check verify(const char *adapter, const char *merged) {
+static hone_verify *verified(const char *adapter, const char *merged) {
     hone_verify_options options = {.model = test_fixture(MODEL),
                                    .adapter = adapter,
                                    .merged = &merged,
@@ -51,6 +50,12 @@ static hone_verify_check verify(const char *adapter, const char *merged) {
     hone_verify *v;
     ck_ok(hone_verify_open(&v, &options));
     ck_ok(hone_verify_run(v));
+    return v;
+}
+
+/* Verifies and gives the first check that is not ok; its `what` is "" when all agree. */
+static hone_verify_check verify(const char *adapter, const char *merged) {
+    hone_verify *v = verified(adapter, merged);
     size_t count;
     const hone_verify_check *checks = hone_verify_checks(v, &count);
     ck_assert_uint_gt(count, 0);
@@ -145,6 +150,47 @@ START_TEST(verify_changed_adapter_is_named) {
 }
 END_TEST
 
+static void change_factor_a_little(hone_adapter *adapter) {
+    hone_lora_pair *pair = hone_adapter_pair(adapter, 1, HONE_ROLE_DOWN);
+    for (int64_t i = 0; i < hone_tensor_count(&pair->b); i++)
+        ((float *)pair->b.data)[i] *= 1 + 5e-7f;
+}
+
+/* The check of that name that ends with a file's. */
+static hone_verify_check check_of(const hone_verify *v, const char *file, const char *what) {
+    size_t count, length = strlen(file);
+    const hone_verify_check *checks = hone_verify_checks(v, &count);
+    for (size_t i = 0; i < count; i++) {
+        size_t has = strlen(checks[i].file);
+        bool is_file = has >= length && strcmp(checks[i].file + has - length, file) == 0;
+        if (is_file && strcmp(checks[i].what, what) == 0) return checks[i];
+    }
+    ck_abort_msg("no check of %s: %s", file, what);
+}
+
+/* Results are taken over for the same bits only: near is not the same. */
+START_TEST(verify_adapter_of_nearly_the_same_factors_is_computed_with) {
+    static const char *const names[] = {"logits", "loss", "greedy text"};
+    make_test_folder();
+    const char *run = finished_run("method=lora");
+    hone_verify *v = verified(run, NULL);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        hone_verify_check a = check_of(v, "/adapter", names[i]);
+        hone_verify_check b = check_of(v, "/adapter.gguf", names[i]);
+        ck_assert_str_eq(a.compared, b.compared);
+        ck_assert(a.difference == 0 && b.difference == 0 && a.ok && b.ok);
+    }
+    hone_verify_close(v);
+    rewrite_adapter(run, change_factor_a_little);
+    v = verified(run, NULL);
+    ck_assert(hone_verify_agrees(v));
+    ck_assert(check_of(v, "/adapter", "logits").difference == 0);
+    ck_assert(check_of(v, "/adapter.gguf", "logits").difference > 0);
+    hone_verify_close(v);
+    remove_test_folder();
+}
+END_TEST
+
 static void merge(const char *path, const hone_adapter *adapter, const hone_model *model,
                   hone_dtype type) {
     hone_export_options how = {.file_type = hone_file_type_of(type)};
@@ -210,6 +256,7 @@ int main(void) {
     tcase_add_test(values, verify_run_of_all_weights_agrees);
     tcase_add_test(values, verify_run_with_best_parameters_compares_with_them);
     tcase_add_test(values, verify_changed_adapter_is_named);
+    tcase_add_test(values, verify_adapter_of_nearly_the_same_factors_is_computed_with);
     tcase_add_test(values, verify_merged_model_is_held_to_its_type);
     tcase_add_test(values, verify_another_model_is_another_architecture);
     suite_add_tcase(suite, values);

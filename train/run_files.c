@@ -215,13 +215,16 @@ static hone_status write_report(hone_run *run, const hone_metrics_history *histo
     return status;
 }
 
+/* Files are checked on the processor: while a GPU gives answers, but not beside answers that the processor gives. */
 hone_status hone_run_write_files(hone_run *run) {
     HONE_TRY(run->session.adapter ? write_adapter(run) : write_model(run));
     HONE_TRY(write_profile(run));
+    const hone_train_observer *observer = run->observer;
+    bool beside = !hone_device_is_host(&run->session.device);
     hone_report_table verified = {0};
-    if (run->observer->verify) {
-        run->observer->verify(run->observer->context, run->options, &verified);
-    }
+    if (observer->verify)
+        observer->verify(observer->context, run->options, run->session.model_hash);
+    if (observer->verify && !beside) observer->verified(observer->context, &verified);
     hone_metrics_history history = {0};
     hone_preview preview = {0};
     hone_status status = hone_metrics_sync(run->metrics);
@@ -229,6 +232,7 @@ hone_status hone_run_write_files(hone_run *run) {
     if (status == HONE_OK) {
         status = hone_preview_make(&preview, &run->session, SHOWN_SAMPLES, HONE_RUN_SHOWN_TOKENS);
     }
+    if (observer->verify && beside) observer->verified(observer->context, &verified);
     if (status == HONE_OK) status = write_report(run, &history, &preview, &verified);
     hone_preview_free(&preview);
     hone_metrics_history_free(&history);

@@ -63,6 +63,8 @@ static hone_status open_session(hone_run *run) {
     HONE_TRY(hone_session_open(s, kind, run->rank.gpu, o->model, o->from_scratch, o->template,
                                threads_of(run), (uint64_t)o->seed, o->adapter != NULL));
     run->resolved.device = (int)s->device.kind;
+    /* What is measured on a GPU is not disturbed by it. */
+    if (hone_run_leads(run) && !hone_device_is_host(&s->device)) hone_session_begin_hash(s);
     if (several) HONE_TRY(hone_rank_join(&run->group, &run->rank, o->out));
     HONE_TRY(hone_chat_template_set(s->chat, o->template_vars));
     if (o->date) HONE_TRY(hone_chat_template_date(s->chat, o->date));

@@ -29,8 +29,10 @@ typedef struct hone_train_observer {
     void (*plan)(void *context, const struct hone_plan_report *plan);
     void (*step)(void *context, const hone_step_metrics *step, int64_t steps, double seconds_left);
     void (*eval)(void *context, const hone_eval_metrics *eval);
-    /* When all files but the report are there, for a check of them; *rows, borrowed until the run ends, go into the report. */
-    void (*verify)(void *context, const hone_train_options *options, hone_report_table *rows);
+    /* When all files but the report are there, to begin a check of them; the hash is the base's. Its end is waited for: *rows,
+     * borrowed until the run ends, go into the report. Both or none. */
+    void (*verify)(void *context, const hone_train_options *options, const char *model_hash);
+    void (*verified)(void *context, hone_report_table *rows);
     /* At the end, where the time of the steps went, as lines of text (train/profile.h). With it the run is timed and
      * leaves profile.json. */
     void (*profile)(void *context, const char *table);

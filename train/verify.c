@@ -188,11 +188,19 @@ static hone_status open_run(hone_verify *v, const hone_verify_options *o, const 
     return v->session.adapter ? add_adapter(v, o->adapter) : add_model(v, o->adapter);
 }
 
+hone_status hone_verify_open_session(hone_verify *v, const hone_verify_options *o,
+                                     const char *config, const char *chat, uint64_t seed) {
+    hone_session *s = &v->session;
+    HONE_TRY(hone_session_open(s, HONE_DEVICE_CPU, 0, o->model, config, chat, o->threads, seed,
+                               !o->model_hash));
+    if (o->model_hash) snprintf(s->model_hash, sizeof s->model_hash, "%s", o->model_hash);
+    return HONE_OK;
+}
+
 /* An adapter by itself, or none: then whole models are compared with the base as it stands. */
 static hone_status open_alone(hone_verify *v, const hone_verify_options *o) {
     hone_session *s = &v->session;
-    HONE_TRY(
-        hone_session_open(s, HONE_DEVICE_CPU, 0, o->model, NULL, o->template, o->threads, 0, true));
+    HONE_TRY(hone_verify_open_session(v, o, NULL, o->template, 0));
     HONE_TRY(hone_buf_printf(&v->reference, "%s", o->model));
     if (o->adapter) {
         HONE_TRY(hone_session_open_adapter(s, &v->warning, o->adapter));

@@ -23,8 +23,9 @@
 #include "base/status.h"
 
 typedef struct hone_verify_options {
-    const char *model;   /* the base */
-    const char *adapter; /* a run folder, an adapter's folder or file; NULL with `merged` only */
+    const char *model;      /* the base */
+    const char *model_hash; /* hone_model_hash of it, where that is known; NULL: it is computed */
+    const char *adapter;    /* a run folder, an adapter's folder or file; NULL with `merged` only */
     const char *const *merged; /* [merged_count] whole models that were exported */
     size_t merged_count;
     const char *data;     /* records; NULL: the run's, else sample texts */

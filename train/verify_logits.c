@@ -6,12 +6,13 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/parallel.h"
 #include "model/generate.h"
 #include "train/verify_parts.h"
 
 /* --- A model that takes in a text piece by piece and gives the logits of every token --- */
 
-enum { PIECE = 64, MOST_LOGITS = 1 << 22 };
+enum { PIECE = 256, MOST_LOGITS = 1 << 24 }; /* tokens; numbers: 64 MiB */
 
 typedef struct prober {
     hone_forward forward;
@@ -102,10 +103,11 @@ static hone_status probe(prober *p, const int32_t *ids, int64_t count) {
 }
 
 static double row_nll(const float *row, int64_t n, int32_t target) {
-    double most = (double)row[0], sum = 0;
-    for (int64_t i = 1; i < n; i++) most = fmax(most, (double)row[i]);
-    for (int64_t i = 0; i < n; i++) sum += exp((double)row[i] - most);
-    return log(sum) + most - (double)row[target];
+    float most = row[0];
+    double sum = 0;
+    for (int64_t i = 1; i < n; i++) most = row[i] > most ? row[i] : most;
+    for (int64_t i = 0; i < n; i++) sum += exp((double)row[i] - (double)most);
+    return log(sum) + (double)most - (double)row[target];
 }
 
 hone_status hone_verify_nll(double *nll, hone_model *model, const hone_adapter *adapter,
@@ -135,8 +137,18 @@ typedef struct totals {
     int64_t worst_token;
 } totals;
 
+/* Of the logits of one token. */
+typedef struct row_result {
+    double apart;
+    double ours, theirs; /* losses, where the next token is a target */
+} row_result;
+
 typedef struct comparison {
     prober ours, theirs;
+    bool same; /* the other side would say the same, bit for bit: it is not asked */
+    const hone_verify_text *text;
+    int64_t begin; /* the first token of the piece */
+    row_result rows[PIECE];
     totals sum;
 } comparison;
 
@@ -149,21 +161,39 @@ static double row_difference(const float *a, const float *b, int64_t n) {
     return worst;
 }
 
-static void compare_rows(comparison *c, const hone_verify_text *text, size_t number, int64_t begin,
-                         int64_t n) {
+/* The token after row i of the piece, or -1 where that is no target. */
+static int32_t target_of(const comparison *c, int64_t i) {
+    int64_t next = c->begin + i + 1;
+    return next < c->text->count && c->text->mask[next] ? c->text->ids[next] : -1;
+}
+
+static void compare_rows(void *context, int64_t first, int64_t end, int thread) {
+    (void)thread;
+    comparison *c = context;
     int64_t width = c->ours.forward.model->arch.vocabulary;
+    for (int64_t i = first; i < end; i++) {
+        const float *a = c->ours.logits + i * width;
+        const float *b = c->same ? a : c->theirs.logits + i * width;
+        row_result *row = &c->rows[i];
+        int32_t target = target_of(c, i);
+        row->apart = row_difference(a, b, width);
+        if (target < 0) continue;
+        row->ours = row_nll(a, width, target);
+        row->theirs = c->same ? row->ours : row_nll(b, width, target);
+    }
+}
+
+static void add_rows(comparison *c, size_t number, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
-        const float *a = c->ours.logits + i * width, *b = c->theirs.logits + i * width;
-        double worst = row_difference(a, b, width);
-        if (worst > c->sum.worst) {
-            c->sum.worst = worst;
+        const row_result *row = &c->rows[i];
+        if (row->apart > c->sum.worst) {
+            c->sum.worst = row->apart;
             c->sum.worst_text = number;
-            c->sum.worst_token = begin + i;
+            c->sum.worst_token = c->begin + i;
         }
-        int64_t next = begin + i + 1;
-        if (next >= text->count || !text->mask[next]) continue;
-        c->sum.ours += row_nll(a, width, text->ids[next]);
-        c->sum.theirs += row_nll(b, width, text->ids[next]);
+        if (target_of(c, i) < 0) continue;
+        c->sum.ours += row->ours;
+        c->sum.theirs += row->theirs;
         c->sum.targets++;
     }
     c->sum.tokens += n;
@@ -171,12 +201,14 @@ static void compare_rows(comparison *c, const hone_verify_text *text, size_t num
 
 static hone_status compare_text(comparison *c, const hone_verify_text *text, size_t number) {
     c->ours.cache.length = c->theirs.cache.length = 0;
+    c->text = text;
     int64_t piece = c->ours.piece;
-    for (int64_t begin = 0; begin < text->count; begin += piece) {
-        int64_t n = text->count - begin < piece ? text->count - begin : piece;
-        HONE_TRY(probe(&c->ours, text->ids + begin, n));
-        HONE_TRY(probe(&c->theirs, text->ids + begin, n));
-        compare_rows(c, text, number, begin, n);
+    for (c->begin = 0; c->begin < text->count; c->begin += piece) {
+        int64_t n = text->count - c->begin < piece ? text->count - c->begin : piece;
+        HONE_TRY(probe(&c->ours, text->ids + c->begin, n));
+        if (!c->same) HONE_TRY(probe(&c->theirs, text->ids + c->begin, n));
+        hone_parallel_for(n, 1, compare_rows, c);
+        add_rows(c, number, n);
     }
     return HONE_OK;
 }
@@ -187,9 +219,10 @@ static hone_status compare_texts(totals *out, const hone_verify *v, const hone_v
     for (size_t i = 0; i < v->text_count; i++) {
         if (v->texts[i].count > longest) longest = v->texts[i].count;
     }
-    comparison c = {0};
+    comparison c = {.same = side->same};
     hone_status status = prober_open(&c.ours, model, adapter, longest);
-    if (status == HONE_OK) status = prober_open(&c.theirs, side->model, side->adapter, longest);
+    if (status == HONE_OK && !c.same)
+        status = prober_open(&c.theirs, side->model, side->adapter, longest);
     for (size_t i = 0; status == HONE_OK && i < v->text_count; i++) {
         status = compare_text(&c, &v->texts[i], i);
     }
@@ -333,6 +366,8 @@ static hone_status greedy_both(int32_t *a, int32_t *b, float *gap, const hone_ve
     int64_t length = text->count < 24 ? (text->count + 1) / 2 : 12;
     const hone_verify_expected ours = hone_verify_expectation(v, side);
     HONE_TRY(hone_verify_greedy(a, gap, ours.model, ours.adapter, text->ids, length, count));
+    if (side->same) memcpy(b, a, (size_t)count * sizeof *b);
+    if (side->same) return HONE_OK;
     return hone_verify_greedy(b, NULL, side->model, side->adapter, text->ids, length, count);
 }
 
@@ -423,9 +458,8 @@ static hone_status tell_rounding(hone_verify *v, const hone_verify_side *side) {
     return HONE_OK;
 }
 
-hone_status hone_verify_logits(hone_verify *v, const hone_verify_side *side) {
+static hone_status check_logits(hone_verify *v, const hone_verify_side *side) {
     totals t;
-    if (v->text_count == 0) return HONE_OK;
     const hone_verify_expected ours = hone_verify_expectation(v, side);
     HONE_TRY(compare_texts(&t, v, side, ours.model, ours.adapter));
     HONE_TRY(add_logits(v, side, &t));
@@ -434,4 +468,25 @@ hone_status hone_verify_logits(hone_verify *v, const hone_verify_side *side) {
     if (side->rounded) HONE_TRY(tell_rounding(v, side));
     if (apart) HONE_TRY(check_blocks(v, side, t.worst_text));
     return check_greedy(v, side, t.worst);
+}
+
+/* What was found of a side that is the same as this one. */
+static hone_status repeat_checks(hone_verify *v, const hone_verify_side *side) {
+    for (size_t i = v->same_begin; i < v->same_end; i++) {
+        hone_verify_check *check = hone_verify_add(v, side, "");
+        if (!check) return HONE_ERR_MEMORY;
+        *check = v->checks[i];
+        check->file = side->path;
+    }
+    return HONE_OK;
+}
+
+hone_status hone_verify_logits(hone_verify *v, const hone_verify_side *side) {
+    if (v->text_count == 0) return HONE_OK;
+    if (!side->same) return check_logits(v, side);
+    if (v->same_end > 0) return repeat_checks(v, side);
+    v->same_begin = v->check_count;
+    HONE_TRY(check_logits(v, side));
+    v->same_end = v->check_count;
+    return HONE_OK;
 }

@@ -16,7 +16,8 @@ typedef struct hone_verify_side {
     hone_adapter *adapter; /* owned; NULL when whole */
     hone_tokenizer *tokenizer; /* owned when whole */
     hone_chat_template *chat;  /* owned when whole */
-    hone_dtype coarsest;       /* of its matrices */
+    bool same; /* an adapter with the training side's bits: what is computed with it is the same */
+    hone_dtype coarsest; /* of its matrices */
     hone_model *
         rounded; /* owned: its weights with the training side's settings, where answers are to be the same; else NULL */
 } hone_verify_side;
@@ -36,6 +37,7 @@ struct hone_verify {
     size_t text_count, text_capacity;
     hone_verify_check *checks; /* owned */
     size_t check_count, check_capacity;
+    size_t same_begin, same_end; /* of them, on logits, of the first `same` side; 0, 0: none yet */
     int64_t tokens, continued;
     hone_buf reference;  /* in words */
     hone_buf text_names; /* in words */
@@ -90,6 +92,14 @@ extern const char *const hone_verify_passages[];
 HONE_MUST_USE hone_status hone_verify_gather(hone_verify *v);
 HONE_MUST_USE hone_status hone_verify_tokens(hone_verify *v, const hone_verify_side *side);
 HONE_MUST_USE hone_status hone_verify_template(hone_verify *v, const hone_verify_side *side);
+
+/* --- train/verify.c --- */
+
+/* The session, on the processor; the base's hash is known or begun. Arguments as hone_session_open. */
+HONE_MUST_USE hone_status hone_verify_open_session(hone_verify *v,
+                                                   const hone_verify_options *options,
+                                                   const char *config, const char *chat,
+                                                   uint64_t seed);
 
 /* --- train/verify_rows.c --- */
 

@@ -257,8 +257,7 @@ static hone_status open_records(hone_verify *v, const hone_train_options *o,
 static hone_status open_with(hone_verify *v, const hone_verify_options *options,
                              const hone_train_options *o, const char *run) {
     const char *chat = options->template ? options->template : o->template;
-    HONE_TRY(hone_session_open(&v->session, HONE_DEVICE_CPU, 0, options->model, o->from_scratch,
-                               chat, options->threads, (uint64_t)o->seed, true));
+    HONE_TRY(hone_verify_open_session(v, options, o->from_scratch, chat, (uint64_t)o->seed));
     HONE_TRY(hone_chat_template_set(v->session.chat, o->template_vars));
     if (o->date) HONE_TRY(hone_chat_template_date(v->session.chat, o->date));
     HONE_TRY(open_checkpoint(v, o, run));

@@ -166,6 +166,30 @@ static hone_status compare_adapters(progress *p, const hone_adapter *ours,
     return HONE_OK;
 }
 
+static hone_status fetch_params(void **out, const hone_params *params) {
+    const hone_buffer *from = &params->values;
+    *out = hone_alloc(1, from->bytes);
+    return *out ? hone_device_copy_out(from->device, *out, from->base, from->bytes)
+                : HONE_ERR_MEMORY;
+}
+
+/* Whether two adapters of one model have the same ranks, scales and factors, bit for bit. */
+static hone_status are_same(bool *same, const hone_adapter *a, const hone_adapter *b) {
+    *same = a->params.values.bytes == b->params.values.bytes;
+    for (int64_t i = 0; i < a->model->arch.layers * HONE_LINEARS; i++) {
+        const hone_lora_pair *x = &a->pairs[i], *y = &b->pairs[i];
+        if (x->rank != y->rank || (x->rank > 0 && x->scale != y->scale)) *same = false;
+    }
+    if (!*same) return HONE_OK;
+    void *ours = NULL, *theirs = NULL;
+    hone_status status = fetch_params(&ours, &a->params);
+    if (status == HONE_OK) status = fetch_params(&theirs, &b->params);
+    if (status == HONE_OK) *same = memcmp(ours, theirs, a->params.values.bytes) == 0;
+    hone_free(ours);
+    hone_free(theirs);
+    return status;
+}
+
 /* --- Whole models --- */
 
 /* The limit of a row, ‖W′ − W‖ / ‖W‖: what rounding W to the file's type makes, with room for other programs' ways to
@@ -371,5 +395,5 @@ hone_status hone_verify_weights(hone_verify *v, hone_verify_side *side) {
     if (!p.check) return HONE_ERR_MEMORY;
     hone_status status = compare_adapters(&p, v->session.adapter, side->adapter);
     finish(&p, "relative");
-    return status;
+    return status == HONE_OK ? are_same(&side->same, v->session.adapter, side->adapter) : status;
 }

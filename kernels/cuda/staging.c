@@ -2,10 +2,11 @@
 
 #include <string.h>
 
+#include "base/parallel.h"
 #include "kernels/cuda/copies.h"
 #include "kernels/cuda/stream.h"
 
-enum { ALIGNMENT = 64 };
+enum { ALIGNMENT = 64, SHARE = 512 << 10 /* bytes that are worth a thread */ };
 
 hone_status hone_cuda_staging_open(hone_cuda_staging *staging) {
     *staging = (hone_cuda_staging){0};
@@ -40,6 +41,18 @@ static hone_status turn(hone_cuda_staging *staging) {
     return hone_cuda_await(staging->fetched[staging->filling]);
 }
 
+typedef struct stretch {
+    unsigned char *to;
+    const unsigned char *from;
+} stretch;
+
+static void copy_bytes(void *context, int64_t begin, int64_t end, int thread) {
+    (void)thread;
+    const stretch *s = context;
+    memcpy(s->to + begin, s->from + begin, (size_t)(end - begin));
+}
+
+/* One thread reads slower than a GPU fetches, the more so the pages of a file for the first time. */
 hone_status hone_cuda_staging_copy(hone_cuda_staging *staging, void *to, const void *from,
                                    size_t bytes) {
     const unsigned char *source = from;
@@ -49,7 +62,7 @@ hone_status hone_cuda_staging_copy(hone_cuda_staging *staging, void *to, const v
         size_t room = HONE_CUDA_STAGING_HALF - staging->used;
         size_t piece = bytes < room ? bytes : room;
         unsigned char *slot = staging->half[staging->filling] + staging->used;
-        memcpy(slot, source, piece);
+        hone_parallel_for((int64_t)piece, SHARE, copy_bytes, &(stretch){slot, source});
         cudaError_t error =
             cudaMemcpyAsync(goal, slot, piece, cudaMemcpyHostToDevice, hone_cuda_stream());
         HONE_TRY(hone_cuda_check(error, "cannot copy memory"));

@@ -33,6 +33,18 @@ def test_doctor_shows_the_gpu(root):
     assert "no GPU" not in said
 
 
+def test_run_shows_answers_and_the_check_that_was_made_meanwhile(root, fixtures, tmp_path):
+    data, out = tmp_path / "faq.jsonl", tmp_path / "run"
+    rows = [{"question": "What is the price?", "answer": "Two."}, {"question": "And of two?", "answer": "Three coins."}]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    flags = ["--model", fixtures / "models/grouped-tied", "--data", data, "--out", out, "--device", "cuda", "--steps", "1"]
+    sets = ["--seq-len", "64", "--batch-size", "1", "--compute", "f32", "--set", "eval_fraction=0", "--json"]
+    done = subprocess.run([emulated(root), "train", *flags, *sets], capture_output=True, check=True, timeout=300)
+    assert json.loads(done.stdout)["verified"]["agrees"]
+    page = (out / "report.html").read_text()
+    assert "adapter.gguf: logits" in page and "What is the price?" in page and "Three coins." in page
+
+
 def check(root, out, *flags):
     """Lines of the results."""
     program = emulated(root)

@@ -410,6 +410,15 @@ def test_adapter_with_another_template_warns(run, data, tmp_path):
     ck_fault(result, "adapter", "chat template", "another template")
 
 
+def test_hash_that_is_given_is_not_computed(run):
+    """Another one than the adapter's: the adapter seems to be of another base."""
+    flags = ["verify", "--model", run.model, "--adapter", run.out]
+    assert "warning" not in run.hone(*flags).stderr
+    assert f"is used on {run.model}, base 0123abcd" in run.hone(*flags, "--model-hash", 8 * "0123abcd").stderr
+    for wrong in ["0123", 8 * "0123ABCD"]:
+        assert "64 hexadecimal digits" in run.hone(*flags, "--model-hash", wrong, status=2).stderr
+
+
 # --- Another runtime ---
 
 
