@@ -1,7 +1,7 @@
 /*
  * Rows and factors in bf16, as products take them: rounded, moved and filled up with zeros.
  */
-#include "kernels/cuda/map.cuh"
+#include "kernels/cuda/elements.cuh"
 
 extern "C" {
 #include "kernels/cuda/products.h"
@@ -44,12 +44,6 @@ void hone_place_bf16_cuda(const hone_bf16_block *first, const hone_bf16_block *s
 
 void hone_dequantize_rows_cuda(uint16_t *y, int64_t stride, const void *x, hone_dtype type,
                                int64_t rows, int64_t width) {
-    if (stride == width) {
-        hone_dequantize_bf16_cuda(y, x, type, rows * width);
-        return;
-    }
-    launch_each_row(rows, [=] __device__(int64_t row, int lane) {
-        for (int64_t c = lane; c < width; c += WARP)
-            y[row * stride + c] = hone_bf16_from_f32(hone_element_float(x, type, row * width + c));
-    });
+    auto item = [=] __device__(uint16_t & to, float from) { to = hone_bf16_from_f32(from); };
+    launch_element_rows_apart(y, stride, x, type, rows, width, item);
 }

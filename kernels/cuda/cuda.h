@@ -27,6 +27,8 @@ void hone_embedding_bwd_cuda(float *dtable, const int32_t *ids, const float *dy,
 
 void hone_rmsnorm_fwd_cuda(float *y, float *rstd, const float *x, const float *w, int64_t tokens,
                            int64_t width, double epsilon);
+void hone_rmsnorm_fwd_bf16_cuda(uint16_t *y, int64_t stride, float *rstd, const float *x,
+                                const float *w, int64_t tokens, int64_t width, double epsilon);
 void hone_rmsnorm_bwd_cuda(float *dx, float *dw, const float *dy, const float *x, const float *w,
                            const float *rstd, int64_t tokens, int64_t width, float beta);
 
@@ -58,14 +60,12 @@ void hone_gated_fwd_cuda(float *y, const float *gate, const float *up, int64_t n
                          hone_activation_kind kind);
 void hone_gated_fwd_bf16_cuda(uint16_t *y, int64_t stride, const float *gate, const float *up,
                               int64_t tokens, int64_t width, hone_activation_kind kind);
+void hone_gated_bwd_cuda(float *dgate, float *dup, const float *dy, const float *gate,
+                         const float *up, int64_t n, hone_activation_kind kind);
 void hone_gated_bwd_bf16_cuda(uint16_t *dgate, int64_t dgate_stride, uint16_t *dup,
                               int64_t dup_stride, const float *dy, const float *gate,
                               const float *up, int64_t tokens, int64_t width,
                               hone_activation_kind kind);
-void hone_rmsnorm_fwd_bf16_cuda(uint16_t *y, int64_t stride, float *rstd, const float *x,
-                                const float *w, int64_t tokens, int64_t width, double epsilon);
-void hone_gated_bwd_cuda(float *dgate, float *dup, const float *dy, const float *gate,
-                         const float *up, int64_t n, hone_activation_kind kind);
 
 void hone_add_cuda(float *y, const float *a, const float *b, int64_t n);
 void hone_scale_cuda(float *y, const float *x, int64_t n, double factor);

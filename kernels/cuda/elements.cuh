@@ -38,17 +38,17 @@ template <typename Use> static bool use_plain(const void *x, hone_dtype type, Us
 
 enum { PIECE = 32, TAKERS = 4, HALF_PIECE = PIECE / 2 };
 
-/* x [..][row_pieces] pieces, those of row rows[r] for row r of y; rows may be NULL. */
+/* x [..][row_pieces] pieces, those of row rows[r] for row r of y; rows may be NULL. Rows of y have `gap` elements between
+ * them. */
 template <typename Item, typename Y>
-__global__ void map_pieces(Y *y, const uint8_t *x, hone_dtype type, const int32_t *rows,
-                           int64_t pieces, int64_t row_pieces, bool wide, Item item) {
+__global__ void map_pieces(Y *y, int64_t gap, const uint8_t *x, hone_dtype type,
+                           const int32_t *rows, int64_t pieces, int64_t row_pieces, bool wide,
+                           Item item) {
     int64_t piece = ((int64_t)blockIdx.x * BLOCK + threadIdx.x) / TAKERS, from = piece;
     int first = (int)(threadIdx.x % TAKERS) * GROUP;
     if (piece >= pieces) return;
-    if (rows) {
-        int64_t row = quotient(piece, row_pieces);
-        from += (rows[row] - row) * row_pieces;
-    }
+    int64_t row = quotient(piece, row_pieces);
+    if (rows) from += (rows[row] - row) * row_pieces;
     float value[2][GROUP];
     switch (type) {
 #define HONE_PIECE(type, element, elements, bytes)                                                 \
@@ -65,7 +65,7 @@ __global__ void map_pieces(Y *y, const uint8_t *x, hone_dtype type, const int32_
     default:
         return;
     }
-    Y *to = y + piece * PIECE + first;
+    Y *to = y + piece * PIECE + row * gap + first;
     for (int half = 0; half < 2; half++) {
         group_of<Y> group;
         for (int i = 0; i < GROUP; i++) item(group.at[i], value[half][i]);
@@ -74,14 +74,14 @@ __global__ void map_pieces(Y *y, const uint8_t *x, hone_dtype type, const int32_
 }
 
 template <typename Item, typename Y>
-static void launch_map_pieces(Y *y, const void *x, hone_dtype type, const int32_t *rows, int64_t n,
-                              int64_t width, Item item) {
-    int64_t pieces = n * width / PIECE, row_pieces = width / PIECE;
+static void launch_map_pieces(Y *y, int64_t stride, const void *x, hone_dtype type,
+                              const int32_t *rows, int64_t n, int64_t width, Item item) {
+    int64_t pieces = n * width / PIECE, row_pieces = width / PIECE, gap = stride - width;
     auto *kernel = map_pieces<Item, Y>;
     if (pieces > 0)
-        HONE_LAUNCH(kernel, (unsigned)((pieces * TAKERS + BLOCK - 1) / BLOCK), BLOCK, y,
+        HONE_LAUNCH(kernel, (unsigned)((pieces * TAKERS + BLOCK - 1) / BLOCK), BLOCK, y, gap,
                     static_cast<const uint8_t *>(x), type, rows, pieces, row_pieces,
-                    begin_groups(y), item);
+                    begin_groups(y) && gap % GROUP == 0, item);
 }
 
 /* The same for all n elements of x. */
@@ -89,7 +89,20 @@ template <typename Item, typename Y>
 static void launch_elements(Y *y, const void *x, hone_dtype type, int64_t n, Item item) {
     auto plain = [=](auto *from) { launch_map(n, item, y, from); };
     if (!use_plain(x, type, plain))
-        launch_map_pieces(y, x, type, (const int32_t *)nullptr, 1, n, item);
+        launch_map_pieces(y, n, x, type, (const int32_t *)nullptr, 1, n, item);
+}
+
+/* For rows of x [rows][width], to rows of y that begin every `stride` elements. */
+template <typename Item, typename Y>
+static void launch_element_rows_apart(Y *y, int64_t stride, const void *x, hone_dtype type,
+                                      int64_t rows, int64_t width, Item item) {
+    auto plain = [=](auto *from) {
+        using X = std::remove_pointer_t<decltype(from)>;
+        bool wide = rows_begin_groups(width, y, from) && stride % GROUP == 0;
+        launch_map_rows(rows, width, wide, item, rows_of<Y>{y, stride}, rows_of<X>{from, width});
+    };
+    if (!use_plain(x, type, plain))
+        launch_map_pieces(y, stride, x, type, (const int32_t *)nullptr, rows, width, item);
 }
 
 /* And for the rows of x [..][width] that `rows` names, n of them. */
@@ -101,7 +114,7 @@ static void launch_element_rows(Y *y, const void *x, hone_dtype type, const int3
         launch_map_rows(n, width, rows_begin_groups(width, y, from), item, rows_of<Y>{y, width},
                         rows_at<X>{from, rows, width});
     };
-    if (!use_plain(x, type, plain)) launch_map_pieces(y, x, type, rows, n, width, item);
+    if (!use_plain(x, type, plain)) launch_map_pieces(y, width, x, type, rows, n, width, item);
 }
 
 #endif

@@ -1,7 +1,15 @@
 #include "kernels/cuda/rows.cuh"
 
+/* Where rows go: as they are side by side, or rounded to bf16 every `stride` elements; one of the two is NULL. */
+struct norm_output {
+    float *whole;
+    uint16_t *rounded;
+    int64_t stride;
+};
+
 HONE_ROW_KERNEL(TEAM)
-rmsnorm_fwd(float *y, float *rstd, const float *x, const float *w, row_shape shape, float room) {
+rmsnorm_fwd(norm_output y, float *rstd, const float *x, const float *w, row_shape shape,
+            float room) {
     held_row<TEAM> row(shape);
     constexpr int HELD = row.HELD;
     if (row.number >= shape.rows) return;
@@ -19,7 +27,10 @@ rmsnorm_fwd(float *y, float *rstd, const float *x, const float *w, row_shape sha
         row.load(of_w, w, from);
         for (int k = 0; k < HELD; k++)
             for (int i = 0; i < GROUP; i++) of_x[k].at[i] = of_x[k].at[i] * scale * of_w[k].at[i];
-        row.store(y + first, of_x, from);
+        if (y.rounded)
+            row.store(y.rounded + row.number * y.stride, of_x, from);
+        else
+            row.store(y.whole + first, of_x, from);
     }
     if (row.lane == 0) rstd[row.number] = scale;
 }
@@ -27,8 +38,17 @@ rmsnorm_fwd(float *y, float *rstd, const float *x, const float *w, row_shape sha
 void hone_rmsnorm_fwd_cuda(float *y, float *rstd, const float *x, const float *w, int64_t tokens,
                            int64_t width, double epsilon) {
     row_shape shape = {tokens, width, rows_begin_groups(width, y, x, w)};
+    norm_output to = {y, nullptr, width};
     float room = (float)epsilon;
-    HONE_LAUNCH_ROWS(rmsnorm_fwd, shape, y, rstd, x, w, shape, room);
+    HONE_LAUNCH_ROWS(rmsnorm_fwd, shape, to, rstd, x, w, shape, room);
+}
+
+void hone_rmsnorm_fwd_bf16_cuda(uint16_t *y, int64_t stride, float *rstd, const float *x,
+                                const float *w, int64_t tokens, int64_t width, double epsilon) {
+    row_shape shape = {tokens, width, rows_begin_groups(width, y, x, w) && stride % GROUP == 0};
+    norm_output to = {nullptr, y, stride};
+    float room = (float)epsilon;
+    HONE_LAUNCH_ROWS(rmsnorm_fwd, shape, to, rstd, x, w, shape, room);
 }
 
 HONE_ROW_KERNEL(TEAM)
@@ -77,18 +97,4 @@ void hone_rmsnorm_bwd_cuda(float *dx, float *dw, const float *dy, const float *x
     }
     row_shape shape = {tokens, width, rows_begin_groups(width, dx, dy, x, w)};
     HONE_LAUNCH_ROWS(rmsnorm_bwd, shape, dx, dy, x, w, rstd, shape, beta);
-}
-
-void hone_rmsnorm_fwd_bf16_cuda(uint16_t *y, int64_t stride, float *rstd, const float *x,
-                                const float *w, int64_t tokens, int64_t width, double epsilon) {
-    float room = (float)epsilon;
-    launch_each_row(tokens, [=] __device__(int64_t t, int lane) {
-        const float *row = x + t * width;
-        float squares = 0.0f;
-        for (int64_t c = lane; c < width; c += WARP) squares += row[c] * row[c];
-        float scale = 1.0f / sqrtf(warp_sum(squares) / (float)width + room);
-        for (int64_t c = lane; c < width; c += WARP)
-            y[t * stride + c] = hone_bf16_from_f32(row[c] * scale * w[c]);
-        if (lane == 0) rstd[t] = scale;
-    });
 }

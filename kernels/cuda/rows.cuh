@@ -77,13 +77,21 @@ template <int TEAM> struct held_row {
         }
     }
 
-    __device__ void store(float *row, const group_of<float> held[HELD], int64_t from) const {
-        if (shape.wide) {
-            for (int k = 0; k < HELD; k++)
-                store_group(row, column(from, k), shape.width, true, held[k]);
-        } else {
-            for (int k = 0; k < HELD; k++)
-                store_group(row, column(from, k), shape.width, false, held[k]);
+    /* As floats, or rounded to bf16. */
+    template <typename T>
+    __device__ void store(T *row, const group_of<float> held[HELD], int64_t from) const {
+        for (int k = 0; k < HELD; k++) {
+            group_of<T> group;
+            for (int i = 0; i < GROUP; i++) {
+                if constexpr (sizeof(T) == sizeof(float))
+                    group.at[i] = held[k].at[i];
+                else
+                    group.at[i] = hone_bf16_from_f32(held[k].at[i]);
+            }
+            if (shape.wide)
+                store_group(row, column(from, k), shape.width, true, group);
+            else
+                store_group(row, column(from, k), shape.width, false, group);
         }
     }
 
