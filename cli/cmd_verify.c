@@ -98,8 +98,19 @@ static hone_status conclude(const hone_verify *v, const settings *s) {
     return HONE_OK;
 }
 
+static hone_status check_settings(const settings *s) {
+    const char *hash = s->options.model_hash;
+    if (!s->options.model) return hone_fail(HONE_ERR_USAGE, "--model is missing");
+    size_t length = HONE_SHA256_TEXT - 1;
+    if (!hash || (strlen(hash) == length && strspn(hash, "0123456789abcdef") == length))
+        return HONE_OK;
+    return hone_fail(HONE_ERR_USAGE, "--model-hash %s: not the %zu hexadecimal digits of a SHA-256",
+                     hash, length);
+}
+
 static hone_status verify(settings *s) {
     hone_verify *v;
+    HONE_TRY(check_settings(s));
     HONE_TRY(hone_verify_open(&v, &s->options));
     if (*hone_verify_warning(v)) hone_warn("%s", hone_verify_warning(v));
     hone_status status = hone_verify_run(v);
@@ -109,16 +120,6 @@ static hone_status verify(settings *s) {
     if (status == HONE_OK) status = conclude(v, s);
     hone_verify_close(v);
     return status;
-}
-
-static hone_status check_settings(const settings *s) {
-    const char *hash = s->options.model_hash;
-    if (!s->options.model) return hone_fail(HONE_ERR_USAGE, "--model is missing");
-    size_t length = HONE_SHA256_TEXT - 1;
-    if (!hash || (strlen(hash) == length && strspn(hash, "0123456789abcdef") == length))
-        return HONE_OK;
-    return hone_fail(HONE_ERR_USAGE, "--model-hash %s: not the %zu hexadecimal digits of a SHA-256",
-                     hash, length);
 }
 
 static hone_status run(int argc, char **argv) {
@@ -152,8 +153,7 @@ static hone_status run(int argc, char **argv) {
     if (status == HONE_OK && !arguments.help) {
         s.options.merged = s.merged.items;
         s.options.merged_count = s.merged.count;
-        status = check_settings(&s);
-        if (status == HONE_OK) status = verify(&s);
+        status = verify(&s);
     }
     hone_flag_list_free(&s.merged);
     return status;
