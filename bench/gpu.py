@@ -162,7 +162,7 @@ def make_large(cache):
 
 def beside_peft(model, stem):
     rows, steps = 4, 1 if EMULATE else 3
-    own = measure.hone_train(model, stem + ".jsonl", steps, rows, ROW_8B, **DEFAULTS)
+    own = measure.hone_train(model, stem + ".jsonl", steps, rows, ROW_8B, **{**DEFAULTS, "activations": "bf16"})
     rate = own["tokens_per_second"] * shapes.flops_per_token(SHAPE_8B, ROW_8B, rank=0)
     part = rate / TENSOR_CORES
     what = f"{SHAPE_8B}, {rows}×{ROW_8B}, {in_plan(own)}"
