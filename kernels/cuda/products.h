@@ -27,7 +27,7 @@ enum {
     HONE_CUDA_MATMUL_BYTES = 32 << 20,
     HONE_CUDA_SLAB_BYTES = 128 << 20,
     /* Floats: of the scales of a side in fp8, and where the second of them lies. cuBLASLt takes what is at a multiple of 16
-     * bytes (since 12.9.1; else CUBLAS_STATUS_NOT_SUPPORTED), which its documentation does not say. */
+     * bytes (from 12.9 on; else CUBLAS_STATUS_NOT_SUPPORTED), which its documentation does not say. */
     HONE_CUDA_FP8_INVERSE = 4,
     HONE_CUDA_FP8_SCALES = 8,
 };
