@@ -73,3 +73,49 @@ def test_what_is_asked_of_a_large_model_runs_on_an_emulated_gpu(root, tmp_path):
     rows = rows_of(check(root, tmp_path / "results.md", "--large"))
     assert [row.split("|")[1].split(": ")[-1].strip() for row in rows] == ["frozen products and attention", "speed", "memory", "memory"]
     assert all(row.split("|")[2].strip() for row in rows)
+
+
+def script(path, text):
+    path.write_text(f"#!/usr/bin/env bash\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_checks_that_fail_are_named_and_what_they_said_is_kept(root, tmp_path):
+    program = script(tmp_path / "hone", "echo it rains >&2; exit 3")
+    script(tmp_path / "test_cuda_steps", "echo SKIP one; echo SKIP two")
+    named = {"HONE_EMULATED_BIN": program, "HONE_PYTHON": script(tmp_path / "python", "echo it snows; exit 1")}
+    out = tmp_path / "results.md"
+    done = subprocess.run(["tools/gpu_check.sh", "--emulate", "--out", out], cwd=root, env={**os.environ, **named}, capture_output=True)
+    assert done.returncode == 1
+    lines = [line.rsplit(" in ", 1)[0] for line in out.read_text().splitlines() if line.startswith("- ")]
+    assert lines[0] == "- the program finds the GPU: FAILED"
+    assert sorted(lines[1:]) == [
+        "- losses against processor: FAILED",
+        "- losses against pytorch: FAILED",
+        "- steps of every family and type of base: passed (2 skipped)",
+        "- the emulator on a small run: FAILED",
+    ]
+    assert "| what | found | asked for | held |" in out.read_text()
+    said = (tmp_path / "results.log").read_text()
+    assert said.count("it rains") == 2 and said.count("it snows") == 3 and "--- the emulator on a small run\n" in said
+
+
+FAKE = """
+[[ $1 == doctor ]] && echo '{"cuda": {"gpus": [{"compute_capability": "9.0"}]}}' && exit
+[[ "$*" == *"compute fp8"* ]] && { echo "hone: it rains | hails" >&2; exit 1; }
+while [[ $1 != --out ]]; do shift; done
+mkdir -p "$2"
+for loss in 3.5 3.25; do echo "{\\"loss\\": $loss, \\"grad_norm\\": 1}"; done >"$2/metrics.jsonl"
+"""
+
+
+def test_a_run_that_fails_leaves_the_rows_of_the_others(root, tmp_path):
+    out = tmp_path / "rows.md"
+    command = [sys.executable, "bench/gpu.py", out, "processor", "--emulate", "records"]
+    env = {**os.environ, "HONE_BIN": script(tmp_path / "hone", FAKE)}
+    done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True)
+    assert done.returncode == 1 and "it rains | hails" in done.stderr
+    rows = rows_of(out.read_text().splitlines())
+    assert len(rows) == 9 and all(row.endswith("| yes |") for row in rows[:8])
+    assert rows[8].startswith("| losses in fp8 |") and "it rains / hails" in rows[8] and rows[8].endswith("| no |")
