@@ -30,6 +30,7 @@
 #define HONE_KERNELS_ELEMENT_H
 
 #include <assert.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -133,9 +134,11 @@ HONE_HOST_DEVICE static inline float hone_q3_k(const uint8_t *b, int i) {
 
 /* Scale and minimum of the 32 elements j, 6 bits each: the first four whole, of the others two bits sit above those. */
 HONE_HOST_DEVICE static inline float hone_scale_min(const uint8_t *b, int j, int value) {
-    const uint8_t *s = b + 4;
-    int scale = j < 4 ? s[j] & 63 : (s[j + 4] & 15) | s[j - 4] >> 6 << 4;
-    int min = j < 4 ? s[j + 4] & 63 : s[j + 4] >> 4 | s[j] >> 6 << 4;
+    const uint8_t *s = b + 4 + j % 4;
+    int first = s[0], second = s[4], third = s[8];
+    bool whole = (j & 4) == 0;
+    int scale = whole ? first & 63 : (third & 15) | first >> 6 << 4;
+    int min = whole ? second & 63 : third >> 4 | second >> 6 << 4;
     return hone_half_at(b) * (float)scale * (float)value - hone_half_at(b + 2) * (float)min;
 }
 

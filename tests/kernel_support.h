@@ -43,6 +43,10 @@ enum { LEVELS = CPU_LEVELS };
 static const int64_t ranks[] = {1, 3, 8, 16, 17, 64};
 enum { RANKS = sizeof ranks / sizeof ranks[0] };
 
+/* Widths of rows that a GPU gives to a warp, to two, .. to a block that takes them by pieces; of whole groups of four and not. */
+static const int64_t wide_rows[] = {511, 516, 1023, 1028, 2049, 4096, 4100, 8192, 8193, 20004};
+enum { WIDE_ROWS = sizeof wide_rows / sizeof wide_rows[0] };
+
 #ifdef HONE_EMULATED_CUDA
 /* A suite that is run once more at a level of the processor leaves the emulator out. */
 static bool isa_is_asked;

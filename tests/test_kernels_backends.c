@@ -268,8 +268,9 @@ END_TEST
 
 static void check_rmsnorm(const hone_kernels *table, int64_t width) {
     enum { TOKENS = 37 };
+    int64_t tokens = width > 1000 ? 2 : TOKENS;
     const hone_kernels *ref = hone_kernels_ref();
-    int64_t n = TOKENS * width;
+    int64_t n = tokens * width;
     float *x = floats_new(n, 1);
     float *w = floats_new(width, 2);
     float *dy = floats_new(n, 3);
@@ -279,20 +280,20 @@ static void check_rmsnorm(const hone_kernels *table, int64_t width) {
     float *dw2 = floats_copy(dw, width);
     float rstd[TOKENS];
     float rstd2[TOKENS];
-    table->rmsnorm_fwd(y, rstd, x, w, TOKENS, width, 1e-5);
-    ref->rmsnorm_fwd(y2, rstd2, x, w, TOKENS, width, 1e-5);
+    table->rmsnorm_fwd(y, rstd, x, w, tokens, width, 1e-5);
+    ref->rmsnorm_fwd(y2, rstd2, x, w, tokens, width, 1e-5);
     expect_close(y, y2, n, 2e-6, 1e-3, "rmsnorm_fwd");
-    expect_close(rstd, rstd2, TOKENS, 2e-6, 0.0, "rstd");
+    expect_close(rstd, rstd2, tokens, 2e-6, 0.0, "rstd");
     for (int beta = 0; beta < 2; beta++) {
         memcpy(y2, y, (size_t)n * 4);
-        table->rmsnorm_bwd(y, dw, dy, x, w, rstd2, TOKENS, width, (float)beta);
-        ref->rmsnorm_bwd(y2, dw2, dy, x, w, rstd2, TOKENS, width, (float)beta);
+        table->rmsnorm_bwd(y, dw, dy, x, w, rstd2, tokens, width, (float)beta);
+        ref->rmsnorm_bwd(y2, dw2, dy, x, w, rstd2, tokens, width, (float)beta);
         expect_close(y, y2, n, 1e-5, 10.0, "dx");
         expect_close(dw, dw2, width, 1e-5, 10.0, "dw");
     }
     /* dx in the place of dy */
-    ref->rmsnorm_bwd(y2, NULL, dy, x, w, rstd2, TOKENS, width, 0.0f);
-    table->rmsnorm_bwd(dy, dw, dy, x, w, rstd2, TOKENS, width, 0.0f);
+    ref->rmsnorm_bwd(y2, NULL, dy, x, w, rstd2, tokens, width, 0.0f);
+    table->rmsnorm_bwd(dy, dw, dy, x, w, rstd2, tokens, width, 0.0f);
     expect_close(dy, y2, n, 1e-5, 10.0, "dx in place");
     float *all[] = {x, w, dy, y, y2, dw, dw2};
     for (int i = 0; i < 7; i++) hone_free(all[i]);
@@ -300,6 +301,11 @@ static void check_rmsnorm(const hone_kernels *table, int64_t width) {
 
 START_TEST(rmsnorm_every_level_matches_reference) {
     at_every_f32_level(check_rmsnorm, widths[_i]);
+}
+END_TEST
+
+START_TEST(rmsnorm_of_wide_rows_matches_reference) {
+    at_every_f32_level(check_rmsnorm, wide_rows[_i]);
 }
 END_TEST
 
@@ -569,6 +575,7 @@ int main(void) {
     tcase_add_test(backends, dequantize_all_values_match_reference);
     tcase_add_loop_test(backends, embedding_every_level_equals_reference, 0, WIDTHS);
     tcase_add_loop_test(backends, rmsnorm_every_level_matches_reference, 0, WIDTHS);
+    tcase_add_loop_test(backends, rmsnorm_of_wide_rows_matches_reference, 0, WIDE_ROWS);
     tcase_add_loop_test(backends, rope_every_level_matches_reference, 0, WIDTHS);
     tcase_add_loop_test(backends, elementwise_every_level_equals_reference, 0, LENGTHS);
     tcase_add_loop_test(backends, rows_gathered_and_scattered_come_back, 0, WIDTHS);

@@ -186,10 +186,7 @@ static void layernorm_run_free(layernorm_run *r) {
 }
 
 /* A mean far from zero, which a variance by E[x^2] - mean^2 would not survive. */
-static void check_layernorm(const hone_kernels *table, int64_t number) {
-    int64_t rows = tokens[number % TOKENS];
-    int64_t width = widths[number / TOKENS % WIDTHS];
-    float beta = number / TOKENS / WIDTHS ? 1.0f : 0.0f;
+static void compare_layernorm(const hone_kernels *table, int64_t rows, int64_t width, float beta) {
     float *in[] = {floats_new(rows * width, 1), floats_new(width, 2), floats_new(width, 3),
                    floats_new(rows * width, 4)};
     for (int64_t i = 0; i < rows * width; i++) in[0][i] += 8.0f;
@@ -206,8 +203,113 @@ static void check_layernorm(const hone_kernels *table, int64_t number) {
     for (int i = 0; i < 4; i++) hone_free(in[i]);
 }
 
+static void check_layernorm(const hone_kernels *table, int64_t number) {
+    compare_layernorm(table, tokens[number % TOKENS], widths[number / TOKENS % WIDTHS],
+                      number / TOKENS / WIDTHS ? 1.0f : 0.0f);
+}
+
 START_TEST(layernorm_every_level_matches_reference) {
     at_every_f32_level(check_layernorm, _i);
+}
+END_TEST
+
+static void check_wide_layernorm(const hone_kernels *table, int64_t width) {
+    compare_layernorm(table, 2, width, 0.0f);
+    compare_layernorm(table, 2, width, 1.0f);
+}
+
+START_TEST(layernorm_of_wide_rows_matches_reference) {
+    at_every_f32_level(check_wide_layernorm, wide_rows[_i]);
+}
+END_TEST
+
+/* --- Arrays that begin anywhere --- */
+
+enum { ROWS = 7, WIDTH = 64, SIZE = ROWS * WIDTH, ARRAYS = 5, GIVEN = 11 };
+
+/* Of five arrays, the one of number `which` `by` elements behind where an array of vectors begins. */
+typedef struct shifted {
+    float *base, *array[ARRAYS];
+} shifted;
+
+static shifted shifted_new(int which, int by) {
+    shifted s = {.base = floats_new(ARRAYS * (SIZE + 8), 1)};
+    for (int i = 0; i < ARRAYS; i++) {
+        float *values = floats_new(SIZE, 2 + (uint32_t)i);
+        s.array[i] = s.base + (ptrdiff_t)i * (SIZE + 8) + (i == which ? by : 0);
+        memcpy(s.array[i], values, SIZE * sizeof *values);
+        hone_free(values);
+    }
+    return s;
+}
+
+static int32_t *order_of_rows(void) {
+    static int32_t order[ROWS] = {3, 1, 6, 0, 2, 5, 4};
+    return order;
+}
+
+/* A kernel of those that move several elements at once, on such arrays. */
+static void give(const hone_kernels *k, int which, float *const a[ARRAYS]) {
+    static uint64_t key = 5;
+    static uint32_t records[ROWS];
+    static float rstd[2 * ROWS];
+    hone_dropout draw = {&key, records, order_of_rows(), 1, 0.5};
+    hone_rope_shape rope = {ROWS, 2, WIDTH / 2, WIDTH / 2, which == 4};
+    switch (which) {
+    case 0:
+        k->add(a[0], a[1], a[2], SIZE);
+        break;
+    case 1:
+        k->gated_bwd(a[0], a[1], a[2], a[3], a[4], SIZE, HONE_SILU);
+        break;
+    case 2:
+        k->bias_fwd(a[0], a[1], a[2], ROWS, WIDTH);
+        break;
+    case 3:
+    case 4:
+        k->rope(a[0], a[1], a[2], order_of_rows(), rope, false);
+        break;
+    case 5:
+        k->rmsnorm_fwd(a[0], rstd, a[1], a[2], ROWS, WIDTH, 1e-5);
+        k->rmsnorm_bwd(a[3], NULL, a[4], a[1], a[2], rstd, ROWS, WIDTH, 1.0f);
+        break;
+    case 6:
+        k->layernorm_fwd(a[0], rstd, a[1], a[2], a[3], ROWS, WIDTH, 1e-5);
+        break;
+    case 7:
+        k->dropout(a[0], a[1], draw, ROWS, WIDTH, 1.0f);
+        break;
+    case 8:
+        k->gather_rows(a[0], a[1], order_of_rows(), ROWS, WIDTH);
+        break;
+    case 9:
+        k->dequantize(a[0], (char *)a[1] + 1, HONE_BF16, SIZE);
+        break;
+    default:
+        k->dequantize(a[0], (char *)a[1] + 1, HONE_Q8_0, SIZE);
+    }
+}
+
+/* Numbers of an odd address may be no numbers: bits are compared. */
+static void check_shifted(const hone_kernels *table, int64_t number) {
+    shifted expected = shifted_new(0, 0);
+    give(table, (int)number, expected.array);
+    for (int which = 0; which < ARRAYS; which++)
+        for (int by = 1; by <= 3; by++) {
+            shifted found = shifted_new(which, by);
+            float behind = found.array[0][SIZE];
+            give(table, (int)number, found.array);
+            for (int i = 0; i < ARRAYS; i++)
+                ck_each(memcmp(found.array[i], expected.array[i], SIZE * sizeof(float)) == 0,
+                        "array %d, where %d is shifted by %d", i, which, by);
+            ck_assert(found.array[0][SIZE] == behind);
+            hone_free(found.base);
+        }
+    hone_free(expected.base);
+}
+
+START_TEST(arrays_that_begin_anywhere_give_the_same_bits) {
+    at_every_f32_level(check_shifted, _i);
 }
 END_TEST
 
@@ -222,6 +324,8 @@ int main(void) {
     tcase_add_loop_test(backends, softcap_every_level_matches_reference, 0, LENGTHS);
     tcase_add_loop_test(backends, bias_every_level_matches_reference, 0, TOKENS * WIDTHS);
     tcase_add_loop_test(backends, layernorm_every_level_matches_reference, 0, 2 * TOKENS * WIDTHS);
+    tcase_add_loop_test(backends, layernorm_of_wide_rows_matches_reference, 0, WIDE_ROWS);
+    tcase_add_loop_test(backends, arrays_that_begin_anywhere_give_the_same_bits, 0, GIVEN);
     suite_add_tcase(suite, backends);
     return hone_test_run(suite);
 }

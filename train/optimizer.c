@@ -72,18 +72,21 @@ static hone_status gradient_norm(double *norm, hone_optimizer *o) {
 /* Updates the parameters from element `begin` to `end`, whose moments begin at m and v. */
 static void update(hone_optimizer *o, hone_real *m, hone_real *v, int64_t begin, int64_t end,
                    const hone_adamw_step *numbers) {
+    const hone_params *params = o->params;
+    hone_real *values = params->values.base, *grads = params->grads.base;
     int64_t at = 0;
-    for (size_t i = 0; i < o->params->count && at < end; i++) {
-        const hone_param *param = &o->params->items[i];
-        int64_t n = hone_tensor_count(param->tensor);
-        int64_t from = begin > at ? begin - at : 0, to = end < at + n ? end - at : n;
-        if (from < to) {
-            o->device->kernels->adamw((hone_real *)param->tensor->data + from,
-                                      (hone_real *)param->tensor->grad->data + from,
-                                      m + (at + from - begin), v + (at + from - begin), to - from,
-                                      numbers, param->decays ? o->decay : 0);
-        }
-        at += n;
+    for (size_t i = 0; i < params->count && at < end;) {
+        /* At once those one after the other that decay alike: they lie side by side. */
+        bool decays = params->items[i].decays;
+        int64_t next = at;
+        for (; i < params->count && params->items[i].decays == decays; i++)
+            next += hone_tensor_count(params->items[i].tensor);
+        int64_t from = begin > at ? begin : at, to = end < next ? end : next;
+        if (from < to)
+            o->device->kernels->adamw(values + from, grads + from, m + (from - begin),
+                                      v + (from - begin), to - from, numbers,
+                                      decays ? o->decay : 0);
+        at = next;
     }
 }
 

@@ -58,7 +58,7 @@ __global__ void map_pieces(Y *y, int64_t gap, const uint8_t *x, hone_dtype type,
         int begin = (int)(at % per) * PIECE + first;                                               \
         for (int half = 0; half < 2; half++)                                                       \
             for (int i = 0; i < GROUP; i++)                                                        \
-                value[half][i] = element(block, begin + half * HALF_PIECE + i);                    \
+                value[half][i] = element(block, begin | half * HALF_PIECE | i);                    \
         break;                                                                                     \
     }
         HONE_BLOCK_TYPES(HONE_PIECE)

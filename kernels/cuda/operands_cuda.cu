@@ -20,13 +20,28 @@ enum { PARTS = 512, SIDE = 32, PITCH = SIDE + 1 };
  * many there are changes no maximum. */
 __device__ static float largest_of[PARTS];
 
-__global__ static void largest_parts(const void *x, hone_dtype type, int64_t n) {
+__device__ static inline void keep_largest(float largest) {
+    largest = block_max(largest);
+    if (threadIdx.x == 0) largest_of[blockIdx.x] = largest;
+}
+
+template <typename X> __global__ void largest_parts(const X *x, int64_t n, bool wide) {
+    float largest = 0.0f;
+    int64_t stride = (int64_t)gridDim.x * BLOCK * GROUP;
+    for (int64_t i = ((int64_t)blockIdx.x * BLOCK + threadIdx.x) * GROUP; i < n; i += stride) {
+        group_of<X> group = load_group(x, i, n, wide && i + GROUP <= n);
+        for (int e = 0; e < GROUP; e++)
+            largest = fmaxf(largest, fabsf(static_cast<float>(group.at[e])));
+    }
+    keep_largest(largest);
+}
+
+__global__ static void largest_of_blocks(const void *x, hone_dtype type, int64_t n) {
     float largest = 0.0f;
     int64_t stride = (int64_t)gridDim.x * BLOCK;
     for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < n; i += stride)
-        largest = fmaxf(largest, fabsf(hone_element_float(x, type, i)));
-    largest = block_max(largest);
-    if (threadIdx.x == 0) largest_of[blockIdx.x] = largest;
+        largest = fmaxf(largest, fabsf(hone_element_quantised(x, type, i)));
+    keep_largest(largest);
 }
 
 __global__ static void scale_of_parts(float *scale, int parts, hone_fp8_format format) {
@@ -42,7 +57,12 @@ void hone_scale_fp8_cuda(float scale[HONE_CUDA_FP8_SCALES], const void *x, hone_
                          int64_t n, hone_fp8_format format) {
     int parts = n > 0 ? (int)blocks_for(n) : 0;
     if (parts > PARTS) parts = PARTS;
-    if (parts > 0) HONE_LAUNCH(largest_parts, (unsigned)parts, BLOCK, x, type, n);
+    auto plain = [=](auto *from) {
+        auto *kernel = largest_parts<std::remove_const_t<std::remove_pointer_t<decltype(from)>>>;
+        if (parts > 0) HONE_LAUNCH(kernel, (unsigned)parts, BLOCK, from, n, begin_groups(from));
+    };
+    if (!use_plain(x, type, plain) && parts > 0)
+        HONE_LAUNCH(largest_of_blocks, (unsigned)parts, BLOCK, x, type, n);
     HONE_LAUNCH(scale_of_parts, 1, BLOCK, scale, parts, format);
 }
 
