@@ -4,7 +4,7 @@
  */
 #include "model/model.h"
 
-enum { PIECE = 1 << 20 }; /* elements that are there in f32 at once */
+enum { PIECE = 1 << 16 }; /* elements that are there in f32 at once */
 
 static bool would_be_converted(const hone_model *model, const hone_tensor *head) {
     bool plain = head->dtype == HONE_F32 || head->dtype == HONE_F16;
