@@ -69,9 +69,11 @@ template <int TEAM> struct held_row {
     /* The piece from a column on; zeros behind the row's end. */
     __device__ void load(group_of<float> held[HELD], const float *row, int64_t from) const {
         if (shape.wide) {
+            HONE_UNROLL
             for (int k = 0; k < HELD; k++)
                 held[k] = load_group(row, column(from, k), shape.width, true);
         } else {
+            HONE_UNROLL
             for (int k = 0; k < HELD; k++)
                 held[k] = load_group(row, column(from, k), shape.width, false);
         }
@@ -80,6 +82,7 @@ template <int TEAM> struct held_row {
     /* As floats, or rounded to bf16. */
     template <typename T>
     __device__ void store(T *row, const group_of<float> held[HELD], int64_t from) const {
+        HONE_UNROLL
         for (int k = 0; k < HELD; k++) {
             group_of<T> group;
             for (int i = 0; i < GROUP; i++) {
