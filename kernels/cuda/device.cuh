@@ -23,6 +23,9 @@ extern "C" {
 extern "C" {
 #include "kernels/cuda/stream.h"
 }
+/* Before a loop that indexes registers, and before one that is seldom run. */
+#define HONE_UNROLL                    _Pragma("unroll")
+#define HONE_ROLLED                    _Pragma("unroll 1")
 #define HONE_SHARED(type, name, count) __shared__ __align__(16) type name[count]
 #define HONE_SHARED_POINTER(type)      type *
 #define HONE_LAUNCH(kernel, grid, block, ...)                                                      \
@@ -34,6 +37,9 @@ extern "C" {
                                    (int)(bytes));                                                  \
         kernel<<<(grid), (block), (bytes), hone_cuda_stream()>>>(__VA_ARGS__);                     \
     } while (0)
+#else
+#define HONE_UNROLL
+#define HONE_ROLLED
 #endif
 
 enum { WARP = 32, BLOCK = 256 };

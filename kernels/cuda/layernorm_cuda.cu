@@ -11,12 +11,14 @@ layernorm_fwd(float *y, float *statistics, const float *x, const float *w, const
     float sum = 0.0f, squares = 0.0f;
     for (int64_t from = 0; from < row.end(); from += row.PIECE) {
         row.load(of_x, x + first, from);
+        HONE_UNROLL
         for (int k = 0; k < HELD; k++)
             for (int i = 0; i < GROUP; i++) sum += of_x[k].at[i];
     }
     float mean = row.sum(sum) / (float)shape.width;
     for (int64_t from = 0; from < row.end(); from += row.PIECE) {
         if (row.has_pieces()) row.load(of_x, x + first, from);
+        HONE_UNROLL
         for (int k = 0; k < HELD; k++)
             for (int i = 0; i < GROUP; i++) {
                 float away = row.has(from, k, i) ? of_x[k].at[i] - mean : 0.0f;
@@ -28,6 +30,7 @@ layernorm_fwd(float *y, float *statistics, const float *x, const float *w, const
         if (row.has_pieces()) row.load(of_x, x + first, from);
         row.load(of_w, w, from);
         row.load(of_b, b, from);
+        HONE_UNROLL
         for (int k = 0; k < HELD; k++)
             for (int i = 0; i < GROUP; i++)
                 of_x[k].at[i] = (of_x[k].at[i] - mean) * rstd * of_w[k].at[i] + of_b[k].at[i];
@@ -57,6 +60,7 @@ layernorm_bwd(float *dx, const float *dy, const float *x, const float *w, const 
         row.load(n, x + first, from);
         row.load(g, dy + first, from);
         row.load(other, w, from);
+        HONE_UNROLL
         for (int k = 0; k < HELD; k++)
             for (int i = 0; i < GROUP; i++) {
                 n[k].at[i] = (n[k].at[i] - mean) * rstd;
@@ -67,6 +71,7 @@ layernorm_bwd(float *dx, const float *dy, const float *x, const float *w, const 
     float sum_g = 0.0f, sum_gn = 0.0f;
     for (int64_t from = 0; from < row.end(); from += row.PIECE) {
         load(from);
+        HONE_UNROLL
         for (int k = 0; k < HELD; k++)
             for (int i = 0; i < GROUP; i++) {
                 sum_g += g[k].at[i];
@@ -77,6 +82,7 @@ layernorm_bwd(float *dx, const float *dy, const float *x, const float *w, const 
     float mean_gn = row.sum(sum_gn) / (float)shape.width;
     for (int64_t from = 0; from < row.end(); from += row.PIECE) {
         if (row.has_pieces()) load(from);
+        HONE_UNROLL
         for (int k = 0; k < HELD; k++)
             for (int i = 0; i < GROUP; i++) {
                 float gradient = rstd * (g[k].at[i] - mean_g - n[k].at[i] * mean_gn);

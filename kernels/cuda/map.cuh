@@ -10,12 +10,6 @@
 
 #include "kernels/cuda/device.cuh"
 
-#ifdef __CUDACC__
-#define HONE_ROLLED _Pragma("unroll 1") /* a loop that is seldom run, kept short */
-#else
-#define HONE_ROLLED
-#endif
-
 /* a / b of numbers that are not negative: GPUs divide 64 bits several times more slowly than 32. */
 __device__ static inline int64_t quotient(int64_t a, int64_t b) {
     return (a | b) >> 32 != 0 ? a / b : (int64_t)((uint32_t)a / (uint32_t)b);
@@ -45,6 +39,7 @@ __device__ static inline group_of<T> load_group(const T *row, int64_t column, in
     if (wide) {
         if (column < width) group = *reinterpret_cast<const group_of<T> *>(row + column);
     } else {
+        HONE_UNROLL
         for (int i = 0; i < GROUP; i++)
             if (column + i < width) group.at[i] = row[column + i];
     }
@@ -57,6 +52,7 @@ __device__ static inline void store_group(T *row, int64_t column, int64_t width,
     if (wide) {
         if (column < width) *reinterpret_cast<group_of<T> *>(row + column) = group;
     } else {
+        HONE_UNROLL
         for (int i = 0; i < GROUP; i++)
             if (column + i < width) row[column + i] = group.at[i];
     }
@@ -89,10 +85,13 @@ template <typename T> __device__ static inline void store_part(const part<T> &p,
 
 template <typename Item, typename... T>
 __device__ static inline void map_groups(const Item &item, part<T>... parts) {
+    HONE_UNROLL
     for (int g = 0; g < GROUPS; g++)
         if ((parts.from[g] && ...)) (load_part(parts, g), ...);
+    HONE_UNROLL
     for (int g = 0; g < GROUPS; g++) {
         if (!(parts.from[g] && ...)) continue;
+        HONE_UNROLL
         for (int i = 0; i < GROUP; i++) item(parts.group[g].at[i]...);
         (store_part(parts, g), ...);
     }
@@ -116,6 +115,7 @@ template <typename Place>
 __device__ static inline auto part_of(const Place &place, const cell at[GROUPS],
                                       const bool whole[GROUPS]) {
     part<std::remove_pointer_t<decltype(place(0, 0))>> p;
+    HONE_UNROLL
     for (int g = 0; g < GROUPS; g++)
         p.from[g] = whole[g] ? place(at[g].row, at[g].column) : nullptr;
     return p;
@@ -127,6 +127,7 @@ __global__ void map(int64_t n, int64_t columns, bool wide, Item item, Place... p
     cell at[GROUPS];
     bool whole[GROUPS];
     bool all = true;
+    HONE_UNROLL
     for (int g = 0; g < GROUPS; g++) {
         int64_t i = first + g * (BLOCK * GROUP);
         at[g] = cell_of<ROWS>(i, columns);

@@ -19,8 +19,6 @@ typedef struct alignas(16) quad {
 } quad;
 
 #ifdef __CUDACC__
-#define HONE_UNROLL _Pragma("unroll")
-
 /* To shared memory. */
 __device__ static inline void store_quad(uint32_t *to, const quad &from) {
     unsigned at = (unsigned)__cvta_generic_to_shared(to);
@@ -79,8 +77,6 @@ __device__ static inline float exp2_of(float x) {
     return y;
 }
 #else
-#define HONE_UNROLL
-
 #define mma_bf16(d, a, b0, b1)       emulator::multiply_bf16(HONE_SITE, d, a, b0, b1)
 #define mma_s8(d, a, b0, b1)         emulator::multiply_s8(HONE_SITE, d, a, b0, b1)
 #define store_quad(to, from)         emulator::write_quad(HONE_SITE, to, (from).word)

@@ -18,6 +18,7 @@ rmsnorm_fwd(norm_output y, float *rstd, const float *x, const float *w, row_shap
     float squares = 0.0f;
     for (int64_t from = 0; from < row.end(); from += row.PIECE) {
         row.load(of_x, x + first, from);
+        HONE_UNROLL
         for (int k = 0; k < HELD; k++)
             for (int i = 0; i < GROUP; i++) squares += of_x[k].at[i] * of_x[k].at[i];
     }
@@ -25,6 +26,7 @@ rmsnorm_fwd(norm_output y, float *rstd, const float *x, const float *w, row_shap
     for (int64_t from = 0; from < row.end(); from += row.PIECE) {
         if (row.has_pieces()) row.load(of_x, x + first, from);
         row.load(of_w, w, from);
+        HONE_UNROLL
         for (int k = 0; k < HELD; k++)
             for (int i = 0; i < GROUP; i++) of_x[k].at[i] = of_x[k].at[i] * scale * of_w[k].at[i];
         if (y.rounded)
@@ -63,6 +65,7 @@ rmsnorm_bwd(float *dx, const float *dy, const float *x, const float *w, const fl
         row.load(of_x, x + first, from);
         row.load(g, dy + first, from);
         row.load(other, w, from);
+        HONE_UNROLL
         for (int k = 0; k < HELD; k++)
             for (int i = 0; i < GROUP; i++) g[k].at[i] *= other[k].at[i];
         if (beta != 0.0f) row.load(other, dx + first, from);
@@ -70,6 +73,7 @@ rmsnorm_bwd(float *dx, const float *dy, const float *x, const float *w, const fl
     float sum = 0.0f;
     for (int64_t from = 0; from < row.end(); from += row.PIECE) {
         load(from);
+        HONE_UNROLL
         for (int k = 0; k < HELD; k++)
             for (int i = 0; i < GROUP; i++) sum += g[k].at[i] * of_x[k].at[i];
     }
@@ -77,6 +81,7 @@ rmsnorm_bwd(float *dx, const float *dy, const float *x, const float *w, const fl
     float slope = scale * scale * row.sum(sum) / (float)shape.width;
     for (int64_t from = 0; from < row.end(); from += row.PIECE) {
         if (row.has_pieces()) load(from);
+        HONE_UNROLL
         for (int k = 0; k < HELD; k++)
             for (int i = 0; i < GROUP; i++) {
                 float gradient = scale * (g[k].at[i] - of_x[k].at[i] * slope);

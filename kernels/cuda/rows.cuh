@@ -35,6 +35,15 @@ struct row_shape {
     bool wide;
 };
 
+/* As a float, or rounded to bf16. */
+template <typename T> __device__ static inline T as_stored(float x) {
+    if constexpr (sizeof(T) == sizeof(float)) {
+        return x;
+    } else {
+        return hone_bf16_from_f32(x);
+    }
+}
+
 template <int TEAM> struct held_row {
     static constexpr int HELD = TEAM == WIDEST_TEAM ? 2 : 4; /* groups of a thread */
     static constexpr int64_t PIECE = TEAM * HELD * GROUP;
@@ -69,44 +78,33 @@ template <int TEAM> struct held_row {
     /* The piece from a column on; zeros behind the row's end. */
     __device__ void load(group_of<float> held[HELD], const float *row, int64_t from) const {
         if (shape.wide) {
+            HONE_UNROLL
             for (int k = 0; k < HELD; k++)
                 held[k] = load_group(row, column(from, k), shape.width, true);
         } else {
+            HONE_UNROLL
             for (int k = 0; k < HELD; k++)
                 held[k] = load_group(row, column(from, k), shape.width, false);
         }
     }
 
-    /* As floats, or rounded to bf16. */
     template <typename T>
     __device__ void store(T *row, const group_of<float> held[HELD], int64_t from) const {
+        HONE_UNROLL
         for (int k = 0; k < HELD; k++) {
             group_of<T> group;
-            for (int i = 0; i < GROUP; i++) {
-                if constexpr (sizeof(T) == sizeof(float))
-                    group.at[i] = held[k].at[i];
-                else
-                    group.at[i] = hone_bf16_from_f32(held[k].at[i]);
-            }
-            if (shape.wide)
-                store_group(row, column(from, k), shape.width, true, group);
-            else
-                store_group(row, column(from, k), shape.width, false, group);
+            for (int i = 0; i < GROUP; i++) group.at[i] = as_stored<T>(held[k].at[i]);
+            store_group(row, column(from, k), shape.width, shape.wide, group);
         }
     }
 
     /* Of the team; every thread gets it. */
     __device__ float sum(float x) const {
-        x = warp_sum(x);
-        if constexpr (TEAM > WARP) {
-            HONE_SHARED(float, parts, TEAM / WARP);
-            __syncthreads(); /* all have read the parts of the last call */
-            if (lane % WARP == 0) parts[lane / WARP] = x;
-            __syncthreads();
-            x = 0.0f;
-            for (int i = 0; i < TEAM / WARP; i++) x += parts[i];
+        if constexpr (TEAM == WARP) {
+            return warp_sum(x);
+        } else {
+            return block_sum<TEAM>(x);
         }
-        return x;
     }
 };
 
