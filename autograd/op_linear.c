@@ -8,6 +8,7 @@ typedef struct linear_attributes {
     double scale;
     hone_dropout dropout;
     const hone_tensor *bias; /* NULL: none */
+    bool rounds;             /* y is in bf16 */
 } linear_attributes;
 
 enum { IN_X, IN_W, IN_A, IN_B };
@@ -74,12 +75,15 @@ static hone_bf16_linear layer_of(const hone_node *node) {
                               .rank = rank,
                               .scale = at->scale,
                               .x_stride = x->stride,
-                              .dy_stride = hone_bf16_stride(w->shape[0], rank)};
+                              .dy_stride = hone_bf16_stride(w->shape[0], rank),
+                              .y_stride = at->rounds ? hone_bf16_stride(w->shape[0], 0) : 0};
 }
 
 static hone_status shape(hone_tape *tape, hone_node *node) {
+    const linear_attributes *at = (const void *)node->attributes;
     int64_t tokens = node->in[IN_X]->shape[0];
-    HONE_TRY(hone_node_output(tape, node, OUT_Y, "linear", tokens, node->in[IN_W]->shape[0]));
+    HONE_TRY(hone_node_output_bf16(tape, node, OUT_Y, "linear", tokens, node->in[IN_W]->shape[0],
+                                   at->rounds ? 0 : HONE_NOT_ROUNDED));
     if (is_rounded(node)) node->out[OUT_Y]->grad_stride = layer_of(node).dy_stride;
     if (hone_node_wants_grad(node, IN_A) || hone_node_wants_grad(node, IN_W)) {
         node->saved_in |= 1u << IN_X;
@@ -318,18 +322,18 @@ const hone_op hone_op_linear = {
     .rounds = true,
 };
 
-hone_status hone_linear(hone_tensor **y, hone_tape *tape, hone_tensor *x, hone_tensor *w,
-                        const hone_lora *lora, const hone_tensor *b) {
+static hone_status record(hone_tensor **y, hone_tape *tape, hone_tensor *x, hone_tensor *w,
+                          const hone_lora *lora, linear_attributes at) {
     assert(x->shape[1] == w->shape[1]);
     assert(!lora || (lora->a->shape[1] == w->shape[1] && lora->b->shape[0] == w->shape[0] &&
                      lora->a->shape[0] == lora->b->shape[1]));
     assert(
         x->dtype == HONE_REAL || !lora ||
         (lora->dropout.rate == 0 && x->stride >= hone_bf16_stride(x->shape[1], lora->a->shape[0])));
-    linear_attributes at = {.bias = b};
     hone_tensor *in[HONE_NODE_INPUTS] = {x, w};
     if (lora) {
-        at = (linear_attributes){lora->scale, lora->dropout, b};
+        at.scale = lora->scale;
+        at.dropout = lora->dropout;
         in[IN_A] = lora->a;
         in[IN_B] = lora->b;
     }
@@ -337,4 +341,15 @@ hone_status hone_linear(hone_tensor **y, hone_tape *tape, hone_tensor *x, hone_t
     HONE_TRY(hone_tape_record(&node, tape, &hone_op_linear, in, &at, sizeof at));
     *y = node->out[OUT_Y];
     return HONE_OK;
+}
+
+hone_status hone_linear(hone_tensor **y, hone_tape *tape, hone_tensor *x, hone_tensor *w,
+                        const hone_lora *lora, const hone_tensor *b) {
+    return record(y, tape, x, w, lora, (linear_attributes){.bias = b});
+}
+
+hone_status hone_linear_rounded(hone_tensor **y, hone_tape *tape, hone_tensor *x, hone_tensor *w,
+                                const hone_lora *lora) {
+    assert(x->dtype == HONE_BF16);
+    return record(y, tape, x, w, lora, (linear_attributes){.rounds = true});
 }

@@ -19,6 +19,7 @@
     X(attention)                                                                                   \
     X(activation)                                                                                  \
     X(gated)                                                                                       \
+    X(gated_rounded)                                                                               \
     X(add)                                                                                         \
     X(bias)                                                                                        \
     X(scale)                                                                                       \
@@ -63,6 +64,10 @@ HONE_MUST_USE hone_status hone_round(hone_tensor **y, hone_tape *tape, hone_tens
 HONE_MUST_USE hone_status hone_linear(hone_tensor **y, hone_tape *tape, hone_tensor *x,
                                       hone_tensor *w, const hone_lora *lora, const hone_tensor *b);
 
+/* The same without b, of an x that is rounded: y is, too. */
+HONE_MUST_USE hone_status hone_linear_rounded(hone_tensor **y, hone_tape *tape, hone_tensor *x,
+                                              hone_tensor *w, const hone_lora *lora);
+
 /* Rotary position embedding of x [T,heads*D] in place: x must not be used again. */
 HONE_MUST_USE hone_status hone_rope(hone_tensor **y, hone_tape *tape, hone_tensor *x,
                                     const hone_real *cosine, const hone_real *sine,
@@ -83,7 +88,7 @@ HONE_MUST_USE hone_status hone_attention(hone_tensor **o, hone_tape *tape, hone_
 HONE_MUST_USE hone_status hone_activation(hone_tensor **y, hone_tape *tape, hone_tensor *x,
                                           hone_activation_kind kind);
 
-/* y = kind(gate) up, elementwise; neither has another use. Rounded as hone_rmsnorm's. */
+/* y = kind(gate) up, elementwise; neither has another use. Of a gate and an up that are rounded y is, too, with so much room. */
 HONE_MUST_USE hone_status hone_gated(hone_tensor **y, hone_tape *tape, hone_tensor *gate,
                                      hone_tensor *up, hone_activation_kind kind, int64_t room);
 

@@ -123,7 +123,8 @@ typedef struct hone_bf16_linear {
     int64_t tokens, in, out, rank;
     double scale; /* alpha / R */
     int64_t x_stride,
-        dy_stride; /* elements from a row to the next one: hone_bf16_stride() at least */
+        dy_stride;    /* elements from a row to the next one: hone_bf16_stride() at least */
+    int64_t y_stride; /* likewise, where y is in bf16, without a bias; 0: it is in f32 */
 } hone_bf16_linear;
 
 /* Of rows of `width` elements, with room for R more behind each. */
@@ -171,7 +172,7 @@ typedef struct hone_kernels {
      * fwd: t = x a^T; y = x w^T + scale t b^T + bias. t has T rows of x_stride - in elements.
      * bwd: u = scale dy b; da += u^T x and db += scale dy^T t, where they are not NULL; dx = dy w + u a + beta dx, where it is
      * not NULL. `workspace` has bf16_workspace() bytes, 64-byte aligned. */
-    void (*bf16_fwd)(hone_real *y, uint16_t *t, uint16_t *x, const hone_bf16_linear *layer,
+    void (*bf16_fwd)(void *y, uint16_t *t, uint16_t *x, const hone_bf16_linear *layer,
                      void *workspace);
     void (*bf16_bwd)(hone_real *dx, hone_real *da, hone_real *db, uint16_t *dy, const uint16_t *x,
                      const uint16_t *t, const hone_bf16_linear *layer, hone_real beta,
@@ -218,13 +219,15 @@ typedef struct hone_kernels {
     void (*embedding_bwd)(hone_real *dtable, const int32_t *ids, const hone_real *dy,
                           int64_t tokens, int64_t width);
 
-    /* As gated_fwd, gated_bwd and rmsnorm_fwd, of rows, with what comes out in bf16, as round_rows would make it; the rows of
-     * results begin every `stride` elements. Of GPUs; elsewhere NULL. */
-    void (*gated_fwd_bf16)(uint16_t *y, int64_t stride, const hone_real *gate, const hone_real *up,
-                           int64_t tokens, int64_t width, hone_activation_kind kind);
+    /* As gated_fwd, gated_bwd and rmsnorm_fwd, of rows, with what comes out in bf16, as round_rows would make it, and gate and up
+     * as well; rows in bf16 begin every stride elements. Of GPUs; elsewhere NULL. */
+    void (*gated_fwd_bf16)(uint16_t *y, int64_t stride, const uint16_t *gate, const uint16_t *up,
+                           int64_t gate_stride, int64_t tokens, int64_t width,
+                           hone_activation_kind kind);
     void (*gated_bwd_bf16)(uint16_t *dgate, int64_t dgate_stride, uint16_t *dup, int64_t dup_stride,
-                           const hone_real *dy, const hone_real *gate, const hone_real *up,
-                           int64_t tokens, int64_t width, hone_activation_kind kind);
+                           const hone_real *dy, const uint16_t *gate, const uint16_t *up,
+                           int64_t gate_stride, int64_t tokens, int64_t width,
+                           hone_activation_kind kind);
     void (*rmsnorm_fwd_bf16)(uint16_t *y, int64_t stride, hone_real *rstd, const hone_real *x,
                              const hone_real *w, int64_t tokens, int64_t width, double epsilon);
 

@@ -98,15 +98,22 @@ static hone_status operand(hone_tensor **x, const block *b, hone_role role) {
     return hone_round(x, b->tape, *x, room);
 }
 
-static hone_status linear(hone_tensor **y, const block *b, hone_tensor *x, hone_role role) {
+/* Rounded when that is asked for, which takes an x that is and no bias. */
+static hone_status linear_to(hone_tensor **y, const block *b, hone_tensor *x, hone_role role,
+                             bool rounds) {
     hone_role whole = hone_family_whole(arch_of(b)->family, role);
     hone_lora lora;
     bool adapted = find_lora(&lora, b, role, whole);
     hone_tensor *added = arch_of(b)->biased[whole] ? bias(b, role) : NULL;
     bool trained = added && added->needs_grad;
+    if (rounds) return hone_linear_rounded(y, b->tape, x, weight(b, role), adapted ? &lora : NULL);
     HONE_TRY(hone_linear(y, b->tape, x, weight(b, role), adapted ? &lora : NULL,
                          trained ? NULL : added));
     return trained ? hone_bias(y, b->tape, *y, added) : HONE_OK;
+}
+
+static hone_status linear(hone_tensor **y, const block *b, hone_tensor *x, hone_role role) {
+    return linear_to(y, b, x, role, false);
 }
 
 static hone_status normalise(hone_tensor **y, hone_tape *tape, const hone_arch *arch,
@@ -189,15 +196,31 @@ static hone_status attend(hone_tensor **y, const block *b, hone_tensor *x) {
     return linear(y, b, o, HONE_ROLE_O);
 }
 
+static bool is_biased(const block *b, hone_role role) {
+    return arch_of(b)->biased[hone_family_whole(arch_of(b)->family, role)];
+}
+
+/* Gate and up are in bf16 where all that they are made of, and what they make, is. */
+static hone_status gated(hone_tensor **act, const block *b, hone_tensor *x,
+                         hone_activation_kind kind) {
+    hone_tensor *gate, *up;
+    int64_t room = operand_room(b, HONE_ROLE_DOWN);
+    bool rounds = x->dtype == HONE_BF16 && room != HONE_NOT_ROUNDED &&
+                  operand_room(b, HONE_ROLE_GATE) != HONE_NOT_ROUNDED &&
+                  !is_biased(b, HONE_ROLE_UP) && !is_biased(b, HONE_ROLE_GATE);
+    HONE_TRY(linear_to(&up, b, x, HONE_ROLE_UP, rounds));
+    HONE_TRY(linear_to(&gate, b, x, HONE_ROLE_GATE, rounds));
+    return hone_gated(act, b->tape, gate, up, kind, room);
+}
+
 static hone_status mlp(hone_tensor **y, const block *b, hone_tensor *x) {
     hone_activation_kind kind = arch_of(b)->family->gelu ? HONE_GELU_TANH : HONE_SILU;
-    hone_tensor *gate, *up, *act;
+    hone_tensor *up, *act;
     HONE_TRY(operand(&x, b, HONE_ROLE_UP));
-    HONE_TRY(linear(&up, b, x, HONE_ROLE_UP));
     if (has(b, hone_family_whole(arch_of(b)->family, HONE_ROLE_GATE))) {
-        HONE_TRY(linear(&gate, b, x, HONE_ROLE_GATE));
-        HONE_TRY(hone_gated(&act, b->tape, gate, up, kind, operand_room(b, HONE_ROLE_DOWN)));
+        HONE_TRY(gated(&act, b, x, kind));
     } else {
+        HONE_TRY(linear(&up, b, x, HONE_ROLE_UP));
         HONE_TRY(hone_activation(&act, b->tape, up, kind));
     }
     /* Backward reads what comes out of this product only where a norm follows. */

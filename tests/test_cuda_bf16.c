@@ -102,6 +102,68 @@ START_TEST(layer_is_that_of_plain_loops) {
 }
 END_TEST
 
+/* A result in bf16: the one in f32, rounded, and nothing behind its rows. */
+START_TEST(result_in_bf16_is_the_rounded_one) {
+    const layer_case *c = &cases[_i];
+    const hone_kernels *k = hone_kernels_emulated();
+    step s = step_new(c, k);
+    s.layer.bias = NULL;
+    take(&s, k, 0);
+    hone_bf16_linear layer = s.layer;
+    layer.y_stride = hone_bf16_stride(c->out, 0) + 8;
+    uint16_t *y = rounded_new(c->tokens, layer.y_stride);
+    k->bf16_fwd(y, c->rank ? s.t : NULL, s.x16, &layer, s.space.base);
+    ck_ok(hone_emulated_status());
+    for (int64_t i = 0; i < c->tokens * layer.y_stride; i++) {
+        int64_t row = i / layer.y_stride, column = i % layer.y_stride;
+        uint16_t wanted =
+            column < c->out ? hone_bf16_from_f32(s.y[row * c->out + column]) : (uint16_t)0x7fc0;
+        ck_assert_uint_eq(y[i], wanted);
+    }
+    hone_free(y);
+    step_free(&s);
+}
+END_TEST
+
+/* Gate and up in bf16, rows of every alignment: as the reference computes them, rounded. */
+START_TEST(gated_rows_in_bf16_are_those_of_the_reference) {
+    static const int64_t widths[] = {8, 96, 7, 30}, strides[] = {8, 104, 8, 33};
+    enum { ROWS = 9 };
+    int64_t width = widths[_i], stride = strides[_i];
+    const hone_kernels *k = hone_kernels_emulated(), plain = with_bf16(*hone_kernels_ref());
+    float *x = floats_new(ROWS * width, 1), *dy = floats_new(ROWS * width, 2);
+    uint16_t *gate = rounded_new(ROWS, stride), *up = rounded_new(ROWS, stride);
+    uint16_t *found[3], *wanted[3];
+    for (int i = 0; i < 3; i++) {
+        found[i] = rounded_new(ROWS, stride);
+        wanted[i] = rounded_new(ROWS, stride);
+    }
+    oracle_round_rows(gate, x, ROWS, width, stride);
+    oracle_round_rows(up, dy, ROWS, width, stride);
+    for (int kind = HONE_SILU; kind <= HONE_GELU_TANH; kind++) {
+        hone_activation_kind of = (hone_activation_kind)kind;
+        k->gated_fwd_bf16(found[0], stride, gate, up, stride, ROWS, width, of);
+        k->gated_bwd_bf16(found[1], stride, found[2], stride, dy, gate, up, stride, ROWS, width,
+                          of);
+        plain.gated_fwd_bf16(wanted[0], stride, gate, up, stride, ROWS, width, of);
+        plain.gated_bwd_bf16(wanted[1], stride, wanted[2], stride, dy, gate, up, stride, ROWS,
+                             width, of);
+        for (int64_t i = 0; i < 3 * ROWS * stride; i++) {
+            uint16_t a = found[i / (ROWS * stride)][i % (ROWS * stride)];
+            uint16_t b = wanted[i / (ROWS * stride)][i % (ROWS * stride)];
+            if (i % stride >= width)
+                ck_assert_uint_eq(a, 0x7fc0);
+            else
+                ck_assert_msg(a - b + 1 <= 2 && a - b + 1 >= 0, "%lld: %x for %x", (long long)i, a,
+                              b);
+        }
+    }
+    ck_ok(hone_emulated_status());
+    void *all[] = {x, dy, gate, up, found[0], found[1], found[2], wanted[0], wanted[1], wanted[2]};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) hone_free(all[i]);
+}
+END_TEST
+
 /* Factors without a gradient, and a layer whose input has none. */
 START_TEST(what_is_not_asked_for_is_not_written) {
     const layer_case c = {9, 64, 144, 3, HONE_F32, false, 0, 0};
@@ -147,6 +209,8 @@ int main(void) {
     Suite *suite = suite_create("cuda_bf16");
     TCase *values = tcase_create("values");
     tcase_add_loop_test(values, layer_is_that_of_plain_loops, 0, CASES);
+    tcase_add_loop_test(values, result_in_bf16_is_the_rounded_one, 0, CASES);
+    tcase_add_loop_test(values, gated_rows_in_bf16_are_those_of_the_reference, 0, 4);
     tcase_add_loop_test(values, what_is_not_asked_for_is_not_written, 0, 3);
     tcase_add_loop_test(values, rows_are_rounded_and_no_more, 0, 5);
     suite_add_tcase(suite, values);

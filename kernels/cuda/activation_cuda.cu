@@ -57,30 +57,34 @@ void hone_gated_bwd_cuda(float *dgate, float *dup, const float *dy, const float 
     launch_map(n, item, dgate, dup, dy, gate, up);
 }
 
-void hone_gated_fwd_bf16_cuda(uint16_t *y, int64_t stride, const float *gate, const float *up,
-                              int64_t tokens, int64_t width, hone_activation_kind kind) {
-    auto item = [=] __device__(uint16_t & to, float g, float u) {
+void hone_gated_fwd_bf16_cuda(uint16_t *y, int64_t stride, const uint16_t *gate, const uint16_t *up,
+                              int64_t gate_stride, int64_t tokens, int64_t width,
+                              hone_activation_kind kind) {
+    auto item = [=] __device__(uint16_t & to, uint16_t g, uint16_t u) {
         float slope;
-        to = hone_bf16_from_f32(activate(&slope, g, kind) * u);
+        to = hone_bf16_from_f32(activate(&slope, hone_bf16_to_f32(g), kind) * hone_bf16_to_f32(u));
     };
-    bool wide = rows_begin_groups(width, y, gate, up) && stride % GROUP == 0;
+    bool wide = rows_begin_groups(width, y, gate, up) && (stride | gate_stride) % GROUP == 0;
     launch_map_rows(tokens, width, wide, item, rows_of<uint16_t>{y, stride},
-                    rows_of<const float>{gate, width}, rows_of<const float>{up, width});
+                    rows_of<const uint16_t>{gate, gate_stride},
+                    rows_of<const uint16_t>{up, gate_stride});
 }
 
 void hone_gated_bwd_bf16_cuda(uint16_t *dgate, int64_t dgate_stride, uint16_t *dup,
-                              int64_t dup_stride, const float *dy, const float *gate,
-                              const float *up, int64_t tokens, int64_t width,
-                              hone_activation_kind kind) {
-    auto item = [=] __device__(uint16_t & to_gate, uint16_t & to_up, float d, float g, float u) {
+                              int64_t dup_stride, const float *dy, const uint16_t *gate,
+                              const uint16_t *up, int64_t gate_stride, int64_t tokens,
+                              int64_t width, hone_activation_kind kind) {
+    auto item = [=] __device__(uint16_t & to_gate, uint16_t & to_up, float d, uint16_t g,
+                               uint16_t u) {
         float slope;
-        float value = activate(&slope, g, kind);
-        to_gate = hone_bf16_from_f32(d * u * slope);
+        float value = activate(&slope, hone_bf16_to_f32(g), kind);
+        to_gate = hone_bf16_from_f32(d * hone_bf16_to_f32(u) * slope);
         to_up = hone_bf16_from_f32(d * value);
     };
     bool wide = rows_begin_groups(width, dgate, dup, dy, gate, up) &&
-                (dgate_stride | dup_stride) % GROUP == 0;
+                (dgate_stride | dup_stride | gate_stride) % GROUP == 0;
     launch_map_rows(tokens, width, wide, item, rows_of<uint16_t>{dgate, dgate_stride},
                     rows_of<uint16_t>{dup, dup_stride}, rows_of<const float>{dy, width},
-                    rows_of<const float>{gate, width}, rows_of<const float>{up, width});
+                    rows_of<const uint16_t>{gate, gate_stride},
+                    rows_of<const uint16_t>{up, gate_stride});
 }

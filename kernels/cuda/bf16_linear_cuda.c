@@ -1,12 +1,13 @@
 /*
  * Frozen layers in bf16, of rows that lie rounded. LoRA's part takes no product and no pass over the output of its own: its
- * factors stand beside the weight, and what they are multiplied by behind the rows, so that one product sums up both:
+ * factors stand beside and below the weight, and what they are multiplied by behind the rows, so that one product sums up
+ * both, of the same slab
  *
- *   y  = [x t] [w sb]^T   with t = x a^T
- *   dx = [dy u] [w; a]    with u = dy sb
+ *   [ w  sb ]      y  = [x t] [w sb]^T   with t = x a^T
+ *   [ a   . ]      dx = [dy u] [w; a]    with u = dy sb
  *
- * The room behind rows is filled up with zeros. A workspace is cut into the factor that t or u is made with, t or u of a
- * backward pass, a slab of the weight with the other factor beside or below it, and what cuBLASLt takes for itself.
+ * All that is behind rows of x and dy, beside w and below it is filled up with zeros. A workspace is cut into the slab and
+ * what cuBLASLt takes for itself. Where there are no factors, a weight is used where it lies, or by slabs of some rows.
  */
 #include <assert.h>
 
@@ -26,147 +27,114 @@ static int64_t u_width(const hone_bf16_linear *l) {
     return is_adapted(l) ? l->dy_stride - l->out : 0;
 }
 
-static int64_t larger(int64_t a, int64_t b) {
-    return a > b ? a : b;
+/* Rows of a below w, with zeros: as many as t or u has elements. */
+static int64_t rows_below(const hone_bf16_linear *l) {
+    return t_width(l) > u_width(l) ? t_width(l) : u_width(l);
 }
 
-/* The weight serves where it lies; nothing is to stand beside it. */
-static bool lies_ready(const hone_bf16_linear *l) {
-    return !is_adapted(l) && hone_cuda_lies_ready(l->w, l->type, HONE_PRODUCTS_BF16);
+/* Elements from a row of the slab to the next one. */
+static int64_t slab_stride(const hone_bf16_linear *l) {
+    return is_adapted(l) ? l->x_stride : l->in;
 }
 
+/* Rows of w in a slab: all of them where there are factors. */
 static int64_t slab_rows(const hone_bf16_linear *l) {
-    return hone_cuda_slab_rows(l->out, (size_t)larger(l->in, l->x_stride) * sizeof(uint16_t));
+    return is_adapted(l) ? l->out : hone_cuda_slab_rows(l->out, (size_t)l->in * sizeof(uint16_t));
 }
 
-typedef struct parts {
-    uint16_t *factor; /* forward a [t_width,in], backward sb [out,u_width] */
-    uint16_t *u;      /* [T,u_width] */
-    uint16_t *slab;
-    char *space; /* cuBLASLt's */
-    size_t bytes;
-} parts;
-
-static parts divide(const hone_bf16_linear *l, void *workspace) {
-    int64_t rows = slab_rows(l);
-    size_t factor = (size_t)larger(t_width(l) * l->in, l->out * u_width(l));
-    size_t u = (size_t)(l->tokens * u_width(l));
-    size_t slab = (size_t)larger(rows * l->x_stride, (rows + u_width(l)) * l->in);
-    size_t of_factor = is_adapted(l) ? factor * sizeof(uint16_t) : 0;
-    size_t of_u = is_adapted(l) ? u * sizeof(uint16_t) : 0;
-    /* A weight that would lie ready may be one that is not aligned. */
-    size_t of_slab = slab * sizeof(uint16_t);
-    char *left = workspace ? hone_cuda_parts_of(workspace) : NULL;
-    parts p = {.bytes = HONE_CUDA_ALIGNMENT + hone_cuda_whole(of_factor) + hone_cuda_whole(of_u) +
-                        hone_cuda_whole(of_slab) + hone_cuda_matmul_bytes()};
-    if (!workspace) return p;
-    p.factor = hone_cuda_take(&left, of_factor);
-    p.u = hone_cuda_take(&left, of_u);
-    p.slab = hone_cuda_take(&left, of_slab);
-    p.space = left;
-    return p;
+/* A weight that would lie ready may be one that is not aligned. */
+static size_t slab_bytes(const hone_bf16_linear *l) {
+    int64_t elements = (slab_rows(l) + rows_below(l)) * slab_stride(l);
+    return hone_cuda_whole((size_t)elements * sizeof(uint16_t));
 }
 
 size_t hone_bf16_workspace_cuda(const hone_bf16_linear *layer) {
-    return divide(layer, NULL).bytes;
+    return HONE_CUDA_ALIGNMENT + slab_bytes(layer) + hone_cuda_matmul_bytes();
+}
+
+/* What products of a pass are taken with. */
+typedef struct operand {
+    const uint16_t *w; /* rows of it, with the factors where there are some */
+    int64_t rows, stride;
+    uint16_t *slab;
+    char *space; /* cuBLASLt's */
+} operand;
+
+/* The weight where it lies, or the slab that fill() is yet to fill. */
+static operand operand_of(const hone_bf16_linear *l, void *workspace) {
+    char *left = hone_cuda_parts_of(workspace);
+    uint16_t *slab = hone_cuda_take(&left, slab_bytes(l));
+    if (!is_adapted(l) && hone_cuda_lies_ready(l->w, l->type, HONE_PRODUCTS_BF16))
+        return (operand){l->w, l->out, l->in, NULL, left};
+    return (operand){slab, slab_rows(l), slab_stride(l), slab, left};
+}
+
+static void fill(const operand *o, const hone_bf16_linear *l, int64_t begin, int64_t rows) {
+    const void *w = (const char *)l->w + hone_dtype_row_bytes(l->type, begin * l->in);
+    if (!o->slab) return;
+    hone_dequantize_rows_cuda(o->slab, o->stride, w, l->type, rows, l->in);
+    if (is_adapted(l)) hone_place_factors_cuda(o->slab, o->stride, l, rows_below(l));
 }
 
 static void multiply(void *c, const uint16_t *a, const uint16_t *b, hone_matmul s, float alpha,
-                     float beta, const parts *p) {
+                     float beta, const operand *o) {
     s.precision = HONE_PRODUCTS_BF16;
-    hone_cuda_matmul(c, a, b, &s, alpha, beta, p->space, hone_cuda_matmul_bytes());
-}
-
-static const void *row_of(const hone_bf16_linear *l, int64_t row) {
-    return (const char *)l->w + hone_dtype_row_bytes(l->type, row * l->in);
+    hone_cuda_matmul(c, a, b, &s, alpha, beta, o->space, hone_cuda_matmul_bytes());
 }
 
 /* --- Forward --- */
 
-/* The room behind rows of the slab: sb. */
-static hone_bf16_block beside(const hone_bf16_linear *l, const parts *p, int64_t begin,
-                              int64_t rows) {
-    return (hone_bf16_block){p->slab + l->in,        l->x_stride, rows,    t_width(l),
-                             l->b + begin * l->rank, rows,        l->rank, (float)l->scale};
-}
-
-/* t = x a^T, which then stands behind x. The first slab of so many rows gets its factor as well. */
-static void find_t(uint16_t *t, uint16_t *x, const hone_bf16_linear *l, const parts *p,
-                   int64_t rows) {
-    int64_t width = t_width(l), in = l->in;
-    hone_bf16_block a = {p->factor, in, width, in, l->a, l->rank, in, 1};
-    hone_bf16_block b = beside(l, p, 0, rows);
-    hone_place_bf16_cuda(&a, &b);
+/* t = x a^T, which then stands behind x. */
+static void find_t(uint16_t *t, uint16_t *x, const hone_bf16_linear *l, const operand *o) {
     hone_matmul s = {.trans_b = true,
                      .m = l->tokens,
-                     .n = width,
-                     .k = in,
+                     .n = t_width(l),
+                     .k = l->in,
                      .lda = l->x_stride,
-                     .ldb = in,
-                     .ldc = width,
+                     .ldb = o->stride,
+                     .ldc = t_width(l),
                      .rounds = true};
-    multiply(t, x, p->factor, s, 1, 0, p);
-    hone_copy_columns_cuda(x + in, l->x_stride, t, l->tokens, width);
+    multiply(t, x, o->w + l->out * o->stride, s, 1, 0, o);
+    hone_copy_columns_cuda(x + l->in, l->x_stride, t, l->tokens, t_width(l));
 }
 
-/* Rows of [w sb]; or of w alone. */
-static void fill_forward(const hone_bf16_linear *l, const parts *p, int64_t begin, int64_t rows) {
-    int64_t stride = is_adapted(l) ? l->x_stride : l->in;
-    hone_dequantize_rows_cuda(p->slab, stride, row_of(l, begin), l->type, rows, l->in);
-    if (!is_adapted(l) || begin == 0) return;
-    hone_bf16_block b = beside(l, p, begin, rows);
-    hone_place_bf16_cuda(&b, NULL);
-}
-
-void hone_bf16_fwd_cuda(float *y, uint16_t *t, uint16_t *x, const hone_bf16_linear *l,
+void hone_bf16_fwd_cuda(void *y, uint16_t *t, uint16_t *x, const hone_bf16_linear *l,
                         void *workspace) {
-    parts p = divide(l, workspace);
-    bool ready = lies_ready(l);
-    int64_t width = is_adapted(l) ? l->x_stride : l->in;
-    int64_t most = ready ? l->out : slab_rows(l);
-    if (is_adapted(l)) find_t(t, x, l, &p, most < l->out ? most : l->out);
-    for (int64_t begin = 0; begin < l->out; begin += most) {
-        int64_t rows = l->out - begin < most ? l->out - begin : most;
-        if (!ready) fill_forward(l, &p, begin, rows);
+    operand o = operand_of(l, workspace);
+    for (int64_t begin = 0; begin < l->out; begin += o.rows) {
+        int64_t rows = l->out - begin < o.rows ? l->out - begin : o.rows;
+        fill(&o, l, begin, rows);
+        if (is_adapted(l)) find_t(t, x, l, &o);
         hone_matmul s = {.trans_b = true,
                          .m = l->tokens,
                          .n = rows,
-                         .k = width,
+                         .k = l->in + t_width(l),
                          .lda = l->x_stride,
-                         .ldb = width,
-                         .ldc = l->out,
-                         .bias = l->bias ? l->bias + begin : NULL};
-        multiply(y + begin, x, ready ? l->w : p.slab, s, 1, 0, &p);
+                         .ldb = o.stride,
+                         .ldc = l->y_stride > 0 ? l->y_stride : l->out,
+                         .bias = l->bias ? l->bias + begin : NULL,
+                         .rounds = l->y_stride > 0};
+        char *to = (char *)y + (size_t)begin * (s.rounds ? sizeof(uint16_t) : sizeof(float));
+        multiply(to, x, o.w, s, 1, 0, &o);
     }
 }
 
 /* --- Backward --- */
 
-/* What stands below the last slab, of so many rows: a. */
-static hone_bf16_block below(const hone_bf16_linear *l, const parts *p, int64_t rows) {
-    return (hone_bf16_block){
-        p->slab + rows * l->in, l->in, u_width(l), l->in, l->a, l->rank, l->in, 1};
-}
-
-/* u = dy sb, which then stands behind dy. The slab gets its factor as well where it is the only one. */
-static void find_u(uint16_t *dy, const hone_bf16_linear *l, const parts *p) {
-    int64_t width = u_width(l), out = l->out;
-    hone_bf16_block b = {p->factor, width, out, width, l->b, out, l->rank, (float)l->scale};
-    hone_bf16_block a = below(l, p, out);
-    hone_place_bf16_cuda(&b, slab_rows(l) == out ? &a : NULL);
+/* u = dy sb, behind dy. */
+static void find_u(uint16_t *dy, const hone_bf16_linear *l, const operand *o) {
     hone_matmul s = {.m = l->tokens,
-                     .n = width,
-                     .k = out,
+                     .n = u_width(l),
+                     .k = l->out,
                      .lda = l->dy_stride,
-                     .ldb = width,
-                     .ldc = width,
+                     .ldb = o->stride,
+                     .ldc = l->dy_stride,
                      .rounds = true};
-    multiply(p->u, dy, p->factor, s, 1, 0, p);
-    hone_copy_columns_cuda(dy + out, l->dy_stride, p->u, l->tokens, width);
+    multiply(dy + l->out, dy, o->w + l->in, s, 1, 0, o);
 }
 
 static void factor_grads(float *da, float *db, const uint16_t *dy, const uint16_t *x,
-                         const uint16_t *t, const hone_bf16_linear *l, const parts *p) {
+                         const uint16_t *t, const hone_bf16_linear *l, const operand *o) {
     hone_matmul of_b = {.trans_a = true,
                         .m = l->out,
                         .n = l->rank,
@@ -178,46 +146,35 @@ static void factor_grads(float *da, float *db, const uint16_t *dy, const uint16_
                         .m = l->rank,
                         .n = l->in,
                         .k = l->tokens,
-                        .lda = u_width(l),
+                        .lda = l->dy_stride,
                         .ldb = l->x_stride,
                         .ldc = l->in};
-    if (db) multiply(db, dy, t, of_b, (float)l->scale, 1, p);
-    if (da) multiply(da, p->u, x, of_a, 1, 1, p);
+    if (db) multiply(db, dy, t, of_b, (float)l->scale, 1, o);
+    if (da) multiply(da, dy + l->out, x, of_a, 1, 1, o);
 }
 
-/* Rows of w, and below the last one a. */
-static void fill_backward(const hone_bf16_linear *l, const parts *p, int64_t begin, int64_t rows) {
-    hone_dequantize_rows_cuda(p->slab, l->in, row_of(l, begin), l->type, rows, l->in);
-    if (!is_adapted(l) || begin == 0 || begin + rows < l->out) return;
-    hone_bf16_block a = below(l, p, rows);
-    hone_place_bf16_cuda(&a, NULL);
-}
-
-/* A slab is a part of every sum. */
+/* Rows of a slab are a part of every sum. */
 static void input_grad(float *dx, const uint16_t *dy, const hone_bf16_linear *l, float beta,
-                       const parts *p) {
-    bool ready = lies_ready(l);
-    int64_t most = ready ? l->out : slab_rows(l);
-    for (int64_t begin = 0; begin < l->out; begin += most) {
-        bool last = l->out - begin <= most;
-        int64_t rows = last ? l->out - begin : most;
-        if (!ready) fill_backward(l, p, begin, rows);
-        hone_matmul s = {.m = l->tokens,
-                         .n = l->in,
-                         .k = rows + (last && is_adapted(l) ? u_width(l) : 0),
-                         .lda = l->dy_stride,
-                         .ldb = l->in,
-                         .ldc = l->in};
-        multiply(dx, dy + begin, ready ? l->w : p->slab, s, 1, begin > 0 ? 1 : beta, p);
-    }
+                       const operand *o, int64_t begin, int64_t rows) {
+    hone_matmul s = {.m = l->tokens,
+                     .n = l->in,
+                     .k = rows + u_width(l),
+                     .lda = l->dy_stride,
+                     .ldb = o->stride,
+                     .ldc = l->in};
+    multiply(dx, dy + begin, o->w, s, 1, begin > 0 ? 1 : beta, o);
 }
 
 void hone_bf16_bwd_cuda(float *dx, float *da, float *db, uint16_t *dy, const uint16_t *x,
                         const uint16_t *t, const hone_bf16_linear *l, float beta, void *workspace) {
-    parts p = divide(l, workspace);
-    if (is_adapted(l)) {
-        find_u(dy, l, &p);
-        factor_grads(da, db, dy, x, t, l, &p);
+    operand o = operand_of(l, workspace);
+    for (int64_t begin = 0; begin < l->out; begin += o.rows) {
+        int64_t rows = l->out - begin < o.rows ? l->out - begin : o.rows;
+        fill(&o, l, begin, rows);
+        if (is_adapted(l)) {
+            find_u(dy, l, &o);
+            factor_grads(da, db, dy, x, t, l, &o);
+        }
+        if (dx) input_grad(dx, dy, l, beta, &o, begin, rows);
     }
-    if (dx) input_grad(dx, dy, l, beta, &p);
 }

@@ -23,22 +23,21 @@ void hone_copy_columns_cuda(uint16_t *y, int64_t stride, const uint16_t *x, int6
                     rows_of<const uint16_t>{x, width});
 }
 
-__device__ static inline void place(const hone_bf16_block &to, int64_t i) {
-    int64_t row = quotient(i, to.columns), column = i - row * to.columns;
-    bool within = row < to.x_rows && column < to.x_columns;
-    float value = within ? to.scale * to.x[row * to.x_columns + column] : 0.0f;
-    to.y[row * to.stride + column] = hone_bf16_from_f32(value);
-}
-
-void hone_place_bf16_cuda(const hone_bf16_block *first, const hone_bf16_block *second) {
-    hone_bf16_block a = *first, b = second ? *second : *first;
-    int64_t of_a = a.rows * a.columns, of_b = second ? b.rows * b.columns : 0;
-    launch_each(of_a + of_b, [=] __device__(int64_t i) {
-        if (i < of_a) {
-            place(a, i);
-        } else {
-            place(b, i - of_a);
-        }
+void hone_place_factors_cuda(uint16_t *slab, int64_t stride, const hone_bf16_linear *layer,
+                             int64_t below) {
+    const float *a = layer->a, *b = layer->b;
+    int64_t in = layer->in, out = layer->out, rank = layer->rank, behind = stride - in;
+    float scale = (float)layer->scale;
+    int64_t of_b = out * behind, of_a = below * stride;
+    launch_each(of_b + of_a, [=] __device__(int64_t i) {
+        bool beside = i < of_b;
+        int64_t width = beside ? behind : stride, at = beside ? i : i - of_b;
+        int64_t row = quotient(at, width), column = at - row * width;
+        float value = 0.0f;
+        if (beside && column < rank) value = scale * b[row * rank + column];
+        if (!beside && row < rank && column < in) value = a[row * in + column];
+        uint16_t *to = beside ? slab + row * stride + in : slab + (out + row) * stride;
+        to[column] = hone_bf16_from_f32(value);
     });
 }
 

@@ -102,7 +102,7 @@ void hone_int8_row_factors_cuda(float *factor, const hone_int8_weight *w);
 void hone_int8_quantize_weight_cuda(int8_t *q, float *scale, const hone_int8_weight *w,
                                     int64_t begin, int64_t rows);
 
-void hone_bf16_fwd_cuda(float *y, uint16_t *t, uint16_t *x, const hone_bf16_linear *layer,
+void hone_bf16_fwd_cuda(void *y, uint16_t *t, uint16_t *x, const hone_bf16_linear *layer,
                         void *workspace);
 void hone_bf16_bwd_cuda(float *dx, float *da, float *db, uint16_t *dy, const uint16_t *x,
                         const uint16_t *t, const hone_bf16_linear *layer, float beta,
@@ -114,17 +114,10 @@ void hone_round_rows_cuda(uint16_t *y, const float *x, int64_t tokens, int64_t w
 /* Whether a weight serves as an operand where it lies. */
 bool hone_cuda_lies_ready(const void *w, hone_dtype type, hone_precision precision);
 
-/* y [rows,columns], rows `stride` apart = scale x [x_rows,x_columns] in bf16, and zeros where there is no more of it. */
-typedef struct hone_bf16_block {
-    uint16_t *y;
-    int64_t stride, rows, columns;
-    const float *x;
-    int64_t x_rows, x_columns;
-    float scale;
-} hone_bf16_block;
-
-/* One such block, or two at once (NULL: one). */
-void hone_place_bf16_cuda(const hone_bf16_block *first, const hone_bf16_block *second);
+/* The factors beside and below a layer's weight in a slab whose rows are `stride` elements apart: scale b behind its rows, up to
+ * the stride, and `below` rows of a and zeros below them. */
+void hone_place_factors_cuda(uint16_t *slab, int64_t stride, const hone_bf16_linear *layer,
+                             int64_t below);
 /* y [T,width], rows `stride` apart = x [T,width]. */
 void hone_copy_columns_cuda(uint16_t *y, int64_t stride, const uint16_t *x, int64_t tokens,
                             int64_t width);

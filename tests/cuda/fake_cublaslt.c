@@ -421,6 +421,19 @@ static bool overlap(range a, range b) {
     return a.begin < b.end && b.begin < a.end;
 }
 
+/* Whether columns of one lie in the room between columns of the other, with the same stride. */
+static bool interleave(const void *x, const layout *of_x, const void *y, const layout *of_y) {
+    int64_t size = (int64_t)element_bytes(of_x->type), stride = of_x->stride;
+    if (of_y->stride != stride || (int64_t)element_bytes(of_y->type) != size) return false;
+    int64_t apart = ((const char *)y - (const char *)x) / size % stride;
+    if (apart < 0) apart += stride;
+    return apart >= of_x->rows && apart + of_y->rows <= stride;
+}
+
+static bool share(const void *x, const layout *of_x, const void *y, const layout *of_y) {
+    return overlap(range_of(x, of_x), range_of(y, of_y)) && !interleave(x, of_x, y, of_y);
+}
+
 static cublasStatus_t check_addresses(const object *choice, const problem *p,
                                       const void *const at[OPERANDS]) {
     for (int i = 0; i < OPERANDS; i++) {
@@ -431,7 +444,7 @@ static cublasStatus_t check_addresses(const object *choice, const problem *p,
                            "ABCD"[i], least);
     }
     range d = range_of(at[D], &p->of[D]);
-    if (overlap(d, range_of(at[A], &p->of[A])) || overlap(d, range_of(at[B], &p->of[B])))
+    if (share(at[A], &p->of[A], at[D], &p->of[D]) || share(at[B], &p->of[B], at[D], &p->of[D]))
         return INVALID("the output overlaps an operand");
     if (at[C] != at[D] && overlap(d, range_of(at[C], &p->of[C])))
         return INVALID("D overlaps C, and does not begin where C does");

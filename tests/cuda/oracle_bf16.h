@@ -26,7 +26,7 @@ static inline double bf16_at(const uint16_t *x, int64_t row, int64_t stride, int
     return (double)hone_bf16_to_f32(x[row * stride + column]);
 }
 
-static inline void oracle_bf16_fwd(float *y, uint16_t *t, uint16_t *x, const hone_bf16_linear *l,
+static inline void oracle_bf16_fwd(void *y, uint16_t *t, uint16_t *x, const hone_bf16_linear *l,
                                    void *workspace) {
     (void)workspace;
     float *w = rounded_weight(l);
@@ -45,7 +45,10 @@ static inline void oracle_bf16_fwd(float *y, uint16_t *t, uint16_t *x, const hon
             for (int64_t r = 0; r < l->rank; r++)
                 sum += bf16_at(t, i, room, r) *
                        (double)bf16_of((double)((float)l->scale * l->b[o * l->rank + r]));
-            y[i * l->out + o] = (float)sum;
+            if (l->y_stride > 0)
+                ((uint16_t *)y)[i * l->y_stride + o] = hone_bf16_from_f32((float)sum);
+            else
+                ((float *)y)[i * l->out + o] = (float)sum;
         }
     }
     hone_free(w);
@@ -121,24 +124,37 @@ static inline float *oracle_floats(int64_t n) {
     return x;
 }
 
-static inline void oracle_gated_fwd(uint16_t *y, int64_t stride, const float *gate, const float *up,
-                                    int64_t tokens, int64_t width, hone_activation_kind kind) {
+/* Rows in bf16 as floats; owned by the caller. */
+static inline float *oracle_widened(const uint16_t *x, int64_t stride, int64_t tokens,
+                                    int64_t width) {
     float *whole = oracle_floats(tokens * width);
-    hone_kernels_ref()->gated_fwd(whole, gate, up, tokens * width, kind);
-    oracle_round_rows(y, whole, tokens, width, stride);
-    hone_free(whole);
+    for (int64_t i = 0; i < tokens * width; i++)
+        whole[i] = (float)bf16_at(x, i / width, stride, i % width);
+    return whole;
+}
+
+static inline void oracle_gated_fwd(uint16_t *y, int64_t stride, const uint16_t *gate,
+                                    const uint16_t *up, int64_t gate_stride, int64_t tokens,
+                                    int64_t width, hone_activation_kind kind) {
+    float *g = oracle_widened(gate, gate_stride, tokens, width);
+    float *u = oracle_widened(up, gate_stride, tokens, width);
+    hone_kernels_ref()->gated_fwd(g, g, u, tokens * width, kind);
+    oracle_round_rows(y, g, tokens, width, stride);
+    hone_free(g);
+    hone_free(u);
 }
 
 static inline void oracle_gated_bwd(uint16_t *dgate, int64_t dgate_stride, uint16_t *dup,
-                                    int64_t dup_stride, const float *dy, const float *gate,
-                                    const float *up, int64_t tokens, int64_t width,
-                                    hone_activation_kind kind) {
-    float *of_gate = oracle_floats(tokens * width), *of_up = oracle_floats(tokens * width);
-    hone_kernels_ref()->gated_bwd(of_gate, of_up, dy, gate, up, tokens * width, kind);
-    oracle_round_rows(dgate, of_gate, tokens, width, dgate_stride);
-    oracle_round_rows(dup, of_up, tokens, width, dup_stride);
-    hone_free(of_gate);
-    hone_free(of_up);
+                                    int64_t dup_stride, const float *dy, const uint16_t *gate,
+                                    const uint16_t *up, int64_t gate_stride, int64_t tokens,
+                                    int64_t width, hone_activation_kind kind) {
+    float *g = oracle_widened(gate, gate_stride, tokens, width);
+    float *u = oracle_widened(up, gate_stride, tokens, width);
+    hone_kernels_ref()->gated_bwd(g, u, dy, g, u, tokens * width, kind);
+    oracle_round_rows(dgate, g, tokens, width, dgate_stride);
+    oracle_round_rows(dup, u, tokens, width, dup_stride);
+    hone_free(g);
+    hone_free(u);
 }
 
 static inline void oracle_rmsnorm_fwd(uint16_t *y, int64_t stride, float *rstd, const float *x,
