@@ -139,7 +139,7 @@ def speed(shape, rows, tokens, goal):
     stem = inputs.records(CACHE, shape, "full", tokens)
     steps = 2 if EMULATE else 10
     own = measure.hone_train(model, stem + ".jsonl", steps, rows, tokens, **DEFAULTS)
-    options = {"threads": os.cpu_count(), "dtype": "bfloat16", "device": PEER}
+    options = {"dtype": "bfloat16", "device": PEER}
     what = f"{shape}, {rows}×{tokens}, {in_plan(own)}"
     peer = measure.peft(model, stem + ".samples.jsonl", batch=rows, steps=steps, warmup=2, **options)
     yield from against_peer(what, own, peer, goal, None)
@@ -167,7 +167,7 @@ def beside_peft(model, stem):
     part = rate / TENSOR_CORES
     what = f"{SHAPE_8B}, {rows}×{ROW_8B}, {in_plan(own)}"
     yield f"{what}: frozen products and attention", f"{rate / 1e12:.4g} TFLOP/s, {part:.2f} of what products reach", "≥ 0.55", part >= 0.55
-    options = {"threads": os.cpu_count(), "dtype": "bfloat16", "device": PEER}
+    options = {"dtype": "bfloat16", "device": PEER}
     peer = measure.peft(model, stem + ".samples.jsonl", batch=rows, steps=1 if EMULATE else 2, warmup=1, **options)
     yield from against_peer(what, own, peer, 1.5, 0.6)
 

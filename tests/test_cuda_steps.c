@@ -40,6 +40,7 @@ static double near(const way *how) {
     if (how->precision == HONE_PRODUCTS_FP8) return 1.0 / 8; /* whose sums a GPU rounds, too */
     return rounded ? 3e-2 : 1e-5;
 #else
+    if (how->precision == HONE_PRODUCTS_BF16) return 1.0 / 256; /* one element of a gate */
     return rounded ? 1e-3 : 1e-5;
 #endif
 }
