@@ -72,8 +72,10 @@ static operand operand_of(const hone_bf16_linear *l, void *workspace) {
 static void fill(const operand *o, const hone_bf16_linear *l, int64_t begin, int64_t rows) {
     const void *w = (const char *)l->w + hone_dtype_row_bytes(l->type, begin * l->in);
     if (!o->slab) return;
-    hone_dequantize_rows_cuda(o->slab, o->stride, w, l->type, rows, l->in);
-    if (is_adapted(l)) hone_place_factors_cuda(o->slab, o->stride, l, rows_below(l));
+    if (is_adapted(l))
+        hone_fill_slab_cuda(o->slab, o->stride, l, rows_below(l));
+    else
+        hone_dequantize_rows_cuda(o->slab, o->stride, w, l->type, rows, l->in);
 }
 
 static void multiply(void *c, const uint16_t *a, const uint16_t *b, hone_matmul s, float alpha,

@@ -114,10 +114,10 @@ void hone_round_rows_cuda(uint16_t *y, const float *x, int64_t tokens, int64_t w
 /* Whether a weight serves as an operand where it lies. */
 bool hone_cuda_lies_ready(const void *w, hone_dtype type, hone_precision precision);
 
-/* The factors beside and below a layer's weight in a slab whose rows are `stride` elements apart: scale b behind its rows, up to
- * the stride, and `below` rows of a and zeros below them. */
-void hone_place_factors_cuda(uint16_t *slab, int64_t stride, const hone_bf16_linear *layer,
-                             int64_t below);
+/* A layer's weight in a slab whose rows are `stride` elements apart, with scale b behind its rows, up to the stride, and below
+ * them `below` rows of a and zeros. */
+void hone_fill_slab_cuda(uint16_t *slab, int64_t stride, const hone_bf16_linear *layer,
+                         int64_t below);
 /* y [T,width], rows `stride` apart = x [T,width]. */
 void hone_copy_columns_cuda(uint16_t *y, int64_t stride, const uint16_t *x, int64_t tokens,
                             int64_t width);
