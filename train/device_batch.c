@@ -9,7 +9,7 @@ enum {
     COLUMNS = 5, /* ids, positions, records, rows, targets: 4 bytes a token each */
     LINE = 64,
     PARTS = 8, /* of the tokens: predicting rows are filled up to whole ones */
-    FEWEST_SEGMENTS = 16,
+    FEWEST_SEGMENTS = 4,
 };
 
 /* What the memory begins with. */
