@@ -76,7 +76,8 @@ static hone_bf16_linear layer_of(const hone_node *node) {
                               .scale = at->scale,
                               .x_stride = x->stride,
                               .dy_stride = hone_bf16_stride(w->shape[0], rank),
-                              .y_stride = at->rounds ? hone_bf16_stride(w->shape[0], 0) : 0};
+                              .y_stride = at->rounds ? hone_bf16_stride(w->shape[0], 0) : 0,
+                              .dx_stride = x->grad_stride};
 }
 
 static hone_status shape(hone_tape *tape, hone_node *node) {
@@ -320,6 +321,7 @@ const hone_op hone_op_linear = {
     .backward = backward,
     .work = work,
     .rounds = true,
+    .rounds_grads = 1u << IN_X,
 };
 
 static hone_status record(hone_tensor **y, hone_tape *tape, hone_tensor *x, hone_tensor *w,

@@ -123,8 +123,9 @@ typedef struct hone_bf16_linear {
     int64_t tokens, in, out, rank;
     double scale; /* alpha / R */
     int64_t x_stride,
-        dy_stride;    /* elements from a row to the next one: hone_bf16_stride() at least */
-    int64_t y_stride; /* likewise, where y is in bf16, without a bias; 0: it is in f32 */
+        dy_stride;     /* elements from a row to the next one: hone_bf16_stride() at least */
+    int64_t y_stride;  /* likewise, where y is in bf16, without a bias; 0: it is in f32 */
+    int64_t dx_stride; /* likewise, where dx is in bf16, and overwritten; 0: it is in f32 */
 } hone_bf16_linear;
 
 /* Of rows of `width` elements, with room for R more behind each. */
@@ -174,7 +175,7 @@ typedef struct hone_kernels {
      * not NULL. `workspace` has bf16_workspace() bytes, 64-byte aligned. */
     void (*bf16_fwd)(void *y, uint16_t *t, uint16_t *x, const hone_bf16_linear *layer,
                      void *workspace);
-    void (*bf16_bwd)(hone_real *dx, hone_real *da, hone_real *db, uint16_t *dy, const uint16_t *x,
+    void (*bf16_bwd)(void *dx, hone_real *da, hone_real *db, uint16_t *dy, const uint16_t *x,
                      const uint16_t *t, const hone_bf16_linear *layer, hone_real beta,
                      void *workspace);
     size_t (*bf16_workspace)(const hone_bf16_linear *layer);
@@ -225,8 +226,8 @@ typedef struct hone_kernels {
                            int64_t gate_stride, int64_t tokens, int64_t width,
                            hone_activation_kind kind);
     void (*gated_bwd_bf16)(uint16_t *dgate, int64_t dgate_stride, uint16_t *dup, int64_t dup_stride,
-                           const hone_real *dy, const uint16_t *gate, const uint16_t *up,
-                           int64_t gate_stride, int64_t tokens, int64_t width,
+                           const uint16_t *dy, int64_t dy_stride, const uint16_t *gate,
+                           const uint16_t *up, int64_t gate_stride, int64_t tokens, int64_t width,
                            hone_activation_kind kind);
     void (*rmsnorm_fwd_bf16)(uint16_t *y, int64_t stride, hone_real *rstd, const hone_real *x,
                              const hone_real *w, int64_t tokens, int64_t width, double epsilon);

@@ -71,20 +71,20 @@ void hone_gated_fwd_bf16_cuda(uint16_t *y, int64_t stride, const uint16_t *gate,
 }
 
 void hone_gated_bwd_bf16_cuda(uint16_t *dgate, int64_t dgate_stride, uint16_t *dup,
-                              int64_t dup_stride, const float *dy, const uint16_t *gate,
-                              const uint16_t *up, int64_t gate_stride, int64_t tokens,
-                              int64_t width, hone_activation_kind kind) {
-    auto item = [=] __device__(uint16_t & to_gate, uint16_t & to_up, float d, uint16_t g,
+                              int64_t dup_stride, const uint16_t *dy, int64_t dy_stride,
+                              const uint16_t *gate, const uint16_t *up, int64_t gate_stride,
+                              int64_t tokens, int64_t width, hone_activation_kind kind) {
+    auto item = [=] __device__(uint16_t & to_gate, uint16_t & to_up, uint16_t d, uint16_t g,
                                uint16_t u) {
-        float slope;
+        float slope, of_y = hone_bf16_to_f32(d);
         float value = activate(&slope, hone_bf16_to_f32(g), kind);
-        to_gate = hone_bf16_from_f32(d * hone_bf16_to_f32(u) * slope);
-        to_up = hone_bf16_from_f32(d * value);
+        to_gate = hone_bf16_from_f32(of_y * hone_bf16_to_f32(u) * slope);
+        to_up = hone_bf16_from_f32(of_y * value);
     };
     bool wide = rows_begin_groups(width, dgate, dup, dy, gate, up) &&
-                (dgate_stride | dup_stride | gate_stride) % GROUP == 0;
+                (dgate_stride | dup_stride | dy_stride | gate_stride) % GROUP == 0;
     launch_map_rows(tokens, width, wide, item, rows_of<uint16_t>{dgate, dgate_stride},
-                    rows_of<uint16_t>{dup, dup_stride}, rows_of<const float>{dy, width},
+                    rows_of<uint16_t>{dup, dup_stride}, rows_of<const uint16_t>{dy, dy_stride},
                     rows_of<const uint16_t>{gate, gate_stride},
                     rows_of<const uint16_t>{up, gate_stride});
 }

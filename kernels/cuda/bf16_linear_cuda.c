@@ -37,9 +37,11 @@ static int64_t slab_stride(const hone_bf16_linear *l) {
     return is_adapted(l) ? l->x_stride : l->in;
 }
 
-/* Rows of w in a slab: all of them where there are factors. */
+/* Rows of w in a slab: all of them where there are factors, or where sums would be rounded in between. */
 static int64_t slab_rows(const hone_bf16_linear *l) {
-    return is_adapted(l) ? l->out : hone_cuda_slab_rows(l->out, (size_t)l->in * sizeof(uint16_t));
+    return is_adapted(l) || l->dx_stride > 0
+               ? l->out
+               : hone_cuda_slab_rows(l->out, (size_t)l->in * sizeof(uint16_t));
 }
 
 /* A weight that would lie ready may be one that is not aligned. */
@@ -156,18 +158,19 @@ static void factor_grads(float *da, float *db, const uint16_t *dy, const uint16_
 }
 
 /* Rows of a slab are a part of every sum. */
-static void input_grad(float *dx, const uint16_t *dy, const hone_bf16_linear *l, float beta,
+static void input_grad(void *dx, const uint16_t *dy, const hone_bf16_linear *l, float beta,
                        const operand *o, int64_t begin, int64_t rows) {
     hone_matmul s = {.m = l->tokens,
                      .n = l->in,
                      .k = rows + u_width(l),
                      .lda = l->dy_stride,
                      .ldb = o->stride,
-                     .ldc = l->in};
+                     .ldc = l->dx_stride > 0 ? l->dx_stride : l->in,
+                     .rounds = l->dx_stride > 0};
     multiply(dx, dy + begin, o->w, s, 1, begin > 0 ? 1 : beta, o);
 }
 
-void hone_bf16_bwd_cuda(float *dx, float *da, float *db, uint16_t *dy, const uint16_t *x,
+void hone_bf16_bwd_cuda(void *dx, float *da, float *db, uint16_t *dy, const uint16_t *x,
                         const uint16_t *t, const hone_bf16_linear *l, float beta, void *workspace) {
     operand o = operand_of(l, workspace);
     for (int64_t begin = 0; begin < l->out; begin += o.rows) {

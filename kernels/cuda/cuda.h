@@ -64,9 +64,9 @@ void hone_gated_fwd_bf16_cuda(uint16_t *y, int64_t stride, const uint16_t *gate,
 void hone_gated_bwd_cuda(float *dgate, float *dup, const float *dy, const float *gate,
                          const float *up, int64_t n, hone_activation_kind kind);
 void hone_gated_bwd_bf16_cuda(uint16_t *dgate, int64_t dgate_stride, uint16_t *dup,
-                              int64_t dup_stride, const float *dy, const uint16_t *gate,
-                              const uint16_t *up, int64_t gate_stride, int64_t tokens,
-                              int64_t width, hone_activation_kind kind);
+                              int64_t dup_stride, const uint16_t *dy, int64_t dy_stride,
+                              const uint16_t *gate, const uint16_t *up, int64_t gate_stride,
+                              int64_t tokens, int64_t width, hone_activation_kind kind);
 
 void hone_add_cuda(float *y, const float *a, const float *b, int64_t n);
 void hone_scale_cuda(float *y, const float *x, int64_t n, double factor);

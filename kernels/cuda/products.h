@@ -104,7 +104,7 @@ void hone_int8_quantize_weight_cuda(int8_t *q, float *scale, const hone_int8_wei
 
 void hone_bf16_fwd_cuda(void *y, uint16_t *t, uint16_t *x, const hone_bf16_linear *layer,
                         void *workspace);
-void hone_bf16_bwd_cuda(float *dx, float *da, float *db, uint16_t *dy, const uint16_t *x,
+void hone_bf16_bwd_cuda(void *dx, float *da, float *db, uint16_t *dy, const uint16_t *x,
                         const uint16_t *t, const hone_bf16_linear *layer, float beta,
                         void *workspace);
 size_t hone_bf16_workspace_cuda(const hone_bf16_linear *layer);

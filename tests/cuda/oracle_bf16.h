@@ -70,7 +70,7 @@ static inline float *oracle_u(const uint16_t *dy, const hone_bf16_linear *l) {
     return u;
 }
 
-static inline void oracle_bf16_bwd(float *dx, float *da, float *db, uint16_t *dy, const uint16_t *x,
+static inline void oracle_bf16_bwd(void *dx, float *da, float *db, uint16_t *dy, const uint16_t *x,
                                    const uint16_t *t, const hone_bf16_linear *l, float beta,
                                    void *workspace) {
     (void)workspace;
@@ -92,12 +92,15 @@ static inline void oracle_bf16_bwd(float *dx, float *da, float *db, uint16_t *dy
     }
     for (int64_t i = 0; i < tokens; i++) {
         for (int64_t c = 0; dx && c < in; c++) {
-            double sum = beta != 0 ? (double)(beta * dx[i * in + c]) : 0;
+            double sum = beta != 0 ? (double)(beta * ((float *)dx)[i * in + c]) : 0;
             for (int64_t o = 0; o < out; o++)
                 sum += bf16_at(dy, i, l->dy_stride, o) * (double)w[o * in + c];
             for (int64_t r = 0; r < rank; r++)
                 sum += (double)u[i * rank + r] * (double)bf16_of((double)l->a[r * in + c]);
-            dx[i * in + c] = (float)sum;
+            if (l->dx_stride > 0)
+                ((uint16_t *)dx)[i * l->dx_stride + c] = hone_bf16_from_f32((float)sum);
+            else
+                ((float *)dx)[i * in + c] = (float)sum;
         }
     }
     hone_free(w);
@@ -145,16 +148,18 @@ static inline void oracle_gated_fwd(uint16_t *y, int64_t stride, const uint16_t 
 }
 
 static inline void oracle_gated_bwd(uint16_t *dgate, int64_t dgate_stride, uint16_t *dup,
-                                    int64_t dup_stride, const float *dy, const uint16_t *gate,
-                                    const uint16_t *up, int64_t gate_stride, int64_t tokens,
-                                    int64_t width, hone_activation_kind kind) {
+                                    int64_t dup_stride, const uint16_t *dy, int64_t dy_stride,
+                                    const uint16_t *gate, const uint16_t *up, int64_t gate_stride,
+                                    int64_t tokens, int64_t width, hone_activation_kind kind) {
     float *g = oracle_widened(gate, gate_stride, tokens, width);
     float *u = oracle_widened(up, gate_stride, tokens, width);
-    hone_kernels_ref()->gated_bwd(g, u, dy, g, u, tokens * width, kind);
+    float *d = oracle_widened(dy, dy_stride, tokens, width);
+    hone_kernels_ref()->gated_bwd(g, u, d, g, u, tokens * width, kind);
     oracle_round_rows(dgate, g, tokens, width, dgate_stride);
     oracle_round_rows(dup, u, tokens, width, dup_stride);
     hone_free(g);
     hone_free(u);
+    hone_free(d);
 }
 
 static inline void oracle_rmsnorm_fwd(uint16_t *y, int64_t stride, float *rstd, const float *x,
