@@ -1,6 +1,5 @@
 #include "train/attention_kind.h"
 
-#include "base/clock.h"
 #include "train/compute.h"
 #include "train/measured.h"
 
@@ -22,15 +21,15 @@ hone_attention_kind hone_run_likely_attention(const hone_run *run, hone_compute 
     return first < HONE_ATTENTIONS ? first : HONE_ATTENTION_EXACT;
 }
 
+/* All have the same time, so that passes of the same size are compared. */
 static hone_status measure(hone_measured *found, const hone_run *run) {
-    double end = hone_seconds() + HONE_ATTENTION_SECONDS;
     hone_attention_kind kind = next_kind(run, HONE_ATTENTION_OWN);
     *found = (hone_measured){0};
     HONE_TRY(hone_model_rope(run->session.model, run->options->seq_len));
-    for (int left = HONE_ATTENTIONS - (int)kind; kind < HONE_ATTENTIONS; left--) {
+    while (kind < HONE_ATTENTIONS) {
         double seconds;
         hone_model_attention(run->session.model, kind);
-        HONE_TRY(hone_run_time_token(&seconds, run, (end - hone_seconds()) / left));
+        HONE_TRY(hone_run_time_token(&seconds, run, HONE_ATTENTION_SECONDS));
         bool works = seconds > 0;
         if (works && (found->word == 0 || seconds < found->token_seconds))
             *found = (hone_measured){1 + (int)kind, seconds};

@@ -9,7 +9,7 @@
 
 #include "train/run.h"
 
-enum { HONE_ATTENTION_SECONDS = 1 }; /* that the measurement may take */
+enum { HONE_ATTENTION_SECONDS = 1 }; /* that passes of a kind may take to measure it */
 
 /* Settles run->attention for run->compute, and makes the model ready for it. HONE_ERR_USAGE for what the device does not have. */
 HONE_MUST_USE hone_status hone_run_settle_attention(hone_run *run);

@@ -5,7 +5,7 @@
 #include "train/device_batch.h"
 #include "train/plan.h"
 
-enum { FIRST_TOKENS = 16, GROWTH = 4 };
+enum { FIRST_TOKENS = 16, FIRST_OF_GPU = 1024, GROWTH = 4 };
 
 /* One size of pass, with the memory for it. */
 typedef struct trial {
@@ -14,7 +14,7 @@ typedef struct trial {
     hone_batch host;
     hone_forward forward;
     hone_model model; /* a shallow copy that ends after a few blocks */
-    double end;       /* when no run is to be under way any more */
+    double left;      /* seconds that runs may still take */
 } trial;
 
 /* Documents of equal length, token 0 all over; the last tokens of each are learned. */
@@ -68,14 +68,16 @@ static hone_status build(trial *t) {
     return hone_tape_backward(t->tape);
 }
 
-/* Seconds of the first `blocks` blocks and the head: the better of two runs, as the first finds nothing in caches, when there is time
- * for two. */
+/* Seconds of the first `blocks` blocks and the head: the better of two runs, as the first finds nothing in caches, when there is
+ * time for two. On a GPU the first one makes its kernels ready, which takes much longer than to run them, and counts for
+ * nothing. */
 static hone_status run_blocks(double *seconds, trial *t, int64_t blocks) {
     t->model.arch.layers = blocks;
     hone_tape_plan(t->tape, true);
     HONE_TRY(build(t));
     HONE_TRY(hone_tape_plan_done(t->tape));
     HONE_TRY(hone_tape_reserve(t->tape));
+    bool host = hone_device_is_host(t->batch.device);
     for (int i = 0; i < 2; i++) {
         double start = hone_seconds();
         hone_tape_begin(t->tape);
@@ -83,7 +85,8 @@ static hone_status run_blocks(double *seconds, trial *t, int64_t blocks) {
         HONE_TRY(hone_device_wait(t->batch.device));
         double took = hone_seconds() - start;
         if (i == 0 || took < *seconds) *seconds = took;
-        if (hone_seconds() + took > t->end) break;
+        if (host || i == 1) t->left -= took;
+        if (host && took > t->left) break;
     }
     return HONE_OK;
 }
@@ -98,12 +101,14 @@ static hone_status time_blocks(double *seconds, trial *t, int64_t layers) {
     return HONE_OK;
 }
 
+/* Takes what its runs took off the seconds that are left. */
 static hone_status time_size(double *seconds, int64_t *arena, const hone_forward *forward,
-                             const hone_pass_shape *shape, double end) {
-    trial t = {.end = end};
+                             const hone_pass_shape *shape, double *left) {
+    trial t = {.left = *left};
     hone_status status = open_trial(&t, forward, shape);
     if (status == HONE_OK) status = time_blocks(seconds, &t, forward->model->arch.layers);
     if (status == HONE_OK) *arena = (int64_t)hone_tape_bytes(t.tape);
+    *left = t.left;
     close_trial(&t);
     return status;
 }
@@ -114,20 +119,21 @@ static double work_of(int64_t tokens) {
 
 hone_status hone_time_pass(double *seconds, const hone_forward *forward,
                            const hone_pass_shape *shape, double most) {
-    double end = hone_seconds() + most;
-    int64_t arena;
+    bool host = hone_device_is_host(forward->model->device);
+    int64_t arena, first = host ? FIRST_TOKENS : FIRST_OF_GPU;
     hone_pass_shape part = *shape;
-    part.tokens = shape->tokens < FIRST_TOKENS ? shape->tokens : FIRST_TOKENS;
+    part.tokens = shape->tokens < first ? shape->tokens : first;
     for (;;) {
         part.document = shape->document < part.tokens ? shape->document : part.tokens;
-        double began = hone_seconds();
-        HONE_TRY(time_size(seconds, &arena, forward, &part, end));
-        double took = hone_seconds() - began;
+        double left = most;
+        HONE_TRY(time_size(seconds, &arena, forward, &part, &left));
+        double took = most - left;
+        most = left;
         *seconds *= work_of(shape->tokens) / work_of(part.tokens);
         if (part.tokens == shape->tokens) return HONE_OK;
         int64_t next = part.tokens * GROWTH < shape->tokens ? part.tokens * GROWTH : shape->tokens;
         double factor = (double)next / (double)part.tokens;
-        if (hone_seconds() + factor * took > end) return HONE_OK;
+        if (factor * took > most) return HONE_OK;
         if (shape->memory > 0 && factor * (double)arena > (double)shape->memory) return HONE_OK;
         part.tokens = next;
     }

@@ -15,7 +15,8 @@ typedef struct hone_pass_shape {
 
 /* Seconds of forward and backward of all blocks and the head, with the adapter, dropout and recomputation of `forward` (its
  * tokens do not count). One and two blocks of the real weights are run; the others take as long as the second. Passes
- * of 16 tokens come first, in any case, larger ones as long as they fit and end within `most` seconds. Adds to the gradients. */
+ * of 16 tokens come first, on a GPU of 1024, in any case, larger ones as long as they fit and all of them take `most` seconds
+ * together; what making a GPU's kernels ready takes does not count. Adds to the gradients. */
 HONE_MUST_USE hone_status hone_time_pass(double *seconds, const hone_forward *forward,
                                          const hone_pass_shape *shape, double most);
 
