@@ -43,7 +43,9 @@ static hone_status open_records(hone_run *run) {
 static hone_status open_records_in_turn(hone_run *run) {
     hone_status status = hone_run_leads(run) ? open_records(run) : HONE_OK;
     HONE_TRY(hone_group_agree(&run->group, status));
-    return hone_run_leads(run) ? HONE_OK : open_records(run);
+    /* All have them before the first goes on, which takes them away where it fails. */
+    status = hone_run_leads(run) ? HONE_OK : open_records(run);
+    return hone_group_agree(&run->group, status);
 }
 
 /* Children of one process divide what it may use, where nothing else is said. */
