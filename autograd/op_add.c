@@ -3,6 +3,7 @@
 #include "autograd/ops.h"
 
 static hone_status shape(hone_tape *tape, hone_node *node) {
+    node->rounds_grads = 1u << 1; /* that of a block's branch */
     return hone_node_output(tape, node, 0, "residual", node->in[0]->shape[0],
                             node->in[0]->shape[1]);
 }
@@ -30,7 +31,6 @@ const hone_op hone_op_add = {
     .backward = backward,
     .work = work,
     .steals = true,
-    .rounds_grads = 1u << 1, /* that of a block's branch */
 };
 
 hone_status hone_add(hone_tensor **y, hone_tape *tape, hone_tensor *a, hone_tensor *b) {

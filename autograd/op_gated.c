@@ -50,6 +50,7 @@ static hone_status shape_rounded(hone_tape *tape, hone_node *node) {
     node->saved_in = 1u << IN_GATE | 1u << IN_UP;
     HONE_TRY(hone_node_output_bf16(tape, node, 0, "gated", tokens, width, a->room));
     node->out[0]->grad_stride = hone_bf16_stride(width, 0);
+    node->rounds_grads = 1u << IN_GATE | 1u << IN_UP;
     return HONE_OK;
 }
 
@@ -77,7 +78,6 @@ const hone_op hone_op_gated_rounded = {
     .backward = backward_rounded,
     .grads_of_all = true,
     .cheap = true,
-    .rounds_grads = 1u << IN_GATE | 1u << IN_UP,
 };
 
 hone_status hone_gated(hone_tensor **y, hone_tape *tape, hone_tensor *gate, hone_tensor *up,

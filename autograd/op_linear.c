@@ -12,7 +12,10 @@ typedef struct linear_attributes {
 } linear_attributes;
 
 enum { IN_X, IN_W, IN_A, IN_B };
-enum { OUT_Y, OUT_T }; /* t [T,R] = dropout(x) a^T */
+enum {
+    OUT_Y,
+    OUT_T
+}; /* t [T,R] = dropout(x) a^T; of a rounded x in bf16, with its room for columns */
 
 /* Parts of a pass with names of their own. */
 static const char lora_part[] = "lora", quantize_part[] = "quantize";
@@ -85,7 +88,10 @@ static hone_status shape(hone_tape *tape, hone_node *node) {
     int64_t tokens = node->in[IN_X]->shape[0];
     HONE_TRY(hone_node_output_bf16(tape, node, OUT_Y, "linear", tokens, node->in[IN_W]->shape[0],
                                    at->rounds ? 0 : HONE_NOT_ROUNDED));
-    if (is_rounded(node)) node->out[OUT_Y]->grad_stride = layer_of(node).dy_stride;
+    if (is_rounded(node)) {
+        node->out[OUT_Y]->grad_stride = layer_of(node).dy_stride;
+        node->rounds_grads = 1u << IN_X;
+    }
     if (hone_node_wants_grad(node, IN_A) || hone_node_wants_grad(node, IN_W)) {
         node->saved_in |= 1u << IN_X;
     }
@@ -271,6 +277,18 @@ static void work_of_quantize(hone_work *work, const hone_node *node) {
                   hone_product_rows_bytes(w, x->shape[0], backward);
 }
 
+/* Of x, or backward of the gradient of y, as the product reads it. */
+static double rows_bytes(const hone_node *node, bool backward) {
+    const hone_tensor *x = node->in[IN_X], *w = node->in[IN_W];
+    if (!is_rounded(node)) return hone_product_rows_bytes(w, x->shape[0], backward);
+    return (double)(x->shape[0] * w->shape[backward ? 0 : 1]) * sizeof(uint16_t);
+}
+
+/* The weight beside the factors is written, and read again. */
+static double slab_bytes(const hone_tensor *w) {
+    return 2 * (double)hone_tensor_count(w) * sizeof(uint16_t);
+}
+
 /* The product with w and the low-rank part that is added to its result. */
 static void work_of_product(hone_work *work, const hone_node *node, const hone_pass *pass) {
     const hone_tensor *x = node->in[IN_X], *w = node->in[IN_W], *a = node->in[IN_A];
@@ -281,16 +299,16 @@ static void work_of_product(hone_work *work, const hone_node *node, const hone_p
     work->shape[1] = w->shape[0];
     work->weights = w->dtype;
     work->mode = hone_product_mode(w);
-    work->bytes = 0;
+    work->bytes = is_rounded(node) && a ? slab_bytes(w) : 0;
     if (work->phase != HONE_BACKWARD) {
         work->flops = product + (a ? 2 * tokens * (double)hone_tensor_count(node->in[IN_B]) : 0);
-        work->bytes = hone_product_rows_bytes(w, x->shape[0], false) + w_bytes + y_bytes;
+        work->bytes += rows_bytes(node, false) + w_bytes + y_bytes;
         return;
     }
     if (x->needs_grad) {
         work->flops += product + (a ? 2 * tokens * (double)hone_tensor_count(a) : 0);
-        work->bytes += hone_product_rows_bytes(w, x->shape[0], true) + w_bytes +
-                       (1 + (double)pass->beta[IN_X]) * x_bytes;
+        work->bytes += rows_bytes(node, true) + w_bytes +
+                       (1 + (double)pass->beta[IN_X]) * hone_tensor_bytes(x->grad);
     }
     if (w->needs_grad) {
         work->flops += product;
@@ -321,7 +339,6 @@ const hone_op hone_op_linear = {
     .backward = backward,
     .work = work,
     .rounds = true,
-    .rounds_grads = 1u << IN_X,
 };
 
 static hone_status record(hone_tensor **y, hone_tape *tape, hone_tensor *x, hone_tensor *w,

@@ -432,7 +432,7 @@ static hone_status restore_saved(hone_tape *tape, const hone_node *node) {
 }
 
 static bool grad_is_rounded(const hone_node *node, int i) {
-    uint32_t which = node->op->rounds_grads;
+    uint32_t which = node->rounds_grads;
     bool all = true;
     for (int k = 0; k < HONE_NODE_INPUTS; k++)
         all = all && (!(which >> k & 1u) || node->in[k]->grad_stride > 0);

@@ -63,7 +63,7 @@ typedef enum hone_keep {
 typedef struct hone_op {
     const char *name;
     /* Checks the inputs, declares the outputs with hone_node_output(), says what backward reads in saved_in and
-     * saved_out. */
+     * saved_out, and what it rounds in rounds_grads. */
     hone_status (*shape)(hone_tape *tape, hone_node *node);
     /* Bytes of scratch for a pass; NULL: none. */
     size_t (*workspace)(const hone_node *node, const hone_kernels *kernels, bool backward);
@@ -79,9 +79,6 @@ typedef struct hone_op {
     bool steals;
     /* Backward writes the gradients of all inputs at once, also of those that need none. */
     bool grads_of_all;
-    /* Bit i: backward gives the gradient of input i in bf16, where those of all such inputs may come so (grad_stride);
-     * nothing else may flow into them. */
-    uint32_t rounds_grads;
     /* Backward starts here: there is no gradient of the output. */
     bool is_loss;
     /* Elementwise or by rows, of inputs that backward reads anyway: computed again in next to no time. */
@@ -96,8 +93,11 @@ struct hone_node {
     hone_tensor *in[HONE_NODE_INPUTS]; /* NULL where an optional one is absent */
     hone_tensor *out[HONE_NODE_OUTPUTS];
     uint32_t saved_in, saved_out; /* bit i: backward reads the data of in[i], out[i] */
-    bool in_place;                /* out[0] lies where in[0] does */
-    bool dropped;                 /* backward finds no values of the outputs */
+    /* Bit i: backward gives the gradient of input i in bf16, where those of all such inputs may come so (grad_stride);
+     * nothing else may flow into them. */
+    uint32_t rounds_grads;
+    bool in_place; /* out[0] lies where in[0] does */
+    bool dropped;  /* backward finds no values of the outputs */
     const void *
         settled; /* gradients from outside the tape at this address and above are complete once backward is past
                             the node */

@@ -20,7 +20,8 @@ typedef struct hone_tensor {
     int dims;
     int64_t shape[HONE_DIMS]; /* row-major, outermost first; 1 past `dims` */
     void *data;               /* device address; NULL while a tape is planned */
-    struct hone_tensor *grad; /* same shape, dtype HONE_REAL; NULL until something flows into it */
+    struct hone_tensor *
+        grad; /* same shape, HONE_REAL, or in bf16 (grad_stride); NULL until something flows into it */
     bool needs_grad;
     const hone_int8_weight *int8; /* of a frozen weight whose products are taken in int8 */
     hone_precision precision;     /* of the products with any other one */

@@ -31,11 +31,15 @@ hone_status hone_model_settle_head(hone_model *model) {
     hone_model_head_free(model);
     if (!would_be_converted(model, head)) return HONE_OK;
     size_t bytes = (size_t)hone_tensor_count(head) * sizeof(uint16_t);
-    HONE_TRY(hone_buffer_new(&model->head_memory, model->device, bytes));
+    hone_status status = hone_buffer_new(&model->head_memory, model->device, bytes);
+    if (status == HONE_OK) status = convert(model->head_memory.base, head, model->device);
+    if (status != HONE_OK) hone_model_head_free(model);
+    if (status == HONE_ERR_MEMORY) return HONE_OK; /* products do without it, with the same bits */
+    HONE_TRY(status);
     model->head_copy = hone_tensor_over("head in bf16", HONE_BF16, head->shape[0], head->shape[1],
                                         model->head_memory.base);
     model->head_copy.precision = HONE_PRODUCTS_BF16;
-    return convert(model->head_memory.base, head, model->device);
+    return HONE_OK;
 }
 
 void hone_model_head_free(hone_model *model) {

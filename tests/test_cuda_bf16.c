@@ -102,6 +102,30 @@ START_TEST(layer_is_that_of_plain_loops) {
 }
 END_TEST
 
+/* A bias that begins anywhere gives the same. */
+START_TEST(bias_at_any_address_gives_the_same) {
+    const layer_case c = {9, 64, 144, 3, HONE_F32, true, 0, 0};
+    const hone_kernels *k = hone_kernels_emulated();
+    step aligned = step_new(&c, k), beside = step_new(&c, k);
+    float *room = floats_new(c.out + 8, 0);
+    float *bias = room + (16 - (uintptr_t)room % 16) % 16 / sizeof *room;
+    hone_free((void *)(uintptr_t)aligned.layer.bias);
+    memcpy(bias, beside.layer.bias, (size_t)c.out * sizeof *bias);
+    aligned.layer.bias = bias;
+    take(&aligned, k, 0);
+    memmove(bias + 1, bias, (size_t)c.out * sizeof *bias);
+    hone_free((void *)(uintptr_t)beside.layer.bias);
+    beside.layer.bias = bias + 1;
+    take(&beside, k, 0);
+    ck_ok(hone_emulated_status());
+    expect_close(beside.y, aligned.y, c.tokens * c.out, 1e-6, 1.0, "y");
+    aligned.layer.bias = beside.layer.bias = NULL;
+    hone_free(room);
+    step_free(&aligned);
+    step_free(&beside);
+}
+END_TEST
+
 /* Rows in bf16 are those of x, rounded, and nobody has written behind them. */
 static void expect_rounded(const uint16_t *y, int64_t stride, const float *x, int64_t rows,
                            int64_t width) {
@@ -219,6 +243,7 @@ int main(void) {
     Suite *suite = suite_create("cuda_bf16");
     TCase *values = tcase_create("values");
     tcase_add_loop_test(values, layer_is_that_of_plain_loops, 0, CASES);
+    tcase_add_test(values, bias_at_any_address_gives_the_same);
     tcase_add_loop_test(values, result_in_bf16_is_the_rounded_one, 0, CASES);
     tcase_add_loop_test(values, gated_rows_in_bf16_are_those_of_the_reference, 0, 4);
     tcase_add_loop_test(values, what_is_not_asked_for_is_not_written, 0, 3);

@@ -73,18 +73,23 @@ static bool is_open(const hone_run *run, hone_compute way) {
            hone_precisions_have(run->session.device.kernels->native, hone_compute_precision(way));
 }
 
-/* All ways, each in its part of the time that is left, the making of its weights included; 0 for those that there was no time
- * for, or no instructions, or at which a library of the device's failed. */
+/* All ways; 0 for those that there was no time for, or no instructions, or at which a library of the device's failed. On the
+ * host each takes its part of the time that is left, the making of its weights included; on a GPU all have the same time for
+ * what counts, so that passes of the same size are compared. */
 static hone_status time_ways(double seconds[HONE_COMPUTES], hone_run *run, double end) {
+    bool host = hone_device_is_host(&run->session.device);
     int left = 0;
     for (hone_compute way = HONE_COMPUTE_F32; way < HONE_COMPUTES; way++) left += is_open(run, way);
+    double each = run->auto_seconds / left;
     for (hone_compute way = HONE_COMPUTE_F32; way < HONE_COMPUTES; way++) {
         seconds[way] = 0;
         double now = hone_seconds();
-        if (!is_open(run, way) || (way != HONE_COMPUTE_F32 && now >= end)) continue;
+        bool late = host && way != HONE_COMPUTE_F32 && now >= end;
+        if (!is_open(run, way) || late) continue;
         double part = (end - now) / left--;
         HONE_TRY(prepare(run, way, BLOCKS));
-        HONE_TRY(hone_run_time_token(&seconds[way], run, now + part - hone_seconds()));
+        if (host) each = now + part - hone_seconds();
+        HONE_TRY(hone_run_time_token(&seconds[way], run, each));
         if (seconds[HONE_COMPUTE_F32] == 0) return HONE_ERR_UNSUPPORTED; /* as it was told */
     }
     return HONE_OK;

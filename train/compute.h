@@ -2,7 +2,7 @@
  * How products with frozen weights are taken in a run: as the options say, or, with `auto`, the way that is fastest here.
  *
  * `auto` runs two blocks of the model and its head each way (below f32 only in what the device multiplies in, and never in
- * fp8, which rounds the most), for two seconds in all, and remembers the outcome by processor, shape of the model and shape of the pass in a file of the user's cache folder. Models of
+ * fp8, which rounds the most), for two seconds in all, on a GPU without what making its kernels ready takes, and remembers the outcome by processor, shape of the model and shape of the pass in a file of the user's cache folder. Models of
  * fewer than 20 million weights are not measured: f32. What is fastest but does not fit the memory gives way to f32. A resumed
  * run goes on as its checkpoint says.
  */
@@ -12,7 +12,7 @@
 #include "train/run.h"
 
 /* Of a new run: parameters of the smallest model that is measured, as below steps are too short for the choice to matter;
- * and seconds that the measurement may take. */
+ * and seconds that passes may take to measure them. */
 enum { HONE_COMPUTE_LEAST = 20000000, HONE_COMPUTE_SECONDS = 2 };
 
 /* Settles run->compute, says why in run->why, and makes the model ready for it; model and parameters are open. */

@@ -9,8 +9,7 @@
  * All that is behind rows of x and dy, beside w and below it is filled up with zeros. A workspace is cut into the slab and
  * what cuBLASLt takes for itself. Where there are no factors, a weight is used where it lies, or by slabs of some rows.
  */
-#include <assert.h>
-
+#include "kernels/cuda/cuda.h"
 #include "kernels/cuda/matmul.h"
 #include "kernels/cuda/products.h"
 #include "kernels/cuda/workspace.h"
@@ -102,6 +101,11 @@ static void find_t(uint16_t *t, uint16_t *x, const hone_bf16_linear *l, const op
     hone_copy_columns_cuda(x + l->in, l->x_stride, t, l->tokens, t_width(l));
 }
 
+/* Epilogues may read the bias 16 bytes at a time, and cuBLASLt is not told how it is aligned. */
+static bool has_epilogue(const hone_bf16_linear *l) {
+    return l->bias && (uintptr_t)l->bias % 16 == 0;
+}
+
 void hone_bf16_fwd_cuda(void *y, uint16_t *t, uint16_t *x, const hone_bf16_linear *l,
                         void *workspace) {
     operand o = operand_of(l, workspace);
@@ -116,11 +120,12 @@ void hone_bf16_fwd_cuda(void *y, uint16_t *t, uint16_t *x, const hone_bf16_linea
                          .lda = l->x_stride,
                          .ldb = o.stride,
                          .ldc = l->y_stride > 0 ? l->y_stride : l->out,
-                         .bias = l->bias ? l->bias + begin : NULL,
+                         .bias = has_epilogue(l) ? l->bias + begin : NULL,
                          .rounds = l->y_stride > 0};
         char *to = (char *)y + (size_t)begin * (s.rounds ? sizeof(uint16_t) : sizeof(float));
         multiply(to, x, o.w, s, 1, 0, &o);
     }
+    if (l->bias && !has_epilogue(l)) hone_bias_fwd_cuda(y, y, l->bias, l->tokens, l->out);
 }
 
 /* --- Backward --- */

@@ -290,6 +290,8 @@ static cublasStatus_t check_types(const object *operation, const problem *p) {
                            (int)p->of[C].type, (int)p->of[D].type);
     if (p->biased && rounds) return UNSUPPORTED("a bias in f32 on an output in bf16");
     if (p->biased && !operation->operation.bias) return INVALID("no bias for its epilogue");
+    if (p->biased && (uintptr_t)operation->operation.bias % 16 != 0)
+        return UNSUPPORTED("a bias that is not aligned to 16 bytes");
     const float *const *by = operation->operation.scaled_by;
     if ((by[A] || by[B]) && element_bytes(ab) != 1) return INVALID("a scale of what is not fp8");
     return CUBLAS_STATUS_SUCCESS;
