@@ -141,8 +141,7 @@ static void expect_rounded(const uint16_t *y, int64_t stride, const float *x, in
 START_TEST(result_in_bf16_is_the_rounded_one) {
     const layer_case *c = &cases[_i];
     const hone_kernels *k = hone_kernels_emulated();
-    step s = step_new(c, k);
-    s.layer.bias = NULL;
+    step s = step_new(&(layer_case){c->tokens, c->in, c->out, c->rank, c->type, false, 0, 0}, k);
     take(&s, k, 0);
     hone_bf16_linear layer = s.layer;
     layer.y_stride = hone_bf16_stride(c->out, 0) + 8;

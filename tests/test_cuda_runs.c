@@ -513,13 +513,20 @@ START_TEST(run_without_room_on_the_device_says_what_it_needs) {
 }
 END_TEST
 
+/* Of loops over likes: fewer with the sanitizers, which make emulated kernels several times as slow. */
+#ifdef __SANITIZE_ADDRESS__
+enum { PART = 2 };
+#else
+enum { PART = 1 };
+#endif
+
 int main(void) {
     Suite *suite = suite_create("cuda_runs");
     TCase *runs = tcase_create("runs");
     tcase_add_checked_fixture(runs, start, stop);
     tcase_set_timeout(runs, 120);
     tcase_add_test(runs, run_on_device_has_the_losses_of_the_cpu_and_resumes_to_the_same_bits);
-    tcase_add_loop_test(runs, run_of_every_kind_has_the_losses_of_the_cpu, 0, KINDS);
+    tcase_add_loop_test(runs, run_of_every_kind_has_the_losses_of_the_cpu, 0, KINDS / PART);
     tcase_add_test(runs, run_whose_loss_is_no_number_is_refused_before_it_changes_anything);
     tcase_add_test(runs, adapter_of_a_run_is_evaluated_on_the_device);
 #ifndef __SANITIZE_ADDRESS__
@@ -529,13 +536,13 @@ int main(void) {
     tcase_add_test(runs, attention_of_a_library_that_fails_is_not_taken);
     tcase_add_test(runs, run_with_attention_that_is_not_there_is_refused);
     tcase_add_loop_test(runs, run_offloaded_takes_less_of_the_device_and_has_the_same_bits, 0,
-                        OFFLOADS);
+                        OFFLOADS / PART);
     tcase_add_test(runs, run_in_int8_is_planned_without_the_weights_that_it_replaces);
     tcase_add_test(runs, run_is_resumed_with_what_is_offloaded_changed);
     tcase_add_test(runs, plan_offloads_what_does_not_fit_and_no_more);
     tcase_add_test(runs, offload_that_cannot_be_is_refused);
     tcase_add_loop_test(runs, run_that_loses_the_device_keeps_its_checkpoint_and_is_resumed, 0,
-                        FAULTS);
+                        FAULTS / PART);
     tcase_add_test(runs, run_that_loses_the_device_before_a_checkpoint_is_started_again);
     tcase_add_test(runs, run_resumed_on_another_device_is_refused);
     tcase_add_test(runs, run_in_fp8_on_an_older_device_is_refused);
