@@ -12,10 +12,7 @@ typedef struct linear_attributes {
 } linear_attributes;
 
 enum { IN_X, IN_W, IN_A, IN_B };
-enum {
-    OUT_Y,
-    OUT_T
-}; /* t [T,R] = dropout(x) a^T; of a rounded x in bf16, with its room for columns */
+enum { OUT_Y, OUT_T }; /* t [T,R] = dropout(x) a^T; of a rounded x [T,room] in bf16 */
 
 /* Parts of a pass with names of their own. */
 static const char lora_part[] = "lora", quantize_part[] = "quantize";

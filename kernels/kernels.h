@@ -121,10 +121,9 @@ typedef struct hone_bf16_linear {
     const hone_real *bias;  /* [out], added to y; NULL: none */
     const hone_real *a, *b; /* [R,in], [out,R]; nobody reads them where R is 0 */
     int64_t tokens, in, out, rank;
-    double scale; /* alpha / R */
-    int64_t x_stride,
-        dy_stride;     /* elements from a row to the next one: hone_bf16_stride() at least */
-    int64_t y_stride;  /* likewise, where y is in bf16, without a bias; 0: it is in f32 */
+    double scale;                /* alpha / R */
+    int64_t x_stride, dy_stride; /* elements from a row to the next: hone_bf16_stride() or more */
+    int64_t y_stride;            /* likewise, where y is in bf16, without a bias; 0: it is in f32 */
     int64_t dx_stride; /* likewise, where dx is in bf16, and overwritten; 0: it is in f32 */
 } hone_bf16_linear;
 
