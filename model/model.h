@@ -111,8 +111,7 @@ double hone_model_int8_outliers(const hone_model *model);
 void hone_int8_outliers_text(char out[96], double part);
 
 /* The precision of products with the frozen matrices of the blocks and the head, where they are not taken in int8. Errors:
- * UNSUPPORTED where the device does not take them so; then nothing changes; MEMORY where there is none for a copy of the
- * head. */
+ * UNSUPPORTED where the device does not take them so; then nothing changes. */
 HONE_MUST_USE hone_status hone_model_precision(hone_model *model, hone_precision precision);
 
 /* Which attention whole texts take, in training and evaluation: exact at first. Whoever sets another asks first whether the device
@@ -152,8 +151,8 @@ static inline hone_tensor *hone_model_multiplied_head(hone_model *model) {
     return model->head_memory.base ? &model->head_copy : hone_model_head(model);
 }
 
-/* Makes a copy of the head in bf16 where a GPU would convert it for every product, as its precision is now; elsewhere there is
- * none. */
+/* Makes a copy of the head in bf16 where a GPU would convert it for every product, as its precision is now, and has the memory;
+ * elsewhere there is none. */
 HONE_MUST_USE hone_status hone_model_settle_head(hone_model *model);
 void hone_model_head_free(hone_model *model);
 

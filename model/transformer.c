@@ -91,7 +91,7 @@ static int64_t operand_room(const block *b, hone_role role) {
     return most_rank(b);
 }
 
-/* Unless it came so. */
+/* Rounds x so, unless it came so. */
 static hone_status operand(hone_tensor **x, const block *b, hone_role role) {
     int64_t room = operand_room(b, role);
     if (room == HONE_NOT_ROUNDED || (*x)->dtype == HONE_BF16) return HONE_OK;

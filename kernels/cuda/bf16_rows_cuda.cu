@@ -88,9 +88,3 @@ void hone_fill_slab_cuda(uint16_t *slab, int64_t stride, const hone_bf16_linear 
     hone_dequantize_rows_cuda(slab, stride, layer->w, layer->type, layer->out, layer->in);
     launch_each(f.count(), [=] __device__(int64_t i) { f.place(i); });
 }
-
-void hone_dequantize_rows_cuda(uint16_t *y, int64_t stride, const void *x, hone_dtype type,
-                               int64_t rows, int64_t width) {
-    auto item = [=] __device__(uint16_t & to, float from) { to = hone_bf16_from_f32(from); };
-    launch_element_rows_apart(y, stride, x, type, rows, width, item);
-}

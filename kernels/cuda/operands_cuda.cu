@@ -7,9 +7,10 @@ extern "C" {
 #include "kernels/cuda/products.h"
 }
 
-void hone_dequantize_bf16_cuda(uint16_t *y, const void *x, hone_dtype type, int64_t n) {
+void hone_dequantize_rows_cuda(uint16_t *y, int64_t stride, const void *x, hone_dtype type,
+                               int64_t rows, int64_t width) {
     auto item = [=] __device__(uint16_t & to, float from) { to = hone_bf16_from_f32(from); };
-    launch_elements(y, x, type, n, item);
+    launch_element_rows_apart(y, stride, x, type, rows, width, item);
 }
 
 /* --- fp8 --- */

@@ -121,12 +121,10 @@ void hone_fill_slab_cuda(uint16_t *slab, int64_t stride, const hone_bf16_linear 
 /* y [T,width], rows `stride` apart = x [T,width]. */
 void hone_copy_columns_cuda(uint16_t *y, int64_t stride, const uint16_t *x, int64_t tokens,
                             int64_t width);
-/* y [rows,width], rows `stride` apart = rows of elements of any dtype in bf16. */
+
+/* Operands of products: y [rows,width], rows `stride` elements apart = those of x, of any dtype, rounded to bf16 to nearest even. */
 void hone_dequantize_rows_cuda(uint16_t *y, int64_t stride, const void *x, hone_dtype type,
                                int64_t rows, int64_t width);
-
-/* Operands of products: y[n] = the elements of x, of any dtype, rounded to bf16 to nearest even. */
-void hone_dequantize_bf16_cuda(uint16_t *y, const void *x, hone_dtype type, int64_t n);
 /* For fp8: scale[0] of a side of n elements by hone_fp8_scale(), and scale[HONE_CUDA_FP8_INVERSE] = 1 / scale[0]. */
 void hone_scale_fp8_cuda(float scale[HONE_CUDA_FP8_SCALES], const void *x, hone_dtype type,
                          int64_t n, hone_fp8_format format);

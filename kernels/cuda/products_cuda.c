@@ -165,7 +165,7 @@ static const void *slab_of(const pass *p, int64_t begin, int64_t rows, void *roo
     } else if (p->precision == HONE_PRODUCTS_FP8) {
         hone_quantize_fp8_cuda(room, from, p->type, n, HONE_E4M3, p->scales + HONE_CUDA_FP8_SCALES);
     } else if (p->precision == HONE_PRODUCTS_BF16) {
-        hone_dequantize_bf16_cuda(room, from, p->type, n);
+        hone_dequantize_rows_cuda(room, p->in, from, p->type, rows, p->in);
     } else {
         hone_dequantize_cuda(room, from, p->type, n);
     }
